@@ -1,0 +1,34 @@
+# Everything runs in a virtual environment, made on first use and brought up to date when one of INPUTS changes.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INPUTS = setup.cfg pyproject.toml constraints.txt
+# A hash and not the files' times: a fresh checkout of the same content must not install again.
+STAMP := $(VENV)/.installed-$(firstword $(shell cat $(INPUTS) | cksum))
+
+.PHONY: compare test lint clean
+
+compare: $(STAMP)
+	$(BIN)/cl-bench run quickstart
+	$(BIN)/cl-bench table quickstart
+	$(BIN)/cl-bench plot quickstart
+
+test: lint
+	$(BIN)/python -m pytest -q
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# Keeps the environment and the results, which are dear.
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find cl_bench strategies experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "cl_bench needs Python 3.10 or newer, and $(PYTHON) is %d.%d." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt torch torchvision
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]' quadprog
+	rm -f $(VENV)/.installed-*
+	touch $@

@@ -1,0 +1,24 @@
+"""cl_bench: continual learning over streams of different kinds of vision tasks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["load_results", "run", "strategy"]
+
+if TYPE_CHECKING:
+    from cl_bench.api import run
+    from cl_bench.registry import strategy
+    from cl_bench.results import load_results
+
+_HOME = {"run": "cl_bench.api", "strategy": "cl_bench.registry", "load_results": "cl_bench.results"}
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that `import cl_bench` and `cl-bench --help` never pay for torch or pandas.
+    if name not in _HOME:
+        raise AttributeError(f"module 'cl_bench' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,217 @@
+"""The Python interface: prepare an experiment, run it, read its results."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cl_bench
+from cl_bench import results
+from cl_bench.catalog import Entry, load_catalog
+from cl_bench.composition import parse
+from cl_bench.config import Experiment, load_experiment, parse_orders, validate
+from cl_bench.executors.local import Job, Report, execute
+from cl_bench.paths import make_writable, results_root, store_root
+from cl_bench.registry import load_plugin_files
+from cl_bench.resources import processor
+from cl_bench.stages.key import differences
+from cl_bench.stages.plan import Plan, Run, Stage, make_plan
+from cl_bench.stages.store import Store, write_json
+from cl_bench.stages.train import Progress, Trainer
+from cl_bench.weights import Weights, load_weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An experiment with its audited data, its weights and its plan; nothing is trained yet."""
+
+    experiment: Experiment
+    catalog: tuple[Entry, ...]
+    weights: Weights
+    plan: Plan
+    store: Store
+    folder: Path
+    plugin_files: tuple[str, ...]
+
+    def missing(self) -> list[Stage]:
+        """Return the stages that are still to be trained."""
+        return [stage for stage in self.plan.stages.values() if stage.key not in self.store]
+
+    def steps(self, stage: Stage) -> int:
+        """Return how many optimizer steps the stage takes."""
+        entries = {entry.task.name: entry for entry in self.catalog}
+        trained = [entries[name] for name in stage.trained]
+        return sum(e.protocol.epochs * -(-len(e.audit.train.examples) // e.protocol.batch_size) for e in trained)
+
+    def why(self, stage: Stage) -> list[str]:
+        """Return the settings in which `stage` differs from the most similar stored one (none: nothing similar)."""
+        stored = [found["settings"] for found in self.store.stages() if found["tasks"] == list(stage.trained)]
+        changes = [differences(old, stage.identity) for old in stored if old["past"] == list(stage.past)]
+        return min(changes, key=len, default=[])
+
+
+def prepare(
+    experiment: str,
+    *,
+    strategies: Sequence[str] = (),
+    orders: str | Sequence[Sequence[str]] = (),
+    seeds: Sequence[int] = (),
+    changes: Mapping[str, Any] | Sequence[str] = (),
+    plugin_files: Sequence[str | Path] = (),
+) -> Prepared:
+    """Read, check and plan an experiment; raise UserError before any work is lost.
+
+    experiment: a preset's name or a YAML file; strategies, orders, seeds: in place of the experiment's own; changes:
+    further settings, as `load_experiment` takes them; plugin_files: Python files that declare strategies.
+    """
+    load_plugin_files(plugin_files)
+    loaded = load_experiment(experiment, changes)
+    if isinstance(orders, str):
+        orders = parse_orders(orders, [task.name for task in loaded.tasks]) if orders else ()
+    own = {"strategies": tuple(strategies), "orders": tuple(map(tuple, orders)), "seeds": tuple(seeds)}
+    loaded = validate({**loaded.model_dump(), **{key: value for key, value in own.items() if value}}, experiment)
+    for text in loaded.strategies:
+        parse(text)
+    _check_device(loaded)
+    make_writable(results_root())
+    store = Store(store_root())
+    weights = load_weights(loaded.model.backbone, loaded.model.weights)
+    catalog = load_catalog(loaded)
+    plan = make_plan(loaded, catalog, weights)
+    files = tuple(str(Path(path).resolve()) for path in plugin_files)
+    return Prepared(loaded, catalog, weights, plan, store, results_root() / loaded.name, files)
+
+
+def run(
+    experiment: str,
+    *,
+    strategies: Sequence[str] = (),
+    orders: str | Sequence[Sequence[str]] = (),
+    seeds: Sequence[int] = (),
+    changes: Mapping[str, Any] | Sequence[str] = (),
+    plugin_files: Sequence[str | Path] = (),
+    workers: int = 1,
+) -> pd.DataFrame:
+    """Train what is missing of an experiment and return its results, one row an evaluation.
+
+    The arguments are those of `prepare`; workers: processes that train stages side by side.
+    """
+    prepared = prepare(
+        experiment, strategies=strategies, orders=orders, seeds=seeds, changes=changes, plugin_files=plugin_files
+    )
+    train(prepared, workers)
+    return results.load_results(prepared.folder)
+
+
+def train(
+    prepared: Prepared,
+    workers: int = 1,
+    progress: Progress = lambda *_: None,
+    report: Report = lambda *_: None,
+    command: str = "",
+) -> dict[str, str]:
+    """Write the plan, train the stages that the store lacks, export the rows; return the reasons of failed stages."""
+    folder = make_writable(prepared.folder)
+    write_json(folder / "plan.json", describe_plan(prepared, command))
+    logs = folder / "tensorboard" if prepared.experiment.trackers else None
+    trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store, logs)
+    job = Job(prepared.experiment, prepared.plugin_files, prepared.store.root, logs)
+    failures = make_writable(results_root() / "failed")
+    for key in prepared.plan.stages:
+        (failures / f"{key}.json").unlink(missing_ok=True)
+    failed = execute(prepared.plan, trainer, job, workers, progress, _recording(failures, report))
+    results.export(folder)
+    return failed
+
+
+def _recording(folder: Path, report: Report) -> Callable[[str, str], None]:
+    def record(key: str, state: str) -> None:
+        if state not in ("started", "done"):
+            write_json(folder / f"{key}.json", {"key": key, "reason": state})
+        report(key, state)
+
+    return record
+
+
+def describe_plan(prepared: Prepared, command: str = "") -> dict[str, Any]:
+    """Return the plan as plan.json holds it: all that tables and plots need besides the rows."""
+    plan = prepared.plan
+    return {
+        "experiment": prepared.experiment.name,
+        "settings": prepared.experiment.model_dump(mode="json"),
+        "tasks": [_describe_task(entry) for entry in prepared.catalog],
+        "runs": [_describe_run(run) for run in plan.runs],
+        "baselines": [{"task": run.order[0], "seed": run.seed, "stage": run.stages[0]} for run in plan.baselines],
+        "stages": {
+            stage.key: {"tasks": list(stage.trained), "parent": stage.parent, "epochs": stage.epochs}
+            for stage in plan.stages.values()
+        },
+        "provenance": {
+            "command": command or "cl_bench.run (Python)",
+            "commit": _commit(),
+            "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
+            "version": cl_bench.__version__,
+        },
+    }
+
+
+def _describe_task(entry: Entry) -> dict[str, Any]:
+    task, audited = entry.task, entry.audit
+    return {
+        "name": task.name,
+        "kind": task.kind.name,
+        "metrics": list(task.kind.metrics),
+        "predictor": task.predictor,
+        "classes": len(task.classes),
+        "trivial": audited.trivial,
+        "train_images": len(audited.train.examples),
+        "val_images": len(audited.val.examples),
+        "epochs": entry.protocol.epochs,
+        "image_size": entry.protocol.image_size,
+    }
+
+
+def _describe_run(run: Run) -> dict[str, Any]:
+    return {"strategy": run.strategy, "order": list(run.order), "seed": run.seed, "stages": list(run.stages)}
+
+
+def _commit() -> str:
+    """Return the commit of the installed source, with `+changes` where it was edited; empty outside a clone."""
+
+    def git(*words: str) -> str:
+        found = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        return found.stdout.strip() if found.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "--short=12", "HEAD")
+        return f"{commit}+changes" if commit and git("status", "--porcelain", "--untracked-files=no", "..") else commit
+    except OSError:
+        return ""
+
+
+def _check_device(experiment: Experiment) -> None:
+    import torch
+
+    from cl_bench.errors import UserError
+
+    try:
+        torch.zeros(1, device=experiment.device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device {experiment.device!r} cannot be used: {reason}") from error
+    if experiment.precision == "float16" and not experiment.device.startswith("cuda"):
+        raise UserError("precision float16 needs a CUDA device; the CPU has float32 and bfloat16")
+
+
+def command_line() -> str:
+    """Return the command as the user typed it."""
+    return " ".join(["cl-bench", *sys.argv[1:]])

@@ -1,0 +1,91 @@
+"""The tasks of an experiment with their data: read, audited, and ready to be trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cl_bench.config import Experiment, Protocol, TaskConfig
+from cl_bench.data import cache
+from cl_bench.data.audit import Audit, audit
+from cl_bench.data.base import Split
+from cl_bench.data.images import decode_image
+from cl_bench.errors import UserError, unknown
+from cl_bench.kinds.base import Kind, Task
+from cl_bench.registry import code_identity, formats, kinds
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One task with its protocol and its audited data."""
+
+    task: Task
+    protocol: Protocol
+    audit: Audit
+    code: tuple[str | None, ...]
+    """Hashes of the files of a kind or data format from outside the package."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the task's training contributes to a stage's key."""
+        return {
+            "task": self.task.name,
+            "train_data": self.audit.train_fingerprint,
+            "validation_data": self.audit.val_fingerprint,
+            **self.protocol.model_dump(mode="json"),
+        }
+
+    def predictor_identity(self) -> dict[str, Any]:
+        """Return what the task contributes to the model."""
+        task = self.task
+        return {
+            "task": task.name,
+            "kind": task.kind.name,
+            "predictor": task.predictor,
+            "level": task.level,
+            "image_size": task.image_size,
+            "classes": list(task.classes),
+            "code": list(self.code),
+        }
+
+
+def load_catalog(experiment: Experiment) -> tuple[Entry, ...]:
+    """Read and audit the data of every task; raise UserError, naming the culprit, for the first thing that is wrong."""
+    return tuple(_entry(experiment, index, config) for index, config in enumerate(experiment.tasks))
+
+
+def _entry(experiment: Experiment, index: int, config: TaskConfig) -> Entry:
+    task, train, val = read_task(experiment, index, config)
+    source = formats.get(config.data["format"])
+    audited = audit(task, train, val)
+    return Entry(task, experiment.protocol(config), audited, (code_identity(task.kind), code_identity(source)))
+
+
+def read_task(experiment: Experiment, index: int, config: TaskConfig) -> tuple[Task, Split, Split]:
+    """Return the task as the model sees it, and its two splits as the reader found them."""
+    kind: Kind = kinds.get(config.kind)
+    options = dict(config.data)
+    source = formats.get(options.pop("format"))
+    if kind.name not in source.kinds:
+        raise UserError(f"task {config.name}: data format {source.name} has no {kind.name} data, only {', '.join(source.kinds)}")
+    train = source.read(options, kind.name, "train", config.classes)
+    val = source.read(options, kind.name, "val", config.classes or train.classes)
+    return make_task(experiment, index, config, train.classes), train, val
+
+
+def make_task(experiment: Experiment, index: int, config: TaskConfig, classes: tuple[str, ...]) -> Task:
+    """Return the task as the model sees it, without touching data."""
+    kind: Kind = kinds.get(config.kind)
+    predictor = config.predictor or kind.predictors[0]
+    if predictor not in kind.predictors:
+        raise UserError(f"task {config.name}: {unknown('predictor', predictor, kind.predictors)}")
+    size = experiment.protocol(config).image_size
+    return Task(index, config.name, kind, classes, predictor, config.level or kind.level, size)
+
+
+def pixels(task: Task, split: Split, fingerprint: str) -> tuple[Any, Any]:
+    """Return the resized images and, for a kind that has them, masks of `split` from the cache."""
+    images = cache.resized(fingerprint, [e.image for e in split.examples], task.image_size, decode_image)
+    decode = task.kind.decode_target
+    if decode is None:
+        return images, None
+    return images, cache.resized(fingerprint, [e.target for e in split.examples], task.image_size, decode)

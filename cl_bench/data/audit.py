@@ -1,0 +1,217 @@
+"""The audit: what a task's two splits really hold, before anything is trained on them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from cl_bench.data.base import Boxes, Example, Split
+from cl_bench.data.cache import file_hashes, fingerprint, replacing
+from cl_bench.data.images import open_image
+from cl_bench.errors import UserError
+from cl_bench.paths import cache_root
+from cl_bench.registry import source_of
+
+if TYPE_CHECKING:  # it imports torch
+    from cl_bench.kinds.base import Task
+
+VERSION = 1
+"""To be raised when the audit finds or measures something else."""
+
+CELL, CAPTION = 256, 16
+"""Pixels: the side of a picture in a contact sheet, the height of its caption."""
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """The splits of `task` as they are to be used, and what was found in them.
+
+    train: without the images that validation holds too; findings: one sentence each; train_counts, val_counts: class
+    -> pixels, boxes or images; trivial: the headline score (0..1) of looking at no image; figures: `Kind.notes`.
+    """
+
+    task: Task
+    train: Split
+    val: Split
+    findings: tuple[str, ...]
+    train_fingerprint: str
+    val_fingerprint: str
+    train_counts: Mapping[str, int]
+    val_counts: Mapping[str, int]
+    trivial: float
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What takes time, as it is cached; `leaked` are names of training images."""
+
+    leaked: list[str]
+    findings: list[str]
+    train_fingerprint: str
+    train_counts: list[int]
+    val_counts: list[int]
+    trivial: float
+    figures: dict[str, float]
+
+
+def audit(task: Task, train: Split, val: Split) -> Audit:
+    """Check every example of both splits, drop from `train` what `val` holds too, and measure what is left.
+
+    Labels are brought to the order of `task.classes`. Raises UserError for a file that cannot be decoded, a target
+    that is not valid, and a class without an example in train. The result is cached by the contents of the files.
+    """
+    notes = [f"{where}: {note}" for where, split in (("train", train), ("val", val)) for note in split.notes]
+    if set(train.classes) - set(val.classes):
+        notes.append(f"val does not know {_listed(sorted(set(train.classes) - set(val.classes)))}")
+    train, val = _aligned(task, train, "train"), _aligned(task, val, "val")
+    train_fingerprint, val_fingerprint = fingerprint(train), fingerprint(val)
+    place = _place(task, train_fingerprint, val_fingerprint)
+    measured = _load(place)
+    if measured is None:
+        measured = _measure(task, train, val)
+        with replacing(place) as file:
+            file.write(json.dumps({"schema": 1, **asdict(measured)}).encode())
+    return Audit(
+        task,
+        _without(train, measured.leaked),
+        val,
+        (*notes, *measured.findings),
+        measured.train_fingerprint,
+        val_fingerprint,
+        dict(zip(task.classes, measured.train_counts, strict=True)),
+        dict(zip(task.classes, measured.val_counts, strict=True)),
+        measured.trivial,
+        measured.figures,
+    )
+
+
+def _place(task: Task, *fingerprints: str) -> Path:
+    code = hashlib.sha256(Path(source_of(task.kind)).read_bytes()).hexdigest()
+    identity = [VERSION, *fingerprints, task.kind.name, code, task.predictor, task.level, task.image_size]
+    return cache_root() / "audit" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()}.json"
+
+
+def _load(place: Path) -> _Measured | None:
+    try:
+        content = json.loads(place.read_bytes())
+        return _Measured(**content) if content.pop("schema") == 1 else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _measure(task: Task, train: Split, val: Split) -> _Measured:
+    for split in (train, val):
+        for example in split.examples:
+            open_image(example.image)
+            task.kind.check(example, task.classes)
+    findings, leaked = _duplicates(train, val)
+    train = _without(train, leaked)
+    train_counts, val_counts = task.kind.count(train).tolist(), task.kind.count(val).tolist()
+    for name, count in zip(task.classes, train_counts, strict=True):
+        if not count:
+            raise UserError(f"class {name!r} of task {task.name} has no example in train")
+    absent = [name for name, count in zip(task.classes, val_counts, strict=True) if not count]
+    if absent:
+        findings.append(f"val has no example of {_listed(absent)}")
+    trivial = float(task.kind.trivial(task, train, val))
+    figures = {name: float(value) for name, value in task.kind.notes(task, val).items()}
+    return _Measured(leaked, findings, fingerprint(train), train_counts, val_counts, trivial, figures)
+
+
+def _duplicates(train: Split, val: Split) -> tuple[list[str], list[str]]:
+    """Return sentences about byte-identical images, and the names of those of train that are in val too."""
+    findings = []
+    names: list[dict[str, list[str]]] = []
+    for where, split in (("train", train), ("val", val)):
+        by_hash: dict[str, list[str]] = defaultdict(list)
+        for example, digest in zip(split.examples, file_hashes([e.image for e in split.examples]), strict=True):
+            by_hash[digest].append(example.name)
+        groups = [group for group in by_hash.values() if len(group) > 1]
+        if groups:
+            same = "; ".join(" = ".join(group) for group in groups)
+            findings.append(f"{where} holds {len(groups)} images more than once, byte for byte: {same}")
+        names.append(by_hash)
+    in_train, in_val = names
+    leaked = sorted(name for digest, group in in_train.items() if digest in in_val for name in group)
+    if leaked:
+        findings.append(
+            f"{len(leaked)} of {len(train.examples)} training images are in val too, byte for byte, "
+            f"and are dropped from train: {', '.join(leaked)}"
+        )
+    return findings, leaked
+
+
+def _without(split: Split, names: Sequence[str]) -> Split:
+    dropped = set(names)
+    return replace(split, examples=tuple(example for example in split.examples if example.name not in dropped))
+
+
+def _aligned(task: Task, split: Split, where: str) -> Split:
+    """Return `split` with labels into `task.classes`, as the readers may list the classes of each split differently."""
+    if split.classes == task.classes:
+        return split
+    others = sorted(set(split.classes) - set(task.classes))
+    if others:
+        raise UserError(f"{where} of task {task.name} holds {_listed(others)}, which the task does not have")
+    places = np.array([task.classes.index(name) for name in split.classes])
+
+    def moved(example: Example) -> Example:
+        target: Any = example.target
+        if isinstance(target, Boxes):
+            return replace(example, target=replace(target, labels=places[target.labels]))
+        if isinstance(target, int | np.integer):
+            return replace(example, target=int(places[target]))
+        raise UserError(f"{where} of task {task.name} must list the classes of the task: {_listed(task.classes)}")
+
+    return replace(split, classes=task.classes, examples=tuple(map(moved, split.examples)))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{'class' if len(names) == 1 else 'classes'} {', '.join(names)}"
+
+
+def report(audits: Sequence[Audit]) -> str:
+    """Return the audits as plain text: a block a task with its counts, scores and findings."""
+    return "\n\n".join(map(_block, audits))
+
+
+def _block(result: Audit) -> str:
+    task = result.task
+    width = max(len("class"), *map(len, task.classes))
+    lines = [
+        f"{task.name}: {task.kind.name}, {len(task.classes)} classes, "
+        f"{len(result.train.examples)} train and {len(result.val.examples)} val images",
+        f"  {'class':<{width}} {'train':>12} {'val':>12}",
+        *(f"  {c:<{width}} {result.train_counts[c]:>12,} {result.val_counts[c]:>12,}" for c in task.classes),
+        f"  trivial {task.kind.metrics[0]}: {result.trivial:.4f}",
+        *(f"  {name}: {value:.4f}" for name, value in result.figures.items()),
+        *(f"  - {finding}" for finding in result.findings),
+    ]
+    return "\n".join(lines)
+
+
+def contact_sheet(task: Task, split: Split, count: int, columns: int) -> Image.Image:
+    """Return one picture of `count` examples, evenly spread over `split`, `columns` a row, with targets and names."""
+    if count < 1 or columns < 1:
+        raise UserError(f"a contact sheet needs at least one picture and one column, not {count} and {columns}")
+    places = np.linspace(0, len(split.examples) - 1, min(count, len(split.examples))).round().astype(int)
+    columns = min(columns, len(places))
+    sheet = Image.new("RGB", (columns * CELL, -(-len(places) // columns) * (CELL + CAPTION)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for cell, place in enumerate(places):
+        example = split.examples[place]
+        picture = task.kind.draw(open_image(example.image), example.target, split.classes)
+        picture.thumbnail((CELL, CELL))
+        left, top = cell % columns * CELL, cell // columns * (CELL + CAPTION)
+        sheet.paste(picture, (left, top))
+        pen.text((left + 2, top + CELL + 2), example.name, fill="black")
+    return sheet

@@ -1,0 +1,63 @@
+"""What every data format yields: splits of examples with a target by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """The objects of one image, in pixels of the image file.
+
+    xyxy: (n, 4) float32, left, top, right, bottom; labels: (n,) int64 into the split's classes; crowd: (n,) bool,
+    regions that count as neither hit nor miss (COCO's `iscrowd`).
+    """
+
+    xyxy: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+    crowd: npt.NDArray[np.bool_]
+
+    def without_crowds(self) -> Boxes:
+        """Return the boxes a detector is trained on."""
+        keep = ~self.crowd
+        return Boxes(self.xyxy[keep], self.labels[keep], self.crowd[keep])
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One image file and its target: a mask file (segmentation), `Boxes` (detection) or a class index (classification)."""
+
+    name: str
+    image: Path
+    target: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The examples of one split, sorted by name; `notes` says what the reader did (dropped, mapped, ignored)."""
+
+    classes: tuple[str, ...]
+    examples: tuple[Example, ...]
+    notes: tuple[str, ...] = ()
+
+
+class DataFormat(Protocol):
+    """A reader of one way to lay out data on disk; one file a format, found by `name`."""
+
+    name: str
+    kinds: tuple[str, ...]
+
+    def read(self, options: Mapping[str, Any], kind: str, split: str, classes: tuple[str, ...] | None) -> Split:
+        """Read `split` ("train" or "val").
+
+        options: the task's `data` block of the experiment without `format` (for files on disk: `path`).
+        classes: the class names to keep, in order; None for all of the data set's own.
+        Raises UserError, naming the file, the key or the image, for everything that is not as it must be.
+        """
+        ...

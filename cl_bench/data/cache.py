@@ -1,0 +1,206 @@
+"""What is computed from image files once: their hashes, and the files decoded and resized."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import PIL
+
+from cl_bench.data.base import Boxes, Split
+from cl_bench.errors import UserError
+from cl_bench.paths import cache_root, make_writable
+
+VERSION = 1
+"""To be raised when what is cached, or how, changes."""
+
+DEFAULT_LIMIT_MB = 8192
+
+SETTLED_NS = 2_000_000_000
+"""A file changed less than this ago may change again within one tick of its time stamp, so its hash is not kept."""
+
+Decoder = Callable[[Path, int], npt.NDArray[np.uint8]]
+
+
+class Images(Protocol):
+    """Decoded files in order; `[i]` is a uint8 array of the caller's own."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]: ...
+
+
+class _Decoded:
+    """Decodes at each access."""
+
+    def __init__(self, paths: Sequence[Path], size: int, decode: Decoder) -> None:
+        self._paths, self._size, self._decode = tuple(paths), size, decode
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+        return np.array(self._decode(self._paths[index], self._size))
+
+
+class _Stored:
+    """Reads a memory-mapped .npy file; raises OSError or ValueError where it is not whole."""
+
+    def __init__(self, path: Path, count: int, size: int) -> None:
+        self._file = path, count, size
+        array = np.lib.format.open_memmap(path, mode="r")  # never unpickles
+        if array.dtype != np.uint8 or array.shape[:3] != (count, size, size):
+            raise ValueError(f"{path} holds {array.dtype} {array.shape}")
+        if path.stat().st_size != array.offset + array.nbytes:
+            raise ValueError(f"{path} has the wrong length")
+        self._array = array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Stored, self._file  # a memory map would be copied as a whole into a pickle or a deep copy
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, index: int) -> npt.NDArray[np.uint8]:
+        return np.array(self._array[index])
+
+
+def resized(key: str, paths: Sequence[Path], size: int, decode: Decoder, limit_bytes: int | None = None) -> Images:
+    """Return the files of `paths` as `decode(path, size)` gives them, (size, size, ...) uint8 each, decoded only once.
+
+    key: a fingerprint of the contents of `paths`; limit_bytes: where all of them together need more, each is decoded
+    when it is asked for (default: CL_BENCH_CACHE_LIMIT_MB, else 8192 MB). Raises UserError for a file that cannot be
+    decoded and a cache that cannot be written. Safe while other processes do the same.
+    """
+    decoded = _Decoded(paths, size, decode)
+    if not paths:
+        return decoded
+    identity = [VERSION, PIL.__version__, key, len(paths), size, f"{decode.__module__}.{decode.__qualname__}"]
+    place = cache_root() / "images" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()}.npy"
+    try:
+        return _Stored(place, len(paths), size)
+    except (OSError, ValueError):  # not there yet, or torn
+        pass
+    first = decoded[0]
+    if first.nbytes * len(paths) > (_limit() if limit_bytes is None else limit_bytes):
+        return decoded
+    with replacing(place) as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), *first.shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for index in range(len(paths)):
+            file.write(np.ascontiguousarray(decoded[index]).data)
+    return _Stored(place, len(paths), size)
+
+
+def _limit() -> int:
+    text = os.environ.get("CL_BENCH_CACHE_LIMIT_MB") or str(DEFAULT_LIMIT_MB)
+    if not text.isdecimal():
+        raise UserError(f"CL_BENCH_CACHE_LIMIT_MB must be a whole number of megabytes, not {text!r}")
+    return int(text) * 2**20
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file that becomes `path`, whole, at the end; nothing is left of it after an exception.
+
+    Raises UserError where it cannot be written.
+    """
+    make_writable(path.parent)
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", delete=False) as file:
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal; see `file_hashes`."""
+    return file_hashes([path])[0]
+
+
+def file_hashes(paths: Sequence[Path]) -> list[str]:
+    """Return the SHA-256 of each file's bytes in hexadecimal.
+
+    A file whose path, time of change and size are those of an earlier call is not read again. Raises UserError
+    naming a file that cannot be read.
+    """
+    place = cache_root() / "hashes.json"
+    known = _read_index(place)
+    changed = False
+    result = []
+    for path in paths:
+        try:
+            stat = path.stat()
+            name, state = str(path.absolute()), [stat.st_mtime_ns, stat.st_size]
+            entry = known.get(name)
+            if entry is None or entry[:2] != state:
+                entry = [*state, _sha256(path)]
+                if time.time_ns() - stat.st_mtime_ns > SETTLED_NS:
+                    known[name], changed = entry, True
+        except OSError as error:
+            raise UserError(f"file {path} cannot be read: {error.strerror}") from error
+        result.append(entry[2])
+    if changed:
+        with replacing(place) as file:
+            file.write(json.dumps({"schema": 1, "files": known}).encode())
+    return result
+
+
+def _read_index(place: Path) -> dict[str, list[Any]]:
+    try:
+        content = json.loads(place.read_bytes())
+        files = content["files"] if content["schema"] == 1 else {}
+        return {str(name): [mtime, size, digest] for name, (mtime, size, digest) in files.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}  # it only saves time
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(2**20):
+            digest.update(block)
+        return digest.hexdigest()
+
+
+def fingerprint(split: Split) -> str:
+    """Return a SHA-256 over classes, names, image bytes and targets, wherever the files lie.
+
+    Targets: a mask's bytes, boxes with labels and crowd flags, a class index, or any other JSON value.
+    """
+    masks = [example.target for example in split.examples if isinstance(example.target, Path)]
+    hashes = file_hashes([*(example.image for example in split.examples), *masks])
+    images, mask_hashes = hashes[: len(split.examples)], iter(hashes[len(split.examples) :])
+    rows = [
+        [example.name, image, next(mask_hashes) if isinstance(example.target, Path) else _identity(example.target)]
+        for example, image in zip(split.examples, images, strict=True)
+    ]
+    try:
+        content = json.dumps([split.classes, rows])
+    except TypeError as error:
+        raise UserError(
+            f"a target of {split.examples[0].name} and its like cannot be fingerprinted: {error}"
+        ) from error
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _identity(target: Any) -> Any:
+    if isinstance(target, Boxes):
+        return [target.xyxy.tolist(), target.labels.tolist(), target.crowd.tolist()]
+    return int(target) if isinstance(target, np.integer) else target

@@ -1,0 +1,53 @@
+"""Classification from folders: one folder of images a class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cl_bench.data.base import Example, Split
+from cl_bench.data.images import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
+from cl_bench.errors import UserError, unknown
+from cl_bench.registry import formats
+
+
+@formats.register
+class ImageFolder:
+    """`path/{train,val}/CLASS/NAME.jpg` (jpeg and png too); an example is named CLASS/NAME."""
+
+    name = "image_folder"
+    kinds: tuple[str, ...] = ("classification",)
+
+    def read(self, options: Mapping[str, Any], kind: str, split: str, classes: tuple[str, ...] | None) -> Split:
+        """Read `split`; each target is an index into the classes, by default the sorted names of the folders.
+
+        `classes` may be a part of the folders. Raises UserError for a class of train without a folder or without
+        images, and for a split whose folders and `classes` differ both ways.
+        """
+        folder = data_folder(self, options, kind) / split
+        if not folder.is_dir():
+            raise missing(folder, options)
+        folders = {path.name: path for path in visible(folder) if path.is_dir()}
+        if not folders:
+            raise UserError(f"{folder} holds no class folders")
+        names = chosen(classes, lambda: folders)
+        others, absent = folders.keys() - set(names), [name for name in names if name not in folders]
+        if absent and (split == "train" or others):
+            raise unknown(f"class for the folders of {folder}:", absent[0], folders)
+        notes = [f"left out {len(others)} of {len(folders)} class folders, as asked"] if others else []
+        examples: list[Example] = []
+        for label, name in enumerate(names):
+            images = _images(folders[name], notes) if name in folders else []
+            if not images and split == "train":
+                raise UserError(f"class folder {folder / name} holds no images")
+            examples += [Example(f"{name}/{path.stem}", path, label) for path in images]
+        return Split(names, ordered(examples, folder), tuple(notes))
+
+
+def _images(folder: Path, notes: list[str]) -> list[Path]:
+    found = visible(folder)
+    images = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES]
+    if len(images) < len(found):
+        notes.append(f"left out {len(found) - len(images)} things in {folder.name} that are no images")
+    return images

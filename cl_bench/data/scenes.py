@@ -1,0 +1,301 @@
+"""The embedded data: real handwriting on real photographs, generated without a download.
+
+The digits are scikit-learn's `load_digits` (1,797 of 8 x 8 cells), the photographs its `load_sample_images` (two). Each
+image is a crop of a photograph with digits on it: enlarged, slightly turned, painted light or dark to stand out.
+
+Train and val share neither a digit nor a pixel of a photograph: the left 400 columns of each are train, the others
+val. (scikit-learn does not say who wrote which digit, so a writer may occur in both.) The kinds share no digit either,
+and look different, as the data sets of real streams do: segmentation has wide views of the photographs and warm tints,
+detection closer views and cool tints, classification close-ups and near-grey tints. What went where is written to
+`sources.json` beside the splits.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import functools
+import hashlib
+import itertools
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+from pydantic import BaseModel, Field, ValidationError
+
+from cl_bench import paths
+from cl_bench.data.base import Split
+from cl_bench.errors import UserError, unknown
+from cl_bench.registry import formats
+
+VERSION = 1  # raise it with every change of what is generated: cached sets of other versions are not used
+COLUMNS = {"train": (0, 400), "val": (400, 640)}  # of the photographs, split between two 16 x 16 blocks of their JPEGs
+RIM, VOID = 2, 255  # pixels of void around each digit, and its value in the masks; digits lie two rims apart or more
+DIGITS = tuple("0123456789")
+PALETTE = [0] * 3 + [round(255 * part) for i in range(10) for part in colorsys.hsv_to_rgb(i / 10, 1, 1)] + [255] * 735
+Floats = npt.NDArray[np.float32]
+Share = Annotated[float, Field(ge=0.15, le=0.9)]
+
+
+@dataclass(frozen=True)
+class Style:
+    """What sets a kind apart: its format, the side of its crops (pixels), its hues (turns), its saturation (0..1)."""
+
+    reader: str
+    crop: tuple[int, int]
+    hue: tuple[float, float]
+    vivid: float
+
+
+STYLES = {
+    "segmentation": Style("voc", (180, 240), (-0.08, 0.17), 1.0),
+    "detection": Style("coco", (110, 160), (0.42, 0.75), 1.0),
+    "classification": Style("image_folder", (50, 90), (0.0, 1.0), 0.3),
+}
+
+
+class Options(BaseModel, frozen=True, strict=True):
+    """How much is generated: numbers of images (at least 10, so that every class occurs) and their side in pixels.
+
+    objects: most digits in an image of segmentation and detection; scale: least and greatest height of a digit as a
+    share of the side (digits that do not fit together are made smaller).
+    """
+
+    train: int = Field(240, ge=10, le=9999)
+    val: int = Field(60, ge=10, le=9999)
+    size: int = Field(160, ge=64, le=1024)
+    seed: int = Field(0, ge=0, lt=2**32)
+    objects: int = Field(2, ge=1, le=8)
+    scale: tuple[Share, Share] = Field((0.35, 0.6), strict=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One image before it is written.
+
+    image: (size, size, 3); mask: (size, size), 0 background, 1..10 the digits, 255 void; boxes: left, top, right, bottom
+    (exclusive), exactly around each digit's mask; source: which photograph, crop (likewise) and digits of `load_digits`.
+    """
+
+    name: str
+    image: npt.NDArray[np.uint8]
+    mask: npt.NDArray[np.uint8]
+    labels: tuple[int, ...]
+    boxes: tuple[tuple[int, int, int, int], ...]
+    source: dict[str, Any]
+
+
+@formats.register
+class Scenes:
+    """Handwritten digits on photographs, generated once into the cache and read by the ordinary readers."""
+
+    name = "scenes"
+    kinds = tuple(STYLES)
+
+    def read(self, options: Mapping[str, Any], kind: str, split: str, classes: tuple[str, ...] | None) -> Split:
+        """Read `split`, after generating the set where the cache has none; options as in `Options`."""
+        folder = generate(parse(options), kind)
+        own = ("background", *DIGITS) if kind == "segmentation" else DIGITS
+        if kind == "segmentation" and classes not in (None, own):
+            raise UserError(f"data format scenes: the classes of its masks are {', '.join(own)}, in this order")
+        return formats.get(STYLES[kind].reader).read({"path": str(folder)}, kind, split, classes or own)
+
+
+def parse(options: Mapping[str, Any]) -> Options:
+    """Return the validated options; raise UserError naming the key that is unknown or out of range."""
+    for key in options:
+        if key not in Options.model_fields:
+            raise unknown("option of data format scenes", str(key), Options.model_fields)
+    try:
+        parsed = Options.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"data format scenes: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if parsed.scale[0] > parsed.scale[1]:
+        raise UserError(f"data format scenes: scale must be [low, high], not {list(parsed.scale)}")
+    return parsed
+
+
+def generate(options: Options, kind: str) -> Path:
+    """Return the folder of the set of `kind`; where it is not there, it is written first, whole or not at all."""
+    if kind not in STYLES:
+        raise unknown("kind of data format scenes", kind, STYLES)
+    content = json.dumps([VERSION, options.model_dump()], sort_keys=True)
+    parent = paths.cache_root() / "scenes" / hashlib.sha256(content.encode()).hexdigest()[:16]
+    folder = parent / kind
+    if folder.is_dir():
+        return folder
+    paths.make_writable(parent)
+    try:
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".") as temporary:
+            made = Path(temporary) / kind
+            _write(made, options, kind)
+            for path in made.rglob("*.*"):  # else a power cut after the renaming could leave empty files
+                with path.open("r+b") as file:
+                    os.fsync(file.fileno())
+            made.rename(folder)
+    except OSError as error:
+        if not folder.is_dir():  # else another process was first
+            raise UserError(f"cannot write to {parent}: {error.strerror or error}") from error
+    return folder
+
+
+def scenes(options: Options, kind: str, split: str) -> Iterator[Scene]:
+    """Yield the images of `split`: each class equally often (to one), no digit twice before all of its class."""
+    rng = _rng("deal", options, kind, split)
+    most = 1 if kind == "classification" else options.objects
+    deck = itertools.chain.from_iterable(rng.permutation(10).tolist() for _ in itertools.count())
+    pools = [itertools.cycle(pool) for pool in allot(options, kind, split)]
+    for index in range(options.train if split == "train" else options.val):
+        labels = tuple(itertools.islice(deck, int(rng.integers(1, most, endpoint=True))))
+        yield _compose(options, kind, split, index, labels, [next(pools[label]) for label in labels])
+
+
+def allot(options: Options, kind: str, split: str) -> list[list[int]]:
+    """Return the digits a split may use: per class, indices into `load_digits`; no two splits or kinds share one."""
+    rng, pools = _rng("allot", options), []
+    for digit in range(10):
+        indices = rng.permutation(np.flatnonzero(_digits()[1] == digit))
+        own = indices[list(STYLES).index(kind) :: len(STYLES)].tolist()
+        border = len(own) * 4 // 5
+        pools.append(own[:border] if split == "train" else own[border:])
+    return pools
+
+
+def _rng(purpose: str, options: Options, kind: str = "", split: str = "", index: int = 0) -> np.random.Generator:
+    text = json.dumps([VERSION, purpose, options.seed, kind, split, index])
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest(), "big"))
+
+
+@functools.cache
+def _digits() -> tuple[Floats, npt.NDArray[np.int64]]:
+    from sklearn.datasets import load_digits  # imported late: it takes a second, and every command loads this module
+
+    bunch = load_digits()
+    return (bunch.images / 16).astype(np.float32), bunch.target
+
+
+@functools.cache
+def _photographs() -> dict[str, Image.Image]:
+    from sklearn.datasets import load_sample_images
+
+    bunch = load_sample_images()
+    return {Path(name).name: Image.fromarray(image) for name, image in zip(bunch.filenames, bunch.images, strict=True)}
+
+
+def _glyph(bitmap: Floats, height: float, angle: float) -> Floats:
+    """Return the opacity (0..1) of a digit about `height` pixels high; what is >= 0.5 ends one rim from each edge."""
+    level = 0.45
+    large = Image.fromarray(np.pad(bitmap, 5)).resize((216, 216), Image.Resampling.BICUBIC)
+    large = large.rotate(angle, Image.Resampling.BICUBIC)
+    left, top, right, bottom = _bounds(np.asarray(large) >= level)
+    step = (bottom - top) / height  # pixels of the large picture to one of the glyph
+    margin = 2 * RIM * step
+    box = (left - margin, top - margin, right + margin, bottom + margin)
+    shape = round((box[2] - box[0]) / step), round((box[3] - box[1]) / step)
+    values = np.asarray(large.resize(shape, Image.Resampling.BICUBIC, box=box))
+    opacity = np.clip((values - level) / 0.3 + 0.5, 0, 1).astype(np.float32)
+    left, top, right, bottom = _bounds(opacity >= 0.5)
+    return opacity[top - RIM : bottom + RIM, left - RIM : right + RIM]
+
+
+def _bounds(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _arrange(rng: np.random.Generator, options: Options, digits: list[int]) -> list[tuple[tuple[slice, slice], Floats]]:
+    """Return where each digit lies (rows, columns; all inside the image, none overlapping) and its opacity."""
+    heights, angles = rng.uniform(*options.scale, len(digits)) * options.size, rng.uniform(-15, 15, len(digits))
+    while True:
+        glyphs = [_glyph(_digits()[0][digit], *how) for digit, *how in zip(digits, heights, angles, strict=True)]
+        rooms = [options.size - np.array(glyph.shape) for glyph in glyphs]
+        for _ in range(20 if min(map(np.min, rooms)) >= 0 else 0):
+            corners = [rng.integers(0, room, endpoint=True).tolist() for room in rooms]
+            places = [np.s_[y : y + a.shape[0], x : x + a.shape[1]] for (y, x), a in zip(corners, glyphs, strict=True)]
+            taken = np.zeros((options.size, options.size), np.uint8)
+            for place in places:
+                taken[place] += 1
+            if taken.max() == 1:
+                return list(zip(places, glyphs, strict=True))
+        heights = heights * 0.95
+
+
+def _compose(options: Options, kind: str, split: str, index: int, labels: tuple[int, ...], digits: list[int]) -> Scene:
+    rng, style, size = _rng("image", options, kind, split, index), STYLES[kind], options.size
+    placed = _arrange(rng, options, digits)
+    for _ in range(8):
+        photograph, crop, canvas = _view(rng, style, size, split)
+        tints = [_tint(rng, style, canvas[place][opacity >= 0.5]) for place, opacity in placed]
+        if min(contrast for _, contrast in tints) >= 0.3:
+            break
+    boxes = tuple((x.start + RIM, y.start + RIM, x.stop - RIM, y.stop - RIM) for (y, x), _ in placed)
+    mask = np.zeros((size, size), np.uint8)
+    for label, (place, opacity), (tint, _) in zip(labels, placed, tints, strict=True):
+        canvas[place] += (tint - canvas[place]) * opacity[..., None] * rng.uniform(0.85, 1)
+        solid = opacity >= 0.5
+        grown = np.asarray(Image.fromarray(solid.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * RIM + 1)))
+        mask[place] = np.where(solid, label + 1, grown * VOID)
+    source = {"photograph": photograph, "crop": crop, "digits": digits}
+    return Scene(f"{split}_{index:04d}", (canvas * 255).round().astype(np.uint8), mask, labels, boxes, source)
+
+
+def _view(rng: np.random.Generator, style: Style, size: int, split: str) -> tuple[str, tuple[int, ...], Floats]:
+    """Return a photograph's name, the crop (left, top, right, bottom) and what it shows, (size, size, 3) in 0..1."""
+    name = str(rng.choice(list(_photographs())))
+    photograph, (first, last) = _photographs()[name], COLUMNS[split]
+    side = int(rng.integers(*style.crop, endpoint=True))
+    left, top = rng.integers((first, 0), (last - side, photograph.height - side), endpoint=True).tolist()
+    crop = (left, top, left + side, top + side)
+    # not resize(box=crop): what is cropped first cannot take in a pixel of the other split's side
+    view = photograph.crop(crop).resize((size, size), Image.Resampling.BICUBIC)
+    return name, crop, np.asarray(view, np.float32) / np.float32(255)
+
+
+def _tint(rng: np.random.Generator, style: Style, beneath: Floats) -> tuple[Floats, float]:
+    """Return the light or dark colour that stands out from most pixels `beneath` (n, 3), and by how much brightness."""
+    hue = rng.uniform(*style.hue) % 1
+    light = colorsys.hsv_to_rgb(hue, rng.uniform(0.15, 0.45) * style.vivid, rng.uniform(0.95, 1))
+    dark = colorsys.hsv_to_rgb(hue, rng.uniform(0.6, 1) * style.vivid, rng.uniform(0.05, 0.25))
+    tints, brightness = np.array([light, dark], np.float32), np.array([0.299, 0.587, 0.114], np.float32)
+    contrast = np.quantile(np.abs((beneath @ brightness)[:, None] - tints @ brightness), 0.25, axis=0)
+    return tints[contrast.argmax()], float(contrast.max())
+
+
+def _write(folder: Path, options: Options, kind: str) -> None:
+    """Write both splits in the layout of the kind's reader, and `sources.json`."""
+    sources: dict[str, Any] = {"schema": 1, "version": VERSION, "kind": kind, "options": options.model_dump()}
+    for split in COLUMNS:
+        made = list(scenes(options, kind, split))
+        for scene in made:
+            within = {"voc": "", "coco": "data", "image_folder": DIGITS[scene.labels[0]]}[STYLES[kind].reader]
+            place = folder / split / within
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(scene.image).save(place / f"{scene.name}.jpg", quality=95)
+            if kind == "segmentation":
+                mask = Image.fromarray(scene.mask)
+                mask.putpalette(PALETTE)
+                mask.save(place / f"{scene.name}.png")
+        if kind == "detection":
+            (folder / split / "labels.json").write_text(json.dumps(_coco(made)))
+        sources[split] = {"columns": COLUMNS[split], "images": {scene.name: scene.source for scene in made}}
+    (folder / "sources.json").write_text(json.dumps(sources, indent=1))
+
+
+def _coco(made: list[Scene]) -> dict[str, Any]:
+    images, boxes = [], list[dict[str, Any]]()
+    for number, scene in enumerate(made, 1):
+        height, width = scene.mask.shape
+        images.append({"id": number, "file_name": f"{scene.name}.jpg", "width": width, "height": height})
+        for label, (left, top, right, bottom) in zip(scene.labels, scene.boxes, strict=True):
+            row = {"id": len(boxes) + 1, "image_id": number, "category_id": label + 1, "iscrowd": 0}
+            area = int((scene.mask[top:bottom, left:right] == label + 1).sum())
+            boxes.append({**row, "bbox": [left, top, right - left, bottom - top], "area": area})
+    categories = [{"id": number, "name": name} for number, name in enumerate(DIGITS, 1)]
+    return {"categories": categories, "images": images, "annotations": boxes}

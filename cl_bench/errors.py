@@ -1,0 +1,22 @@
+"""What can go wrong, said in one sentence, and the nearest known name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Bad input: one clear sentence that names the file, the key or the image; the command exits with 2."""
+
+
+class StageFailedError(Exception):
+    """A stage could not be trained to its end (an exception, or a loss that is not finite)."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
+    """Return the error for a `name` that is none of the `known` ones, with the nearest of them."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names) or 'none'}"
+    return UserError(f"unknown {what} {name!r}; {hint}")

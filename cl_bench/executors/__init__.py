@@ -1,0 +1,1 @@
+"""Executors: who trains the stages of a plan, and where."""

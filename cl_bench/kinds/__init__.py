@@ -1,0 +1,1 @@
+"""The kinds of task: everything that differs between segmentation, detection and classification, one file each."""

@@ -1,0 +1,130 @@
+"""The protocol of a kind: predictor, targets, losses, metric, trivial predictor and drawing of one sort of task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from torch import Tensor, nn
+
+from cl_bench.data.base import Example, Split
+
+Target = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Distill:
+    """How a teacher's outputs are followed.
+
+    temperature: divides the logits (> 0); direction: "student_teacher" is KL(student || teacher), "teacher_student" is
+    KL(teacher || student), the one of Hinton et al. (arXiv:1503.02531) and LwF (arXiv:1606.09282).
+    """
+
+    temperature: float = 2.0
+    direction: str = "student_teacher"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of a stream as the model and the kinds see it.
+
+    index: its place in the experiment's list of tasks (Avalanche's task label); level: the stride of the pyramid level
+    that feeds its predictor; image_size: the side in pixels of the square its images are resized to.
+    """
+
+    index: int
+    name: str
+    kind: Kind
+    classes: tuple[str, ...]
+    predictor: str
+    level: int
+    image_size: int
+
+    @property
+    def grid(self) -> int:
+        """The side, in cells, of the feature map that feeds the predictor."""
+        return -(-self.image_size // self.level)
+
+
+class Predictor(nn.Module):
+    """The last layers of one task: shared features (B, C, h, w) in, raw output out."""
+
+    def finish(self, raw: Tensor, image_size: int) -> Tensor:
+        """Bring a raw output to its final form (segmentation: upsampled to the input size)."""
+        return raw
+
+
+class TaskMetric(Protocol):
+    """Scores the outputs for one task's images in their original frame."""
+
+    def update(self, output: Tensor, indices: Sequence[int]) -> None:
+        """Take the finished outputs (B, ...) of the examples at `indices`."""
+        ...
+
+    def compute(self) -> dict[str, float]:
+        """Return every metric of the kind by name, each in 0..1."""
+        ...
+
+    def per_image(self) -> dict[str, npt.NDArray[Any]]:
+        """Return what statistics over images and the gallery need: arrays whose meaning the kind documents."""
+        ...
+
+
+class Kind(ABC):
+    """What sets one kind of task apart; stateless, one instance serves all tasks of the kind."""
+
+    name: ClassVar[str]
+    metrics: ClassVar[tuple[str, ...]]
+    """Names of its metrics; the verdict uses the first."""
+    predictors: ClassVar[tuple[str, ...]]
+    """Names of its predictors; the first is the default."""
+    level: ClassVar[int]
+    """The stride that feeds its predictor where the task names none."""
+    decode_target: ClassVar[Callable[[Path, int], npt.NDArray[np.uint8]] | None] = None
+    """Reads a target file resized to a square of this side, where targets are as large as images (masks)."""
+
+    @abstractmethod
+    def predictor(self, task: Task, channels: int) -> Predictor:
+        """Build the predictor of `task` on features of `channels` channels."""
+
+    @abstractmethod
+    def target(self, task: Task, example: Example, resized: npt.NDArray[np.uint8] | None) -> Target:
+        """Return the training target in the resized frame; `resized` is the cached mask where the kind has masks."""
+
+    @abstractmethod
+    def loss(self, task: Task, output: Tensor, targets: Sequence[Target]) -> Tensor:
+        """Return the task loss, a mean per element, of finished outputs (B, ...)."""
+
+    @abstractmethod
+    def distillation(self, task: Task, student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
+        """Return the distance of two raw outputs (B, ...), a mean per element; 0 where they are equal."""
+
+    @abstractmethod
+    def metric(self, task: Task, val: Split) -> TaskMetric:
+        """Return an empty metric over the images of `val`."""
+
+    @abstractmethod
+    def trivial(self, task: Task, train: Split, val: Split) -> float:
+        """Return the headline score on `val` of a predictor that looks at no image."""
+
+    @abstractmethod
+    def check(self, example: Example, classes: tuple[str, ...]) -> None:
+        """Raise UserError, naming the image, where its target is not valid (opens the files)."""
+
+    @abstractmethod
+    def count(self, split: Split) -> npt.NDArray[np.int64]:
+        """Return how often each class occurs in `split`: pixels, boxes (no crowds) or images; shape (classes,)."""
+
+    @abstractmethod
+    def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
+        """Return `image` with an example's target (as in `Example.target`) drawn on it."""
+
+    def notes(self, task: Task, val: Split) -> Mapping[str, float]:
+        """Return figures about the data that only this kind knows (detection: the AP ceiling of the task's grid)."""
+        return {}

@@ -1,0 +1,103 @@
+"""Image classification: one class an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from torch import Tensor, nn
+
+from cl_bench.data.base import Example, Split
+from cl_bench.kinds.base import Distill, Kind, Predictor, Target, Task
+from cl_bench.kinds.divergence import kl
+from cl_bench.metrics.top_k import TopK
+from cl_bench.registry import kinds
+
+
+class PooledPredictor(Predictor):
+    """Global average pooling and one linear layer."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.logits = nn.Linear(channels, classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (B, classes)."""
+        return self.logits(features.mean((2, 3)))
+
+
+class ClassificationMetric:
+    """Top-1 and Top-5."""
+
+    def __init__(self, classes: int, split: Split) -> None:
+        self._labels = np.array([example.target for example in split.examples], np.int64)
+        self._top = TopK(len(split.examples), classes)
+
+    def update(self, output: Tensor, indices: Sequence[int]) -> None:
+        """Take logits (B, classes) of the examples at `indices`."""
+        where = np.asarray(indices, np.int64)
+        self._top.update(where, output.float().cpu().numpy(), self._labels[where])
+
+    def compute(self) -> dict[str, float]:
+        """Return {"Top-1", "Top-5"}, each in 0..1."""
+        return self._top.compute()
+
+    def per_image(self) -> dict[str, npt.NDArray[Any]]:
+        """Return logits (images, classes) float32."""
+        return self._top.per_image()
+
+
+@kinds.register
+class Classification(Kind):
+    """Cross-entropy, KL over classes, Top-1 and Top-5."""
+
+    name = "classification"
+    metrics = ("Top-1", "Top-5")
+    predictors = ("linear",)
+    level = 32
+
+    def predictor(self, task: Task, channels: int) -> Predictor:
+        """Return the pooled predictor."""
+        return PooledPredictor(channels, len(task.classes))
+
+    def target(self, task: Task, example: Example, resized: npt.NDArray[np.uint8] | None) -> Target:
+        """Return {"label": () int64}."""
+        return {"label": torch.tensor(int(example.target))}
+
+    def loss(self, task: Task, output: Tensor, targets: Sequence[Target]) -> Tensor:
+        """Return the cross-entropy, a mean over images."""
+        return F.cross_entropy(output.float(), torch.stack([target["label"] for target in targets]))
+
+    def distillation(self, task: Task, student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
+        """Return the KL over classes, a mean over images."""
+        return kl(student, teacher, how)
+
+    def metric(self, task: Task, val: Split) -> ClassificationMetric:
+        """Return an empty Top-k over `val`."""
+        return ClassificationMetric(len(task.classes), val)
+
+    def trivial(self, task: Task, train: Split, val: Split) -> float:
+        """Return the accuracy of always naming the commonest class of `train`."""
+        commonest = int(self.count(train).argmax())
+        return float(np.mean([example.target == commonest for example in val.examples]))
+
+    def check(self, example: Example, classes: tuple[str, ...]) -> None:
+        """Accept everything: a folder's class is valid by construction."""
+
+    def count(self, split: Split) -> npt.NDArray[np.int64]:
+        """Return the images of each class."""
+        return np.bincount([example.target for example in split.examples], minlength=len(split.classes))
+
+    def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
+        """Write the class name into the upper left corner."""
+        drawn = image.convert("RGB")
+        pen = ImageDraw.Draw(drawn)
+        text = classes[int(target)]
+        pen.rectangle(pen.textbbox((2, 2), text), fill="black")
+        pen.text((2, 2), text, fill="white")
+        return drawn

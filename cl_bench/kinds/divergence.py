@@ -1,0 +1,25 @@
+"""The Kullback-Leibler divergence that every kind's distillation is made of."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cl_bench.kinds.base import Distill
+
+
+def kl(student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
+    """Return T^2 times the KL divergence over classes, a mean over everything else.
+
+    student, teacher: logits (B, classes, ...). Exactly 0 where both are equal.
+    """
+    s = F.log_softmax(student.float() / how.temperature, 1)
+    t = F.log_softmax(teacher.float() / how.temperature, 1)
+    p, q = (s, t) if how.direction == "student_teacher" else (t, s)
+    return how.temperature**2 * (p.exp() * (p - q)).sum(1).mean()
+
+
+def bernoulli_kl(student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
+    """Return T^2 times the KL divergence of yes/no logits of any shape, a mean over all of them."""
+    return kl(*(torch.stack((z, torch.zeros_like(z)), 1) for z in (student.float(), teacher.float())), how)

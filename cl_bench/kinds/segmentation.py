@@ -1,0 +1,152 @@
+"""Semantic segmentation: a class for every pixel; 255 is void and counts for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.tv_tensors import Mask
+from torchvision.utils import draw_segmentation_masks
+
+from cl_bench.data.base import Example, Split
+from cl_bench.data.images import decode_mask
+from cl_bench.errors import UserError
+from cl_bench.kinds.base import Distill, Kind, Predictor, Target, Task
+from cl_bench.kinds.divergence import kl
+from cl_bench.metrics.mean_iou import MeanIoU
+from cl_bench.registry import kinds
+
+VOID = 255
+GALLERY = 12
+"""Validation images whose predicted masks are kept."""
+
+
+class PixelPredictor(Predictor):
+    """A 1x1 convolution to class logits, upsampled bilinearly to the input size."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.logits = nn.Conv2d(channels, classes, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (B, classes, h, w)."""
+        return self.logits(features)
+
+    def finish(self, raw: Tensor, image_size: int) -> Tensor:
+        """Return logits (B, classes, image_size, image_size)."""
+        return F.interpolate(raw.float(), size=(image_size, image_size), mode="bilinear", align_corners=False)
+
+
+class SegmentationMetric:
+    """Mean IoU in the original frame: logits are resized to each mask's own size before the class is chosen."""
+
+    def __init__(self, classes: int, split: Split, image_size: int) -> None:
+        self._examples = split.examples
+        self._miou = MeanIoU(classes, len(split.examples), VOID)
+        kept = min(GALLERY, len(split.examples))
+        self._masks = np.zeros((kept, image_size, image_size), np.uint8)
+
+    def update(self, output: Tensor, indices: Sequence[int]) -> None:
+        """Take logits (B, classes, S, S) of the examples at `indices`."""
+        for logits, index in zip(output, indices, strict=True):
+            truth = decode_mask(self._examples[index].target, None)
+            original = F.interpolate(logits[None].float(), size=truth.shape, mode="bilinear", align_corners=False)
+            self._miou.update(index, original[0].argmax(0).cpu().numpy(), truth)
+            if index < len(self._masks):
+                self._masks[index] = logits.argmax(0).cpu().numpy()
+
+    def compute(self) -> dict[str, float]:
+        """Return {"mIoU": value in 0..1}."""
+        return self._miou.compute()
+
+    def per_image(self) -> dict[str, npt.NDArray[Any]]:
+        """Return confusion (images, C, C) [target, prediction] and masks (first images, S, S) in the resized frame."""
+        return {**self._miou.per_image(), "masks": self._masks}
+
+
+@kinds.register
+class Segmentation(Kind):
+    """Cross-entropy over pixels, KL over classes on the logits before upsampling, mean IoU."""
+
+    name = "segmentation"
+    metrics = ("mIoU",)
+    predictors = ("linear",)
+    level = 8
+    decode_target = staticmethod(decode_mask)
+
+    def predictor(self, task: Task, channels: int) -> Predictor:
+        """Return the pixel predictor."""
+        return PixelPredictor(channels, len(task.classes))
+
+    def target(self, task: Task, example: Example, resized: npt.NDArray[np.uint8] | None) -> Target:
+        """Return {"mask": (S, S) uint8}."""
+        assert resized is not None
+        return {"mask": Mask(torch.from_numpy(np.array(resized)))}
+
+    def loss(self, task: Task, output: Tensor, targets: Sequence[Target]) -> Tensor:
+        """Return the cross-entropy, a mean over the pixels that are not void (0 where all are)."""
+        masks = torch.stack([target["mask"] for target in targets]).long()
+        total = F.cross_entropy(output, masks, ignore_index=VOID, reduction="sum")
+        return total / (masks != VOID).sum().clamp(min=1)
+
+    def distillation(self, task: Task, student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
+        """Return the KL over classes, a mean over the predictor's pixels."""
+        return kl(student, teacher, how)
+
+    def metric(self, task: Task, val: Split) -> SegmentationMetric:
+        """Return an empty mean IoU over `val`."""
+        return SegmentationMetric(len(task.classes), val, task.image_size)
+
+    def trivial(self, task: Task, train: Split, val: Split) -> float:
+        """Return the mean IoU of predicting background everywhere."""
+        miou = MeanIoU(len(task.classes), len(val.examples), VOID)
+        for index, example in enumerate(val.examples):
+            truth = decode_mask(example.target, None)
+            miou.update(index, np.zeros(truth.shape, np.int64), truth)
+        return miou.compute()["mIoU"]
+
+    def check(self, example: Example, classes: tuple[str, ...]) -> None:
+        """Raise UserError where the mask's size is not the image's or a value is neither a class nor void."""
+        mask = decode_mask(example.target, None)
+        with Image.open(example.image) as image:
+            if image.size != mask.shape[::-1]:
+                raise UserError(f"mask {example.target} is {mask.shape[::-1]} pixels, its image {image.size}")
+        wrong = sorted({int(value) for value in np.unique(mask)} - {*range(len(classes)), VOID})
+        if wrong:
+            raise UserError(
+                f"mask {example.target} holds the value {wrong[0]}; allowed are 0..{len(classes) - 1} and {VOID} (void)"
+            )
+
+    def count(self, split: Split) -> npt.NDArray[np.int64]:
+        """Return the pixels of each class."""
+        total = np.zeros(256, np.int64)
+        for example in split.examples:
+            total += np.bincount(decode_mask(example.target, None).ravel(), minlength=256)
+        return total[: len(split.classes)]
+
+    def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
+        """Draw a mask: a file, or an (H, W) array of class indices; background and void stay clear."""
+        mask = target if isinstance(target, np.ndarray) else decode_mask(target, None)
+        resized = Image.fromarray(mask.astype(np.uint8)).resize(image.size, Image.Resampling.NEAREST)
+        found = torch.from_numpy(np.array(resized))
+        present = [c for c in torch.unique(found).tolist() if c not in (0, VOID)]
+        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
+        if present:
+            layers = torch.stack([found == c for c in present])
+            pixels = draw_segmentation_masks(pixels, layers, alpha=0.6, colors=[colour(c) for c in present])
+        return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+
+
+def colour(label: int) -> tuple[int, int, int]:
+    """Return the colour of a class in PASCAL VOC's palette, which spreads the bits of its index."""
+    channels = [0, 0, 0]
+    for bit in range(8):
+        for channel in range(3):
+            channels[channel] |= (label >> (3 * bit + channel) & 1) << (7 - bit)
+    return channels[0], channels[1], channels[2]

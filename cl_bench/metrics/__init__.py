@@ -1,0 +1,1 @@
+"""The metrics, from predictions to numbers."""

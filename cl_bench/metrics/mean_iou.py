@@ -1,0 +1,75 @@
+"""Mean intersection over union of a segmentation, from one confusion matrix pooled over all images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cl_bench.errors import UserError
+
+
+class MeanIoU:
+    """Mean IoU over the classes that occur in a target or a prediction, outside the void.
+
+    classes: their number C, background included; images: how many are to be scored; void: the target value whose pixels
+    count for nothing, whatever is predicted there. Raises UserError where the void value is also a class.
+    """
+
+    def __init__(self, classes: int, images: int, void: int = 255) -> None:
+        if 0 <= void < classes:
+            raise UserError(f"the void value {void} is also one of the {classes} classes")
+        self._void = void
+        self._confusion = np.zeros((images, classes, classes), np.int64)
+        self._seen = np.zeros(images, np.bool_)
+
+    def update(self, index: int, prediction: npt.NDArray[np.integer[Any]], target: npt.NDArray[np.uint8]) -> None:
+        """Take the prediction for image `index`.
+
+        prediction: (H, W) integers in 0..C-1; target: (H, W) in 0..C-1 or void, both in the frame of the mask file.
+        Raises UserError, naming the image, for other shapes or values and for an image that is scored twice.
+        """
+        images, classes, _ = self._confusion.shape
+        if not 0 <= index < images:
+            raise UserError(f"image {index} is not one of the {images} images to score")
+        if self._seen[index]:
+            raise UserError(f"image {index} is scored twice")
+        if target.ndim != 2 or prediction.shape != target.shape:
+            raise UserError(f"image {index}: the prediction is {prediction.shape}, the mask is {target.shape}")
+        counted = target != self._void
+        _check(prediction, classes, f"image {index}: the prediction")
+        _check(target[counted], classes, f"image {index}: the mask")
+        pairs = target[counted].astype(np.int64) * classes + prediction[counted]
+        self._confusion[index] = np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+        self._seen[index] = True
+
+    def compute(self) -> dict[str, float]:
+        """Return `mIoU` in 0..1; raise UserError where images are missing or no pixel belongs to a class."""
+        self._require_all()
+        pooled = self._confusion.sum(axis=0)
+        hits = np.diagonal(pooled)
+        union = pooled.sum(axis=0) + pooled.sum(axis=1) - hits
+        # A class in neither target nor prediction is no success: counted as 1 it would lift all-background to 0.9.
+        occurs = union > 0
+        if not occurs.any():
+            raise UserError("mIoU needs a pixel that is not void, and no mask has one")
+        return {"mIoU": float((hits[occurs] / union[occurs]).mean())}
+
+    def per_image(self) -> dict[str, npt.NDArray[Any]]:
+        """Return `confusion`: (images, C, C) int32 numbers of pixels by [target, prediction], void left out."""
+        self._require_all()
+        return {"confusion": self._confusion.astype(np.int32)}
+
+    def _require_all(self) -> None:
+        if not self._seen.all():
+            missing = np.flatnonzero(~self._seen)
+            raise UserError(f"mIoU lacks {len(missing)} of {len(self._seen)} images; the first is image {missing[0]}")
+
+
+def _check(values: npt.NDArray[np.integer[Any]], classes: int, where: str) -> None:
+    if not np.issubdtype(values.dtype, np.integer):
+        raise UserError(f"{where} holds {values.dtype} values instead of class indices")
+    wrong = values[(values < 0) | (values >= classes)]
+    if wrong.size:
+        raise UserError(f"{where} holds the value {wrong[0]}, which is none of the {classes} classes")

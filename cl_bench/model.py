@@ -1,0 +1,136 @@
+"""The one model: backbone -> neck -> shared layer -> predictors; one forward pass gives every task's output."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from avalanche.models import MultiTaskModule
+from torch import Tensor, nn
+from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
+
+from cl_bench.config import ModelConfig
+from cl_bench.kinds.base import Predictor, Task
+from cl_bench.randomness import derive, isolated
+from cl_bench.stream import Outputs
+from cl_bench.weights import STRIDES, Weights, build_backbone
+
+LEVELS = (*STRIDES, 64)
+"""Strides of the pyramid; 64 is the max-pooled one."""
+
+
+class Features:
+    """Features of one batch of images: the shared layer's output by stride, computed when first asked for."""
+
+    def __init__(self, pyramid: dict[int, Tensor], shared: nn.Module) -> None:
+        self._pyramid = pyramid
+        self._shared = shared
+        self._levels: dict[int, Tensor] = {}
+
+    def __getitem__(self, level: int) -> Tensor:
+        """Return the shared features (B, C, h, w) at stride `level`."""
+        if level not in self._levels:
+            self._levels[level] = self._shared(self._pyramid[level])
+        return self._levels[level]
+
+
+class UnifiedModel(MultiTaskModule):
+    """Backbone, neck, shared layer and one predictor a task.
+
+    A MultiTaskModule, because Avalanche's plug-ins pass task labels to no other model. Images are (B, 3, H, W), uint8
+    in 0..255 or floating point in 0..1; normalisation happens inside.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        neck: nn.Module,
+        shared: nn.Module,
+        predictors: Sequence[Predictor],
+        tasks: Sequence[Task],
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.neck = neck
+        self.shared = shared
+        self.predictors = nn.ModuleDict({task.name: part for task, part in zip(tasks, predictors, strict=True)})
+        self.tasks = tuple(tasks)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def features(self, images: Tensor) -> Features:
+        """Run backbone and neck once on `images` (B, 3, H, W)."""
+        x = images.to(self.mean.dtype, memory_format=torch.channels_last)
+        if not images.is_floating_point():
+            x = x / 255
+        maps = self.backbone((x - self.mean) / self.std)
+        pyramid = self.neck(OrderedDict(zip(map(str, STRIDES), maps, strict=True)))
+        return Features(dict(zip(LEVELS, pyramid.values(), strict=True)), self.shared)
+
+    def raw(self, features: Features, task: Task, positions: Tensor | None = None) -> Tensor:
+        """Return the raw output of `task` for the images at `positions` (all where None)."""
+        level = features[task.level]
+        return self.predictors[task.name](level if positions is None else level[positions])
+
+    def finish(self, raw: Tensor, task: Task) -> Tensor:
+        """Bring a raw output of `task` to its final form."""
+        predictor = self.predictors[task.name]
+        assert isinstance(predictor, Predictor)
+        return predictor.finish(raw, task.image_size)
+
+    def outputs(self, features: Features, labels: Tensor) -> Outputs:
+        """Return the finished outputs that the task labels (B,) ask for, by task index."""
+        result = Outputs()
+        for index in torch.unique(labels).tolist():
+            mine = labels == index
+            # A batch of one task, the common case, is passed on without a copy.
+            positions = None if bool(mine.all()) else mine.nonzero().flatten()
+            task = self.tasks[index]
+            everything = torch.arange(len(labels)) if positions is None else positions
+            where = None if positions is None else positions.to(self.mean.device)
+            result[index] = (everything, self.finish(self.raw(features, task, where), task))
+        return result
+
+    def forward(self, images: Tensor, task_labels: Tensor | None = None) -> Outputs | dict[str, Tensor]:
+        """Return every task's finished output by name, or, given task labels (B,), the outputs they ask for."""
+        features = self.features(images)
+        if task_labels is not None:
+            return self.outputs(features, task_labels)
+        return {task.name: self.finish(self.raw(features, task), task) for task in self.tasks}
+
+    def adaptation(self, experience: object) -> None:
+        """Do nothing: all predictors exist from the start (Avalanche's own wants class ids)."""
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the parts by the names that tables use."""
+        named = {f"{name} predictor": part for name, part in self.predictors.items()}
+        return {"backbone": self.backbone, "neck": self.neck, "shared layer": self.shared, **named}
+
+
+def build_model(config: ModelConfig, tasks: Sequence[Task], weights: Weights, seed: int) -> UnifiedModel:
+    """Build the model; each part's random weights depend on (seed, part) alone, so tasks and orders share them."""
+
+    def seeded(name: str) -> int:
+        return derive(seed, "weights", name)
+
+    with isolated(seeded("backbone")):
+        backbone = build_backbone(config.backbone)
+    if weights.state is not None:
+        backbone.load_state_dict(weights.state)
+    with isolated(seeded("neck")):
+        channels = backbone.feature_info.channels()
+        neck = FeaturePyramidNetwork(channels, config.neck_channels, extra_blocks=LastLevelMaxPool())
+    with isolated(seeded("shared")):
+        shared = nn.Sequential(nn.Conv2d(config.neck_channels, config.shared_channels, 3, padding=1), nn.ReLU())
+    predictors = []
+    for task in tasks:
+        with isolated(seeded(f"predictor {task.name}")):
+            predictors.append(task.kind.predictor(task, config.shared_channels))
+    model = UnifiedModel(backbone, neck, shared, predictors, tasks, weights.mean, weights.std)
+    return model.to(memory_format=torch.channels_last)

@@ -1,0 +1,40 @@
+"""Where things lie: the cache, the user's data, the results and the store of stages."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cl_bench.errors import UserError
+
+
+def cache_root() -> Path:
+    """Return the folder of everything that can be made again (`CL_BENCH_CACHE`, else `~/.cache/cl_bench`)."""
+    return Path(os.environ.get("CL_BENCH_CACHE") or Path.home() / ".cache" / "cl_bench")
+
+
+def data_root() -> Path:
+    """Return the folder of the real data sets (`CL_BENCH_DATA`, else `data` in the cache)."""
+    return Path(os.environ.get("CL_BENCH_DATA") or cache_root() / "data")
+
+
+def results_root() -> Path:
+    """Return the folder of results (`CL_BENCH_RESULTS`, else `results` in the current folder)."""
+    return Path(os.environ.get("CL_BENCH_RESULTS") or "results")
+
+
+def store_root() -> Path:
+    """Return the folder of trained stages, shared by all experiments (`CL_BENCH_STORE`, else `stages` in the results)."""
+    return Path(os.environ.get("CL_BENCH_STORE") or results_root() / "stages")
+
+
+def make_writable(folder: Path) -> Path:
+    """Create `folder` and return it; raise `UserError` where it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}") from error
+    return folder

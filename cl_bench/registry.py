@@ -1,0 +1,156 @@
+"""Finds strategies, kinds and data formats: built-in, from entry points, and from files the user names."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from cl_bench.errors import UserError, unknown
+
+T = TypeVar("T")
+"""The type of what a registry holds."""
+
+
+@dataclass(frozen=True)
+class StrategyEntry:
+    """A strategy as declared: `build(**settings)` returns its list of Avalanche plugins; its signature is the settings."""
+
+    name: str
+    build: Callable[..., Sequence[Any]]
+    summary: str = ""
+    paper: str = ""
+    together: bool = False
+    """All tasks of the order in one stage (joint training) instead of one after the other."""
+    neutral: dict[str, Any] | None = None
+    """Settings at which the strategy must equal naive bit for bit; None where it has none."""
+
+    @property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The settings: name -> parameter with default and annotation."""
+        return dict(inspect.signature(self.build, eval_str=True, follow_wrapped=False).parameters)
+
+
+@dataclass
+class Registry(Generic[T]):
+    """Named things of one sort, loaded on first use from a package, from entry points and from plugin files."""
+
+    what: str
+    package: str
+    entries: dict[str, T] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    """Module or entry point -> why it could not be imported."""
+    _loaded: bool = False
+
+    def add(self, name: str, thing: T) -> None:
+        """Register `thing`; raise UserError where the name is taken by something else."""
+        known = self.entries.get(name)
+        if known is not None and source_of(known) != source_of(thing):
+            raise UserError(f"{self.what} {name!r} is defined twice: in {source_of(known)} and in {source_of(thing)}")
+        self.entries[name] = thing
+
+    def register(self, cls: type) -> type:
+        """Register one instance of the decorated class under its `name`."""
+        self.add(cls.name, cls())  # type: ignore[attr-defined]
+        return cls
+
+    def get(self, name: str) -> T:
+        """Return what `name` stands for; raise UserError with the nearest known name where there is none."""
+        self.load()
+        if name not in self.entries:
+            raise unknown(self.what, name, self.entries)
+        return self.entries[name]
+
+    def load(self) -> None:
+        """Import every module of the package and every entry point; a failure is kept in `broken`, not raised."""
+        if self._loaded:
+            return
+        self._loaded = True
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__, self.package + "."):
+            self._attempt(module.name, lambda name=module.name: importlib.import_module(name))  # type: ignore[misc]
+        for point in importlib.metadata.entry_points(group=f"cl_bench.{self.package.rsplit('.', 1)[-1]}"):
+            self._attempt(point.value, point.load)
+
+    def _attempt(self, name: str, load: Callable[[], object]) -> None:
+        try:
+            load()
+        except Exception as error:  # one broken plug-in must stop nothing else
+            self.broken[name] = f"{type(error).__name__}: {error}"
+
+    def __iter__(self) -> Iterator[str]:
+        self.load()
+        return iter(sorted(self.entries))
+
+
+strategies: Registry[StrategyEntry] = Registry("strategy", "cl_bench.strategies")
+kinds: Registry[Any] = Registry("kind", "cl_bench.kinds")
+formats: Registry[Any] = Registry("data format", "cl_bench.data")
+
+
+def strategy(
+    name: str, *, summary: str = "", paper: str = "", together: bool = False, neutral: dict[str, Any] | None = None
+) -> Callable[[Callable[..., Sequence[Any]]], Callable[..., Sequence[Any]]]:
+    """Declare the decorated function a strategy: its arguments are the settings, it returns Avalanche plugins.
+
+    name: as written in an experiment; together: all tasks in one stage (an upper bound); neutral: the settings at
+    which it must equal naive bit for bit.
+    """
+
+    def declare(build: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
+        strategies.add(name, StrategyEntry(name, build, summary, paper, together, neutral))
+        return build
+
+    return declare
+
+
+def load_plugin_files(paths: Sequence[str | Path]) -> None:
+    """Import the user's files, each of which may declare strategies, kinds and data formats."""
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise UserError(f"plugin file {path} does not exist")
+        name = f"cl_bench_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+        if name in sys.modules:
+            continue
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise UserError(f"plugin file {path} is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except UserError:
+            del sys.modules[name]
+            raise
+        except Exception as error:
+            del sys.modules[name]
+            raise UserError(f"plugin file {path} failed to import: {type(error).__name__}: {error}") from error
+
+
+def _definition(thing: Any) -> Any:
+    subject = inspect.unwrap(thing.build) if isinstance(thing, StrategyEntry) else thing
+    return subject if inspect.isfunction(subject) or inspect.isclass(subject) else type(subject)
+
+
+def source_of(thing: Any) -> str:
+    """Return the file that defines `thing` (a strategy entry, a class or an instance)."""
+    subject = _definition(thing)
+    return inspect.getsourcefile(subject) or subject.__module__
+
+
+def code_identity(thing: Any) -> str | None:
+    """Return the SHA-256 of the file that defines code from outside this package, for a stage's key.
+
+    None for our own, which the numerics version covers.
+    """
+    if _definition(thing).__module__.startswith("cl_bench."):
+        return None
+    return hashlib.sha256(Path(source_of(thing)).read_bytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""Reports: tables and curves from rows; nothing here knows torch."""

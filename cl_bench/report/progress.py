@@ -1,0 +1,77 @@
+"""Progress on the terminal: a bar over all steps with the time left, and a line for every finished stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class StageProgress:
+    """Shows the training of `stages`: key -> (label, steps)."""
+
+    def __init__(self, stages: Mapping[str, tuple[str, int]]) -> None:
+        self._stages = stages
+        self._console = Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._all = self._bars.add_task("all stages", total=sum(steps for _, steps in stages.values()))
+        self._running: dict[str, TaskID] = {}
+        self._done: dict[str, int] = {}
+        self._finished = 0
+        self._started: dict[str, float] = {}
+
+    def __enter__(self) -> StageProgress:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._bars.stop()
+
+    def step(self, key: str, done: int, total: int) -> None:
+        """Take note that a stage has `done` of `total` steps behind it."""
+        if key not in self._running:
+            self._started[key] = time.monotonic()
+            self._running[key] = self._bars.add_task(self._stages.get(key, (key[:12], total))[0], total=total)
+        self._bars.update(self._running[key], completed=done)
+        self._done[key] = done
+        self._bars.update(self._all, completed=sum(self._done.values()))
+
+    def report(self, key: str, state: str) -> None:
+        """Print a line for a stage that is done or failed."""
+        if state == "started":
+            return
+        self._finished += 1
+        label = self._stages.get(key, (key[:12], 0))[0]
+        seconds = time.monotonic() - self._started.get(key, time.monotonic())
+        what = f"done in {seconds:.0f} s" if state == "done" else f"FAILED: {state}"
+        self._console.print(f"[{self._finished}/{len(self._stages)}] {label}: {what}", markup=False, highlight=False)
+        if key in self._running:
+            self._bars.update(self._running[key], visible=False)
+
+
+@contextmanager
+def download_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function that shows a download: (name, bytes done, bytes in all)."""
+    bars = Progress("{task.description}", BarColumn(), "{task.percentage:>3.0f} %", TimeRemainingColumn())
+    known: dict[str, TaskID] = {}
+
+    def show(name: str, done: int, total: int) -> None:
+        if name not in known:
+            known[name] = bars.add_task(name, total=total or None)
+        bars.update(known[name], completed=done, total=total or None)
+
+    with bars:
+        yield show

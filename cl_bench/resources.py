@@ -1,0 +1,60 @@
+"""The machine: what it is, and how much memory a stage took of it."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import resource
+from pathlib import Path
+
+import torch
+import torchvision
+
+
+def set_up_numerics(threads: int) -> None:
+    """Fix what floating-point results depend on; every stage calls it, whoever runs it."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    torch.backends.cudnn.benchmark = False
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def environment(threads: int, device: str, precision: str) -> dict[str, str | int]:
+    """Return what equal bits depend on besides the settings."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "platform": platform.platform(terse=True),
+        "processor": processor(),
+        "threads": threads,
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "precision": precision,
+    }
+
+
+def reset_peak_memory(device: str) -> None:
+    """Start measuring peak memory anew, where the system allows it (Linux; CUDA)."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory_mb(device: str) -> float:
+    """Return the peak in MB since the reset: of the device on CUDA, of the process elsewhere."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -1,0 +1,303 @@
+"""The store as tidy tables: evaluations, costs, and the summary of drop, transfer and verdict; no torch."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import pandas as pd
+
+from cl_bench import measures, paths
+from cl_bench.errors import UserError, unknown
+from cl_bench.stages.store import read_json
+
+SCHEMA = 1
+BASELINE = "baseline"
+"""What stands in the strategy column of single-task runs."""
+REFERENCE = "naive"
+"""The strategy that costs are relative to."""
+COLUMNS = (
+    *("experiment", "strategy", "order", "seed", "position", "stage", "trained", "epoch", "step", "last"),
+    *("task", "kind", "metric", "value", "status"),
+)
+_COST = ("parameters", "added_parameters", "added_passes", "stored_images", "peak_memory_mb")
+NUMBERS = ("train_seconds", "evaluation_seconds", *_COST)
+ENVIRONMENT = ("python", "torch", "torchvision", "platform", "processor", "threads", "device", "precision")
+
+Evaluation = tuple[int, str, str, float]
+"""Epoch (from 1), task, metric, value."""
+Record = dict[str, Any]
+Run = tuple[str, str]
+"""Strategy and order."""
+T = TypeVar("T")
+"""What a line of a table becomes."""
+
+
+class _Ends(NamedTuple):
+    scores: dict[tuple[str, str, str, str], dict[int, list[float]]]
+    """At stage ends, oldest first: (strategy, order, task, metric) -> seed -> scores."""
+    states: dict[Run, set[str]]
+    together: set[Run]
+    """Runs that learn several tasks in one stage."""
+
+
+def load_results(path: str | Path) -> pd.DataFrame:
+    """Return every evaluation of an experiment, one row a run, stage, epoch, task and metric.
+
+    path: an experiment's folder of results, or its name under `paths.results_root()`. `position`: the stage's 0-based
+    place in its run; `trained`: its tasks, joined by "+"; `epoch`: from 1 in the stage; `step`: epochs since the run
+    began; `last`: whether the epoch ends its stage; `status`: "done", or, where the evaluation that should end a stage
+    is not there (value nan), "failed" or "missing". `attrs` holds plan, costs and failures (stage key -> reason).
+    Raises UserError where there are no results, torn ones, or ones of a newer version.
+    """
+    folder = experiment_folder(path)
+    plan = _read_plan(folder)
+    evaluations, costs = _read_stages(folder, plan)
+    notes = {key: folder.parent / "failed" / f"{key}.json" for key in plan["stages"] if key not in evaluations}
+    failures = {key: str(read_json(note).get("reason", "")) for key, note in notes.items() if note.is_file()}
+    runs = [(BASELINE, [run["task"]], run["seed"], [run["stage"]]) for run in plan["baselines"]]
+    runs += [(run["strategy"], run["order"], run["seed"], run["stages"]) for run in plan["runs"]]
+    rows: list[tuple[Any, ...]] = []
+    for strategy, order, seed, stages in runs:
+        head = (plan["experiment"], strategy, ">".join(order), seed)
+        rows += (head + row for row in _run_rows(plan, stages, evaluations, failures))
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    frame.attrs = {"plan": plan, "costs": costs, "failures": failures}
+    return frame
+
+
+def stage_costs(path: str | Path) -> pd.DataFrame:
+    """Return cost and environment of every stage that was trained, one row a stage.
+
+    Seconds, megabytes and counts as in `stage.json`; `stored_images`: the most stored for one past task.
+    """
+    folder = experiment_folder(path)
+    plan = _read_plan(folder)
+    _, costs = _read_stages(folder, plan)
+    rows = [{"stage": key, "tasks": "+".join(plan["stages"][key]["tasks"]), **cost} for key, cost in costs.items()]
+    return pd.DataFrame(rows, columns=["stage", "tasks", *NUMBERS, *ENVIRONMENT])
+
+
+def export(path: str | Path) -> list[Path]:
+    """Write rows.csv and stages.csv beside the plan, from which a clone without the store rebuilds every table."""
+    folder = experiment_folder(path)
+    evaluations, _ = _read_stages(folder, _read_plan(folder))
+    rows = [(key, *row) for key, stage in evaluations.items() for row in stage]
+    tables = {
+        "rows.csv": pd.DataFrame(rows, columns=["stage", "epoch", "task", "metric", "value"]),
+        "stages.csv": stage_costs(folder).drop(columns="tasks"),
+    }
+    return [
+        write_atomically(folder / name, table.to_csv(index=False, lineterminator="\n").encode())
+        for name, table in tables.items()
+    ]
+
+
+def select(
+    results: pd.DataFrame, strategies: Sequence[str] = (), orders: Sequence[str] = (), seeds: Sequence[int] = ()
+) -> pd.DataFrame:
+    """Return the rows of the named strategies, orders ("seg>det>cls") and seeds (none named: all), and all baselines.
+
+    Raises UserError with the nearest known name for one that is not in `results`.
+    """
+    single = results["strategy"] == BASELINE
+    keep = pd.Series(True, index=results.index)
+    for column, wanted in (("strategy", strategies), ("order", orders), ("seed", seeds)):
+        known = set(results.loc[~single, column])
+        for name in set(wanted) - known:
+            raise unknown(column, str(name), map(str, known))
+        if wanted:
+            keep &= results[column].isin(list(wanted))
+    return results[keep | single]
+
+
+def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame:
+    """Return one row a strategy, order and task, over the seeds that have both the baseline and the run.
+
+    Scores, drops and verdict as in `measures.compare`, of each task's headline metric; all_metrics: also a row, without
+    verdict, for every further metric. Costs are of a run: `train_seconds` a mean over seeds, `relative_cost` against
+    naive on the same seeds and order, `peak_memory_mb` the largest, `stored_images` for one past task.
+    `mixed_environment`: the stages compared ran on different software or machines. `status`: "done", or "failed" or
+    "incomplete" where stages are, and then there is no verdict. `average_drop`: the mean relative drop of the run's
+    tasks (never of their scores, whose metrics differ); void and unfinished ones take no part, `averaged` did.
+    """
+    ends = _stage_ends(results)
+    tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
+    rows = []
+    for run in (run for run in ends.states if run[0] != BASELINE):
+        for task in (tasks[name] for name in run[1].split(">")):
+            metrics = [metric for metric in task["metrics"] if (*run, task["name"], metric) in ends.scores]
+            rows += [_task_row(results, ends, run, task, metric) for metric in metrics[: None if all_metrics else 1]]
+    frame = pd.DataFrame(rows)
+    valid = frame["drop"].where(~frame["verdict"].isin(["void", ""])).groupby([frame["strategy"], frame["order"]])
+    frame["average_drop"] = valid.transform(lambda drops: measures.average_drop(drops.dropna().tolist()))
+    frame["averaged"] = valid.transform("count")
+    frame.attrs = {**results.attrs, "environment": environments(results.attrs["costs"].values())}
+    return frame
+
+
+def task_scores(results: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a task: metric, predictor, trivial score, mean baseline with its 95 % interval, seeds, void.
+
+    `void`: the baseline is not clearly above the trivial score, so the task can have no verdict.
+    """
+    scores = _stage_ends(results).scores
+    rows = []
+    for task in results.attrs["plan"]["tasks"]:
+        name, metric, trivial = task["name"], task["metrics"][0], task["trivial"]
+        values = [run[-1] for run in scores.get((BASELINE, name, name, metric), {}).values() if not math.isnan(run[-1])]
+        middle = measures.mean(values)
+        low, high = measures.t_interval(values) or (math.nan, math.nan)
+        void = measures.verdict(0.0, None, middle, middle, trivial) == "void"
+        rows.append((name, metric, task["predictor"], trivial, middle, low, high, len(values), void))
+    columns = ["task", "metric", "predictor", "trivial", "baseline", "low", "high", "seeds", "void"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def environments(costs: Iterable[Record]) -> dict[str, list[str]]:
+    """Return the distinct values of every field of the environment over stages; more than one is a mixture."""
+    stages = list(costs)
+    return {field: sorted({cost[field] for cost in stages}) for field in ENVIRONMENT}
+
+
+def experiment_folder(path: str | Path) -> Path:
+    """Return the folder of results that `path` (a folder, or an experiment's name) stands for; UserError for none."""
+    root = paths.results_root()
+    for folder in (Path(path), root / path):
+        if (folder / "plan.json").is_file():
+            return folder
+    raise unknown("experiment with results", str(path), [plan.parent.name for plan in root.glob("*/plan.json")])
+
+
+def write_atomically(path: Path, content: bytes) -> Path:
+    """Write `content` so that `path` is whole, old or new, at any moment; return `path`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    return path
+
+
+def _run_rows(
+    plan: Record, stages: Sequence[str], evaluations: Mapping[str, list[Evaluation]], failures: Mapping[str, str]
+) -> Iterator[tuple[Any, ...]]:
+    tasks = {task["name"]: task for task in plan["tasks"]}
+    seen: list[str] = []
+    before = 0
+    for position, key in enumerate(stages):
+        trained, length = plan["stages"][key]["tasks"], plan["stages"][key]["epochs"]
+        seen += trained
+        rows = [(*row, "done") for row in evaluations.get(key, []) if row[1] in seen]
+        due = {(task, metric) for task in seen for metric in tasks[task]["metrics"]}
+        absent = due - {(task, metric) for epoch, task, metric, *_ in rows if epoch == length}
+        state = "failed" if key in failures else "missing"
+        rows += [(length, task, metric, math.nan, state) for task, metric in sorted(absent)]
+        for epoch, task, metric, value, status in rows:
+            place = (position, key, "+".join(trained), epoch, before + epoch, epoch == length)
+            yield (*place, task, tasks[task]["kind"], metric, value, status)
+        before += length
+
+
+def _stage_ends(results: pd.DataFrame) -> _Ends:
+    ends = _Ends({}, {}, set())
+    for row in results[results["last"]].sort_values("position", kind="stable").to_dict("records"):
+        run = (row["strategy"], row["order"])
+        ends.scores.setdefault((*run, row["task"], row["metric"]), {}).setdefault(row["seed"], []).append(row["value"])
+        ends.states.setdefault(run, set()).add(row["status"])
+        if "+" in row["trained"]:
+            ends.together.add(run)
+    return ends
+
+
+def _task_row(results: pd.DataFrame, ends: _Ends, run: Run, task: Record, metric: str) -> Record:
+    name, headline, runs = task["name"], metric == task["metrics"][0], ends.scores[*run, task["name"], metric]
+    state = ends.states[run] | ends.states.get((BASELINE, name), {"missing"})
+    status = "failed" if "failed" in state else "incomplete" if "missing" in state else "done"
+    singles = {seed: series[-1] for seed, series in ends.scores.get((BASELINE, name, name, metric), {}).items()}
+    found = measures.compare(singles, runs, task["trivial"] if headline else math.nan, run in ends.together)
+    found["verdict"] = found["verdict"] if headline and status == "done" else ""
+    head = {"strategy": run[0], "order": run[1], "task": name, "kind": task["kind"], "metric": metric}
+    head |= {"headline": headline, "predictor": task["predictor"], "planned_seeds": len(runs)}
+    return {**head, **found, **_run_costs(results, run, name, runs), "status": status}
+
+
+def _run_costs(results: pd.DataFrame, run: Run, task: str, seeds: Iterable[int]) -> Record:
+    plan, costs = results.attrs["plan"], results.attrs["costs"]
+    chains = {(chain["strategy"], ">".join(chain["order"]), chain["seed"]): chain["stages"] for chain in plan["runs"]}
+
+    def seconds(strategy: str, seed: int) -> float:
+        stages = chains.get((strategy, run[1], seed), [None])
+        return math.fsum(costs[key]["train_seconds"] if key in costs else math.nan for key in stages)
+
+    spent = [(seconds(run[0], seed), seconds(REFERENCE, seed)) for seed in seeds]
+    paired = [(own, naive) for own, naive in spent if not math.isnan(own + naive)]
+    naive = measures.mean([naive for _, naive in paired])
+    stages = [costs[key] for seed in seeds for key in chains[(*run, seed)] if key in costs]
+    singles = [costs[line["stage"]] for line in plan["baselines"] if line["task"] == task and line["stage"] in costs]
+    return {
+        **{field: max((stage[field] for stage in stages), default=math.nan) for field in _COST},
+        "train_seconds": measures.mean([own for own, _ in spent if not math.isnan(own)]),
+        "relative_cost": measures.mean([own for own, _ in paired]) / naive if naive else math.nan,
+        "mixed_environment": any(len(values) > 1 for values in environments(stages + singles).values()),
+    }
+
+
+def _read_plan(folder: Path) -> Record:
+    path = folder / "plan.json"
+    plan = read_json(path)
+    for part in ("experiment", "tasks", "runs", "baselines", "stages"):
+        if part not in plan:
+            raise UserError(f"{path} lacks {part!r}")
+    used = {key for run in plan["runs"] for key in run["stages"]} | {run["stage"] for run in plan["baselines"]}
+    if strays := used - set(plan["stages"]):
+        raise UserError(f"{path}: stage {min(strays)} belongs to a run but is not listed under 'stages'")
+    return plan
+
+
+def _read_stages(folder: Path, plan: Record) -> tuple[dict[str, list[Evaluation]], dict[str, Record]]:
+    rows: dict[str, list[Evaluation]] = {}
+    for key, row in _parse(folder / "rows.csv", lambda line: (line["stage"], _evaluation(line))):
+        rows.setdefault(key, []).append(row)
+    costs = dict(_parse(folder / "stages.csv", lambda line: (line["stage"], _cost(line))))
+    for key in plan["stages"]:
+        for stage in (paths.store_root() / key, folder.parent / "stages" / key):
+            if (stage / "evaluations.csv").is_file():
+                rows[key] = _parse(stage / "evaluations.csv", _evaluation)
+                costs[key] = _stage_cost(stage / "stage.json")
+                break
+    return {key: rows[key] for key in plan["stages"] if key in rows}, {
+        k: costs[k] for k in plan["stages"] if k in costs
+    }
+
+
+def _evaluation(line: Mapping[str, str]) -> Evaluation:
+    return int(line["epoch"]), line["task"], line["metric"], float(line["value"])
+
+
+def _cost(fields: Mapping[str, Any]) -> Record:
+    numbers = {name: math.nan if fields[name] in (None, "") else float(fields[name]) for name in NUMBERS}
+    return {**numbers, **{name: str(fields.get(name) or "") for name in ENVIRONMENT}}
+
+
+def _stage_cost(path: Path) -> Record:
+    stage = read_json(path)
+    try:
+        return _cost({**stage["environment"], **stage["cost"]})
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: 'cost' or 'environment' is not as it must be: {error}") from error
+
+
+def _parse(path: Path, convert: Callable[[Mapping[str, str]], T]) -> list[T]:
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [convert(line) for line in csv.DictReader(file)]
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path} is torn or not such a table: {error}") from error

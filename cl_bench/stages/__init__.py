@@ -1,0 +1,1 @@
+"""Stages: what is planned, trained, stored, shared and resumed."""

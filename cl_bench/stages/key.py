@@ -1,0 +1,36 @@
+"""What makes a stage itself: equal keys are trained once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+NUMERICS = 1
+"""Raised by every change to this package that changes the bits of a trained stage."""
+
+
+def stage_key(identity: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of all that decides a stage's bits."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return one line for every setting in which two identities differ, as `where: old -> new`."""
+    before, after = _flat(old), _flat(new)
+    changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    return [f"{key}: {before.get(key, 'none')} -> {after.get(key, 'none')}" for key in changed]
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(tree, Mapping):
+        pairs: Any = tree.items()
+    elif isinstance(tree, (list, tuple)):
+        pairs = enumerate(tree)
+    else:
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for key, value in pairs:
+        flat.update(_flat(value, f"{prefix}.{key}" if prefix else str(key)))
+    return flat

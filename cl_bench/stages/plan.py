@@ -1,0 +1,140 @@
+"""The plan: which runs an experiment has, and the graph of distinct stages they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from cl_bench.catalog import Entry
+from cl_bench.composition import Composition, Term, parse
+from cl_bench.config import Experiment
+from cl_bench.stages.key import NUMERICS, stage_key
+from cl_bench.weights import Weights
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """The training of one task (of all, in joint training) from a parent stage or from the initial weights.
+
+    trained, past: names of the tasks trained in it and of those learnt before it; terms: the strategy terms that act;
+    chain: keys of the stages that are trained in one process with it, itself included.
+    """
+
+    key: str
+    identity: Mapping[str, Any]
+    parent: str | None
+    trained: tuple[str, ...]
+    past: tuple[str, ...]
+    seed: int
+    terms: tuple[Term, ...]
+    epochs: int
+    first_epoch: int
+    total_epochs: int
+    chain: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A chain of stages: strategy x order x seed; a baseline is the run of "baseline" on one task alone."""
+
+    strategy: str
+    order: tuple[str, ...]
+    seed: int
+    stages: tuple[str, ...]
+
+
+@dataclass
+class Plan:
+    """All runs and baselines, and the distinct stages by key, parents before children."""
+
+    experiment: Experiment
+    runs: list[Run] = field(default_factory=list)
+    baselines: list[Run] = field(default_factory=list)
+    stages: dict[str, Stage] = field(default_factory=dict)
+
+    def unshared(self) -> int:
+        """Return how many stages there would be if none were shared."""
+        return sum(len(run.stages) for run in (*self.runs, *self.baselines))
+
+    def baseline(self, task: str, seed: int) -> str:
+        """Return the key of the baseline of `task`."""
+        return next(run.stages[0] for run in self.baselines if run.order == (task,) and run.seed == seed)
+
+    def units(self) -> list[tuple[str, ...]]:
+        """Return the keys that are trained together, in an order in which parents come first."""
+        return list(dict.fromkeys(stage.chain or (stage.key,) for stage in self.stages.values()))
+
+
+def make_plan(experiment: Experiment, catalog: Sequence[Entry], weights: Weights) -> Plan:
+    """Plan baselines first, so that the runs can log their drops, then every strategy x order x seed."""
+    planner = _Planner(experiment, {entry.task.name: entry for entry in catalog}, weights)
+    naive = Composition("baseline", ())
+    compositions = [parse(text) for text in experiment.strategies]
+    for seed in experiment.seeds:
+        for task in dict.fromkeys(name for order in experiment.resolved_orders() for name in order):
+            planner.plan.baselines.append(planner.run(naive, (task,), seed))
+    for seed in experiment.seeds:
+        for order in experiment.resolved_orders():
+            planner.plan.runs.extend(planner.run(composition, order, seed) for composition in compositions)
+    return planner.plan
+
+
+class _Planner:
+    def __init__(self, experiment: Experiment, entries: Mapping[str, Entry], weights: Weights) -> None:
+        self.experiment, self.entries, self.weights = experiment, entries, weights
+        self.plan = Plan(experiment)
+
+    def run(self, composition: Composition, order: tuple[str, ...], seed: int) -> Run:
+        """Add the run's stages to the plan."""
+        groups = [order] if composition.together else [(task,) for task in order]
+        lengths = [max(self.entries[task].protocol.epochs for task in group) for group in groups]
+        stages: list[Stage] = []
+        for position, (trained, epochs) in enumerate(zip(groups, lengths, strict=True)):
+            first, total = 0, epochs
+            if self.experiment.schedule == "total":
+                first, total = sum(lengths[:position]), sum(lengths)
+            past = tuple(task for group in groups[:position] for task in group)
+            parent = stages[-1].key if stages else None
+            terms = composition.acting(position)
+            identity = self._identity(trained, past, parent, seed, terms, (first, total))
+            stages.append(Stage(stage_key(identity), identity, parent, trained, past, seed, terms, epochs, first, total))
+        chain = tuple(stage.key for stage in stages) if composition.chained else ()
+        for stage in stages:
+            if stage.key not in self.plan.stages:
+                self.plan.stages[stage.key] = Stage(**{**vars(stage), "chain": chain})
+        return Run(composition.text, order, seed, tuple(stage.key for stage in stages))
+
+    def _identity(
+        self,
+        trained: tuple[str, ...],
+        past: tuple[str, ...],
+        parent: str | None,
+        seed: int,
+        terms: tuple[Term, ...],
+        schedule: tuple[int, int],
+    ) -> dict[str, Any]:
+        experiment = self.experiment
+        return {
+            "numerics": NUMERICS,
+            "parent": parent,
+            "seed": seed,
+            "model": {
+                **experiment.model.model_dump(exclude={"weights"}),
+                "weights": self.weights.digest,
+                "predictors": [entry.predictor_identity() for entry in self.entries.values()],
+            },
+            "train": [self.entries[task].identity() for task in trained],
+            "past": list(past),
+            "strategy": [term.identity() for term in terms],
+            "schedule": {"first_epoch": schedule[0], "total_epochs": schedule[1]},
+            "evaluation": {"every": experiment.evaluate_every, "batch": experiment.evaluation_batch},
+            "environment": {
+                "threads": experiment.threads,
+                "device": torch.device(experiment.device).type,
+                "precision": experiment.precision,
+                "torch": torch.__version__,
+            },
+        }

@@ -1,0 +1,341 @@
+"""Harness: Avalanche's supervised template for a stream of different kinds of task; its only subclass here."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from avalanche.training.plugins import EvaluationPlugin
+from avalanche.training.templates import SupervisedTemplate
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
+
+from cl_bench.errors import StageFailedError
+from cl_bench.kinds.base import Task
+from cl_bench.model import Features, UnifiedModel
+from cl_bench.randomness import derive, isolated, permutation, seed_all
+from cl_bench.stream import Outputs, Targets, TaskDataset, collate
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """How one stage is trained.
+
+    first_epoch, total_epochs: where the stage lies on its cosine; epochs, batch_sizes: of each task trained in it;
+    visits: how often each was trained before in this run.
+    """
+
+    learning_rate: float
+    weight_decay: float
+    epochs: dict[str, int]
+    batch_sizes: dict[str, int]
+    first_epoch: int
+    total_epochs: int
+    evaluation_batch: int
+    evaluate_every: int
+    seed: int
+    device: str = "cpu"
+    precision: str = "float32"
+    visits: dict[str, int] = field(default_factory=dict)
+
+    def visit(self, task: str) -> int:
+        """Return how often `task` was trained before in this run."""
+        return self.visits.get(task, 0)
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate of the stage's 0-based `epoch`: cosine annealing to zero, stepped per epoch."""
+        done = (self.first_epoch + epoch) / self.total_epochs
+        return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+
+class TurnSampler:
+    """Batches of example indices: each of one task, the tasks in turn, each task in an order of (seed, task, visit, epoch)."""
+
+    def __init__(self, datasets: Sequence[TaskDataset], settings: StageSettings) -> None:
+        self.datasets, self.settings, self.epoch = datasets, settings, 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        queues, offset = [], 0
+        for dataset in self.datasets:
+            queues.append(self._batches(dataset, offset))
+            offset += len(dataset)
+        longest = max(map(len, queues))
+        # Spread evenly, so that a small task's batches do not all come first.
+        turns = [((i + 0.5) * longest / len(queue), q, batch) for q, queue in enumerate(queues) for i, batch in enumerate(queue)]
+        yield from (batch for _, _, batch in sorted(turns, key=lambda turn: turn[:2]))
+
+    def _batches(self, dataset: TaskDataset, offset: int) -> list[list[int]]:
+        task, settings = dataset.task.name, self.settings
+        if self.epoch >= settings.epochs[task]:
+            return []
+        order = permutation(len(dataset), settings.seed, "order", task, settings.visit(task), self.epoch)
+        size = settings.batch_sizes[task]
+        return [[offset + i for i in order[start : start + size]] for start in range(0, len(order), size)]
+
+    def __len__(self) -> int:
+        return sum(len(self._batches(dataset, 0)) for dataset in self.datasets)
+
+
+class StreamLoss:
+    """The criterion: the sum over tasks of each task's mean loss times its weight (1 where none is set)."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tuple(tasks)
+        self.weights: dict[int, float] = {}
+        self.parts: dict[int, Tensor] = {}
+        """The unweighted losses of the last call, by task index."""
+
+    def __call__(self, outputs: Outputs, targets: Targets) -> Tensor:
+        self.parts = {}
+        total: Tensor | None = None
+        for index, (positions, output) in outputs.items():
+            task = self.tasks[index]
+            loss = task.kind.loss(task, output, [targets[i] for i in positions.tolist()])
+            self.parts[index] = loss.detach()
+            weighted = loss * self.weights.get(index, 1.0)
+            total = weighted if total is None else total + weighted
+        assert total is not None, "a batch has no image"
+        return total
+
+
+class Harness(SupervisedTemplate):
+    """Trains one stage at a time on an Avalanche experience; what strategies may use is public.
+
+    current, past: data sets of the tasks trained in this stage, and of those learnt before it; seen: the test experiences
+    that evaluations score; step, epoch: how many of them the stage has done; passes: (images, features) of every
+    forward pass of the step; report: what strategies record about themselves (stored images), kept with the stage;
+    log: one mapping an epoch; passes_per_evaluation: times the backbone ran for one evaluation batch.
+    """
+
+    def __init__(self, model: UnifiedModel, settings: StageSettings, plugins: Sequence[Any], evaluator: Any) -> None:
+        self.settings = settings
+        self.current: Sequence[TaskDataset] = ()
+        self.past: Sequence[TaskDataset] = ()
+        self.seen: Any = ()
+        self.step = self.epoch = 0
+        self.passes: list[tuple[Tensor, Features]] = []
+        self.report: dict[str, Any] = {}
+        self.log: list[dict[str, float]] = []
+        self.evaluation_seconds = 0.0
+        self.passes_per_evaluation = 1.0
+        self._extra: list[list[Any]] = []
+        self._active: set[int] = set()
+        self._scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "float16")
+        super().__init__(
+            model=model,
+            optimizer=torch.optim.AdamW(model.parameters(), fused=True),
+            criterion=StreamLoss(model.tasks),
+            device=settings.device,
+            plugins=list(plugins),
+            evaluator=evaluator,
+        )
+
+    def train_stage(
+        self, experience: Any, settings: StageSettings, current: Sequence[TaskDataset], past: Sequence[TaskDataset], seen: Any
+    ) -> None:
+        """Train on one experience, whose data sets are `current`, and score the test experiences `seen` as it goes."""
+        self.settings, self.current, self.past, self.seen = settings, current, past, seen
+        self.report, self.log, self.evaluation_seconds = {}, [], 0.0
+        self._criterion.weights = {}
+        self.train_epochs = max(settings.epochs.values())
+        self.train_mb_size = max(settings.batch_sizes.values())
+        self.eval_mb_size = settings.evaluation_batch
+        for group in self.optimizer.param_groups:
+            group["weight_decay"] = settings.weight_decay
+        self.train(experience, eval_streams=[])
+        self.passes = []
+
+    # What strategies use.
+
+    def add_batch(self, samples: Sequence[tuple[Tensor, Any, int]]) -> None:
+        """Train on `samples` (of one task) in this step too; call it in `before_forward`.
+
+        Images of the current batch's size join its forward pass, so that batch-norm statistics move once; others get
+        a pass of their own, which leaves the statistics alone.
+        """
+        images, targets, labels = collate(samples)
+        moved = [images.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True), labels]
+        assert self.mbatch is not None
+        if images.shape[1:] == self.mb_x.shape[1:]:
+            self.mbatch = [torch.cat(pair) for pair in zip(self.mbatch, moved, strict=True)]
+        else:
+            self._extra.append(moved)
+
+    def activate(self, tasks: Sequence[Task]) -> None:
+        """Let the predictors of `tasks` be updated in this step; all without a sample in it stay as they are otherwise."""
+        self._active.update(task.index for task in tasks)
+
+    def weigh(self, task: Task, weight: float) -> None:
+        """Let the loss of `task` count `weight` times from now on."""
+        self._criterion.weights[task.index] = weight
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which models are run at the configured precision."""
+        precision = PRECISIONS[self.settings.precision]
+        return torch.autocast(self.device.type, precision, enabled=precision is not torch.float32)
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.settings.seed
+
+    @property
+    def past_tasks(self) -> list[Task]:
+        """The tasks learnt before this stage, in order."""
+        return [dataset.task for dataset in self.past]
+
+    # Avalanche's seams.
+
+    def _unpack_minibatch(self) -> None:
+        images, targets, labels = self.mbatch
+        # Labels stay on the host: they only say which predictor to run.
+        self.mbatch = [images.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True), labels]
+
+    def make_train_dataloader(self, **kwargs: Any) -> None:
+        """Load single-task batches in the order that the seed alone decides."""
+        self._sampler = TurnSampler(self.current, self.settings)
+        self.dataloader = DataLoader(
+            self.adapted_dataset,
+            batch_sampler=self._sampler,  # type: ignore[arg-type] # an iterable of index lists is all torch needs
+            collate_fn=collate,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),
+        )
+
+    def make_eval_dataloader(self, **kwargs: Any) -> None:
+        """Load the test images in order."""
+        self.dataloader = DataLoader(
+            self.adapted_dataset,
+            batch_size=self.eval_mb_size,
+            collate_fn=collate,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),
+        )
+
+    def _before_training_exp(self, **kwargs: Any) -> None:
+        self.epoch = self.step = 0
+        names = sorted(dataset.task.name for dataset in self.current)
+        seed_all(derive(self.seed, "stage", *names, *map(self.settings.visit, names)))
+        super()._before_training_exp(reset_optimizer_state=True, **kwargs)
+
+    def _before_training_epoch(self, **kwargs: Any) -> None:
+        self._sampler.epoch = self.epoch
+        for dataset in self.current:
+            dataset.occasion = (self.settings.visit(dataset.task.name), self.epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.rate(self.epoch)
+        self._sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
+        self._counts: dict[str, int] = defaultdict(int)
+        self._started = time.perf_counter()
+        super()._before_training_epoch(**kwargs)
+
+    def _before_training_iteration(self, **kwargs: Any) -> None:
+        self._extra = []
+        self._active = set()
+        super()._before_training_iteration(**kwargs)
+
+    def forward(self) -> Outputs:
+        """Run the model once on the batch (and once on every added batch of another image size)."""
+        with self.autocast():
+            features = self.model.features(self.mb_x)
+            outputs = self.model.outputs(features, self.mb_task_id)
+            self.passes = [(self.mb_x, features)]
+            if self.is_training:
+                self._active.update(outputs)
+                for images, targets, labels in self._extra:
+                    outputs.update(self._added_pass(images, targets, labels))
+        return outputs
+
+    def _added_pass(self, images: Tensor, targets: Targets, labels: Tensor) -> Outputs:
+        with frozen_statistics(self.model):
+            features = self.model.features(images)
+        self.passes.append((images, features))
+        outputs = self.model.outputs(features, labels)
+        offset = len(self.mb_y)
+        self.mbatch[1] = torch.cat((self.mb_y, targets))
+        self._active.update(outputs)
+        return Outputs({index: (where + offset, out) for index, (where, out) in outputs.items()})
+
+    def criterion(self) -> Tensor:
+        """Return the loss of the batch; nothing during evaluation, whose scores are the metrics."""
+        if not self.is_training:
+            return self._make_empty_loss()
+        loss = super().criterion()
+        for index, part in self._criterion.parts.items():
+            self._note(self.model.tasks[index].name, part)
+        return loss
+
+    def backward(self) -> None:
+        """Run the backward pass, with the loss scaled where the precision is float16."""
+        self._note("total", self.loss.detach())
+        self._scaler.scale(self.loss).backward(retain_graph=self.retain_graph)
+
+    def optimizer_step(self) -> None:
+        """Update what this step is about; predictors that are not active keep their bytes."""
+        for task in self.model.tasks:
+            if task.index not in self._active:
+                for parameter in self.model.predictors[task.name].parameters():
+                    # None, not zero: momentum and weight decay would move a parameter whose gradient is zero.
+                    parameter.grad = None
+        self._scaler.unscale_(self.optimizer)
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        self._note("gradient_norm", torch.nn.utils.get_total_norm(gradients))
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        self.step += 1
+
+    def _note(self, name: str, value: Tensor) -> None:
+        self._sums[name] += value.reshape(())
+        self._counts[name] += 1
+
+    def _after_training_epoch(self, **kwargs: Any) -> None:
+        super()._after_training_epoch(**kwargs)
+        seconds = time.perf_counter() - self._started
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        if not all(map(math.isfinite, means.values())):
+            raise StageFailedError(f"the loss is not finite in epoch {self.epoch + 1}: {means}")
+        rate = self.settings.rate(self.epoch)
+        self.epoch += 1
+        self.log.append({"epoch": self.epoch, "learning_rate": rate, "seconds": seconds, **means})
+        every, last = self.settings.evaluate_every, self.epoch == self.train_epochs
+        if last or (every and self.epoch % every == 0):
+            self.eval(self.seen)
+
+    def eval(self, experiences: Any, **kwargs: Any) -> Any:
+        """Score `experiences`; the random streams of training are left as they are."""
+        started, calls, batches = time.perf_counter(), [0], sum(-(-len(e.dataset) // self.eval_mb_size) for e in experiences)
+
+        def count(*_: Any) -> None:
+            calls[0] += 1
+
+        counter = self.model.backbone.register_forward_hook(count)
+        try:
+            with isolated():
+                result = super().eval(experiences, **kwargs)
+        finally:
+            counter.remove()
+        self.passes_per_evaluation = calls[0] / batches
+        self.evaluation_seconds += time.perf_counter() - started
+        return result
+
+
+@contextlib.contextmanager
+def frozen_statistics(model: torch.nn.Module) -> Iterator[None]:
+    """Let batch norm normalise as it does in training without moving its running statistics."""
+    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True

@@ -1,0 +1,1 @@
+"""The experiment presets that ship with cl_bench, one YAML file each."""

@@ -1,0 +1,13 @@
+"""Joint training: all tasks at once with the summed budget, single-task batches in turn; the upper bound."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cl_bench.registry import strategy
+
+
+@strategy("joint", summary="all tasks in one stage with the summed budget (the upper bound)", together=True)
+def joint() -> list[Any]:
+    """Add nothing: what differs is the stage, which holds every task."""
+    return []

@@ -1,0 +1,105 @@
+"""Known answers for drop, forgetting, transfer, intervals and verdict."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cl_bench import measures
+
+
+def test_relative_drop_is_signed():
+    assert measures.relative_drop(0.8, 0.6) == pytest.approx(0.25)
+    assert measures.relative_drop(0.5, 0.6) == pytest.approx(-0.2)
+    assert math.isnan(measures.relative_drop(0.0, 0.3))
+
+
+def test_drop_over_seeds_is_the_ratio_of_means_not_the_mean_of_ratios():
+    # mean of ratios would be (0.5 + 0) / 2 = 0.25; ratio of means is (0.5 - 0.4) / 0.5
+    assert measures.ratio_of_means_drop([0.4, 0.6], [0.2, 0.6]) == pytest.approx(0.2)
+    assert math.isnan(measures.ratio_of_means_drop([], []))
+
+
+def test_points_are_hundredths():
+    assert measures.drop_points(0.412, 0.4) == pytest.approx(1.2)
+
+
+def test_same_run_drop_forgetting_transfer_and_intransigence():
+    scores = [0.5, 0.6, 0.3]  # right after it was learnt, a stage later, at the end
+    assert measures.same_run_drop(scores[0], scores[-1]) == pytest.approx(0.4)
+    assert measures.forgetting(scores) == pytest.approx(0.3)
+    assert measures.backward_transfer(scores[0], scores[-1]) == pytest.approx(-0.2)
+    assert measures.intransigence(0.55, scores[0]) == pytest.approx(0.05)
+
+
+def test_forgetting_of_a_task_that_gained_or_was_learnt_last_is_zero():
+    assert measures.forgetting([0.3, 0.4]) == 0
+    assert measures.forgetting([0.3]) == 0
+    assert math.isnan(measures.forgetting([]))
+
+
+def test_t_interval_by_hand():
+    # mean 2, sd 1, t(2 degrees, 97.5 %) = 4.302653, half-width 4.302653 / sqrt(3) = 2.484138
+    assert measures.t_interval([1, 2, 3]) == pytest.approx((-0.484138, 4.484138), abs=1e-6)
+    assert measures.t_interval([1, 2, 3], level=0.5) == pytest.approx((2 - 0.471405, 2 + 0.471405), abs=1e-6)
+    assert measures.t_interval([1.0]) is None
+
+
+def test_drop_interval_by_hand():
+    # means 0.5 and 0.4, ratio 0.8; residuals f - 0.8 b: 0.02, -0.02; sd 0.0282843, se 0.02; t(1) = 12.706205
+    low, high = measures.drop_interval([0.4, 0.6], [0.34, 0.46])
+    assert (low, high) == pytest.approx((0.2 - 12.706205 * 0.02 / 0.5, 0.2 + 12.706205 * 0.02 / 0.5), abs=1e-6)
+
+
+def test_drop_interval_is_paired_by_seed():
+    # every seed drops by exactly a tenth, however far the seeds lie apart
+    assert measures.drop_interval([0.4, 0.6, 0.5], [0.36, 0.54, 0.45]) == pytest.approx((0.1, 0.1))
+
+
+def test_drop_interval_without_an_answer():
+    assert measures.drop_interval([0.5], [0.4]) is None
+    assert measures.drop_interval([], []) is None
+    assert measures.drop_interval([0.0, 0.0], [0.1, 0.2]) is None
+    with pytest.raises(ValueError, match="do not pair"):
+        measures.drop_interval([0.5, 0.4], [0.4])
+
+
+@pytest.mark.parametrize(
+    ("baseline", "final", "interval", "trivial", "expected"),
+    [
+        (0.5, 0.49, (0.01, 0.03), 0.1, "pass"),
+        (0.5, 0.49, (-0.02, 0.06), 0.1, "pass (uncertain)"),
+        (0.5, 0.49, None, 0.1, "pass (uncertain)"),
+        (0.5, 0.40, (0.15, 0.25), 0.1, "fail"),
+        (0.5, 0.40, (-0.1, 0.5), 0.1, "fail (uncertain)"),
+        (0.5, 0.40, None, 0.1, "fail (uncertain)"),
+        (0.5, 0.55, (-0.12, -0.08), 0.1, "bonus"),
+        (0.5, 0.50, (-0.01, 0.01), 0.1, "bonus"),
+        (0.5, 0.55, (-0.5, 0.3), 0.1, "bonus (uncertain)"),
+        (0.5, 0.55, None, 0.1, "bonus (uncertain)"),
+        (0.14, 0.14, (-0.01, 0.01), 0.1, "void"),
+        (0.15, 0.15, (-0.01, 0.01), 0.1, "bonus"),  # 0.1 + 0.05 exceeds 0.15 in floating point
+        (1.0, 0.95, (0.049, 0.0495), 0.1, "pass"),  # (1 - 0.95) / 1 exceeds 0.05 in floating point
+        (0.0, 0.0, None, 0.0, "void"),
+        (math.nan, 0.3, None, 0.1, "void"),
+        (0.5, math.nan, None, 0.1, "void"),
+        (0.5, 0.4, (0.15, 0.25), math.nan, "void"),
+    ],
+)
+def test_verdict(baseline, final, interval, trivial, expected):
+    drop = measures.relative_drop(baseline, final)
+    assert measures.verdict(drop, interval, baseline, final, trivial) == expected
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize(("final", "spread"), [(0.38, 0.03), (0.05, 0.02)])
+def test_drop_interval_covers_the_truth(seeds, final, spread):
+    random = np.random.default_rng(seeds)
+    baseline, repeats = 0.40, 4000
+    covariance = [[0.02**2, 0.5 * 0.02 * spread], [0.5 * 0.02 * spread, spread**2]]
+    draws = random.multivariate_normal([baseline, final], covariance, size=(repeats, seeds))
+    intervals = [measures.drop_interval(*draw.T.tolist()) for draw in draws]
+    truth = (baseline - final) / baseline
+    coverage = sum(low <= truth <= high for low, high in intervals) / repeats
+    print(f"coverage with {seeds} seeds, final {final}: {coverage:.4f}")
+    assert 0.93 <= coverage <= 0.97

@@ -66,9 +66,11 @@ def read_task(experiment: Experiment, index: int, config: TaskConfig) -> tuple[T
     options = dict(config.data)
     source = formats.get(options.pop("format"))
     if kind.name not in source.kinds:
-        raise UserError(f"task {config.name}: data format {source.name} has no {kind.name} data, only {', '.join(source.kinds)}")
+        raise UserError(
+            f"task {config.name}: data format {source.name} has no {kind.name} data, only {', '.join(source.kinds)}"
+        )
     train = source.read(options, kind.name, "train", config.classes)
-    val = source.read(options, kind.name, "val", config.classes or train.classes)
+    val = source.read(options, kind.name, "val", config.classes)
     return make_task(experiment, index, config, train.classes), train, val
 
 

@@ -26,7 +26,9 @@ app.add_typer(data_app)
 
 ExperimentName = Annotated[str, typer.Argument(help="A preset's name (`cl-bench list experiments`) or a YAML file.")]
 Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; repeatable.")]
-Plugins = Annotated[list[str] | None, typer.Option("--plugin", metavar="FILE", help="A Python file of yours; repeatable.")]
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", metavar="FILE", help="A Python file of yours; repeatable.")
+]
 
 
 class Format(str, Enum):
@@ -61,13 +63,17 @@ def options(
 def run(
     experiment: ExperimentName,
     strategies: Annotated[str, typer.Option(help="Strategies in place of the experiment's: a,b+c[x=1].")] = "",
-    orders: Annotated[str, typer.Option(help="Orders in place of the experiment's: seg-det-cls,det-seg-cls or all.")] = "",
+    orders: Annotated[
+        str, typer.Option(help="Orders in place of the experiment's: seg-det-cls,det-seg-cls or all.")
+    ] = "",
     seeds: Annotated[str, typer.Option(help="Seeds in place of the experiment's: 0,1,2.")] = "",
     changes: Changes = None,
     plugin: Plugins = None,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Stages trained side by side.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
-    why: Annotated[bool, typer.Option("--why", help="With --dry-run: which setting makes a stage train again.")] = False,
+    why: Annotated[
+        bool, typer.Option("--why", help="With --dry-run: which setting makes a stage train again.")
+    ] = False,
 ) -> None:
     """Train what is missing of an experiment, and print its table."""
     from cl_bench import api
@@ -99,7 +105,9 @@ def run(
 
 def _summary(prepared: Prepared) -> str:
     total, missing = len(prepared.plan.stages), len(prepared.missing())
-    return f"{total} stages: {total - missing} done, {missing} to train ({prepared.plan.unshared()} if none were shared)"
+    return (
+        f"{total} stages: {total - missing} done, {missing} to train ({prepared.plan.unshared()} if none were shared)"
+    )
 
 
 def _label(stage: Any) -> str:
@@ -154,7 +162,9 @@ def _print_table(folder: Path, format: Format, full: bool, output: Path | None =
 @app.command()
 def plot(
     experiment: ExperimentName,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; the experiment's own otherwise.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder; the experiment's own otherwise.")
+    ] = None,
 ) -> None:
     """Draw the forgetting curves as PNG and SVG."""
     from cl_bench.report.curves import forgetting_curves, save
@@ -255,16 +265,18 @@ def show(
 
 @data_app.command(name="prepare")
 def prepare_data(
-    names: Annotated[list[str] | None, typer.Argument(help="mini_voc_seg, mini_coco_det, imagenette_160; none: all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="mini_voc_seg, mini_coco_det, imagenette_160; none: all.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to; CL_BENCH_DATA otherwise.")] = None,
 ) -> None:
     """Download VOC2012, COCO 2017 and Imagenette and cut the Mini sets of 240 / 60 images from them."""
-    from cl_bench.data.prepare import DATA_SETS, prepare
+    from cl_bench.data.prepare import RECIPES, prepare
     from cl_bench.paths import data_root
     from cl_bench.report.progress import download_progress
 
     with download_progress() as progress:
-        for name in names or list(DATA_SETS):
+        for name in names or list(RECIPES):
             typer.echo(prepare(name, output or data_root(), progress=progress))
 
 

@@ -183,7 +183,8 @@ def validate(content: dict[str, Any], where: str) -> Experiment:
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    model = {"tasks": TaskConfig, "model": ModelConfig}.get(str(location[0]), Experiment)
+    nested: dict[str, type[BaseModel]] = {"tasks": TaskConfig, "model": ModelConfig}
+    model = nested.get(str(location[0]), Experiment)
     return list((model if len(location) > 1 else Experiment).model_fields)
 
 
@@ -216,7 +217,7 @@ def _apply(content: dict[str, Any], key: str, value: Any) -> None:
 
 
 def parse_orders(text: str, tasks: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Return the orders that `text` names: `all`, or comma-separated orders such as `seg>det>cls` (or `seg-det-cls`)."""
+    """Return the orders in `text`: `all`, or comma-separated orders such as `seg>det>cls` (or `seg-det-cls`)."""
     if text == "all":
         return tuple(permutations(tasks))
     return tuple(tuple(re.split(r"[>-]", order)) if order not in tasks else (order,) for order in text.split(","))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cl_bench.composition import parse
 from cl_bench.config import load_experiment, presets
 from cl_bench.errors import UserError
@@ -35,7 +37,7 @@ def experiments() -> list[str]:
     return [f"{name:<24}{load_experiment(name).description}" for name in presets()]
 
 
-def _named(registry: Registry[object]) -> list[str]:
+def _named(registry: Registry[Any]) -> list[str]:
     lines = []
     for name in registry:
         text = (type(registry.get(name)).__doc__ or "").strip().splitlines()[0]
@@ -60,7 +62,7 @@ def backbones() -> list[str]:
     return timm.list_models()
 
 
-def _broken(registry: Registry[object]) -> list[str]:
+def _broken(registry: Registry[Any]) -> list[str]:
     return [f"{name}: not importable: {reason}" for name, reason in registry.broken.items()]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from avalanche.models import MultiTaskModule
@@ -124,8 +125,8 @@ def build_model(config: ModelConfig, tasks: Sequence[Task], weights: Weights, se
     if weights.state is not None:
         backbone.load_state_dict(weights.state)
     with isolated(seeded("neck")):
-        channels = backbone.feature_info.channels()
-        neck = FeaturePyramidNetwork(channels, config.neck_channels, extra_blocks=LastLevelMaxPool())
+        info: Any = backbone.feature_info  # timm's, which nn.Module's own types do not know
+        neck = FeaturePyramidNetwork(info.channels(), config.neck_channels, extra_blocks=LastLevelMaxPool())
     with isolated(seeded("shared")):
         shared = nn.Sequential(nn.Conv2d(config.neck_channels, config.shared_channels, 3, padding=1), nn.ReLU())
     predictors = []

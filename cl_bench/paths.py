@@ -24,7 +24,7 @@ def results_root() -> Path:
 
 
 def store_root() -> Path:
-    """Return the folder of trained stages, shared by all experiments (`CL_BENCH_STORE`, else `stages` in the results)."""
+    """Return the folder of trained stages, shared by experiments (`CL_BENCH_STORE`, else `stages` in the results)."""
     return Path(os.environ.get("CL_BENCH_STORE") or results_root() / "stages")
 
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class StrategyEntry:
-    """A strategy as declared: `build(**settings)` returns its list of Avalanche plugins; its signature is the settings."""
+    """A strategy as declared: `build(**settings)` returns a list of Avalanche plugins; its signature: the settings."""
 
     name: str
     build: Callable[..., Sequence[Any]]

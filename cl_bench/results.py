@@ -15,7 +15,6 @@ from cl_bench import measures, paths
 from cl_bench.errors import UserError, unknown
 from cl_bench.stages.store import read_json
 
-SCHEMA = 1
 BASELINE = "baseline"
 """What stands in the strategy column of single-task runs."""
 REFERENCE = "naive"
@@ -56,15 +55,12 @@ def load_results(path: str | Path) -> pd.DataFrame:
     """
     folder = experiment_folder(path)
     plan = _read_plan(folder)
-    evaluations, costs = _read_stages(folder, plan)
-    notes = {key: folder.parent / "failed" / f"{key}.json" for key in plan["stages"] if key not in evaluations}
+    found, costs = _read_stages(folder, plan)
+    notes = {key: folder.parent / "failed" / f"{key}.json" for key in plan["stages"] if key not in found}
     failures = {key: str(read_json(note).get("reason", "")) for key, note in notes.items() if note.is_file()}
-    runs = [(BASELINE, [run["task"]], run["seed"], [run["stage"]]) for run in plan["baselines"]]
-    runs += [(run["strategy"], run["order"], run["seed"], run["stages"]) for run in plan["runs"]]
-    rows: list[tuple[Any, ...]] = []
-    for strategy, order, seed, stages in runs:
-        head = (plan["experiment"], strategy, ">".join(order), seed)
-        rows += (head + row for row in _run_rows(plan, stages, evaluations, failures))
+    runs = [(BASELINE, run["task"], run["seed"], [run["stage"]]) for run in plan["baselines"]]
+    runs += [(run["strategy"], ">".join(run["order"]), run["seed"], run["stages"]) for run in plan["runs"]]
+    rows = [(plan["experiment"], *run, *row) for *run, keys in runs for row in _run_rows(plan, keys, found, failures)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame.attrs = {"plan": plan, "costs": costs, "failures": failures}
     return frame
@@ -87,14 +83,10 @@ def export(path: str | Path) -> list[Path]:
     folder = experiment_folder(path)
     evaluations, _ = _read_stages(folder, _read_plan(folder))
     rows = [(key, *row) for key, stage in evaluations.items() for row in stage]
-    tables = {
-        "rows.csv": pd.DataFrame(rows, columns=["stage", "epoch", "task", "metric", "value"]),
-        "stages.csv": stage_costs(folder).drop(columns="tasks"),
-    }
-    return [
-        write_atomically(folder / name, table.to_csv(index=False, lineterminator="\n").encode())
-        for name, table in tables.items()
-    ]
+    table = pd.DataFrame(rows, columns=["stage", "epoch", "task", "metric", "value"])
+    tables = {"rows.csv": table, "stages.csv": stage_costs(folder).drop(columns="tasks")}
+    contents = {name: table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
+    return [write_atomically(folder / name, content) for name, content in contents.items()]
 
 
 def select(
@@ -105,13 +97,12 @@ def select(
     Raises UserError with the nearest known name for one that is not in `results`.
     """
     single = results["strategy"] == BASELINE
-    keep = pd.Series(True, index=results.index)
+    keep = ~single
     for column, wanted in (("strategy", strategies), ("order", orders), ("seed", seeds)):
         known = set(results.loc[~single, column])
         for name in set(wanted) - known:
             raise unknown(column, str(name), map(str, known))
-        if wanted:
-            keep &= results[column].isin(list(wanted))
+        keep &= results[column].isin(list(wanted or known))
     return results[keep | single]
 
 
@@ -137,6 +128,7 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
     frame["average_drop"] = valid.transform(lambda drops: measures.average_drop(drops.dropna().tolist()))
     frame["averaged"] = valid.transform("count")
     frame.attrs = {**results.attrs, "environment": environments(results.attrs["costs"].values())}
+    frame.attrs["seeds"] = sorted(set(results.loc[results["strategy"] != BASELINE, "seed"]))
     return frame
 
 
@@ -154,8 +146,8 @@ def task_scores(results: pd.DataFrame) -> pd.DataFrame:
         low, high = measures.t_interval(values) or (math.nan, math.nan)
         void = measures.verdict(0.0, None, middle, middle, trivial) == "void"
         rows.append((name, metric, task["predictor"], trivial, middle, low, high, len(values), void))
-    columns = ["task", "metric", "predictor", "trivial", "baseline", "low", "high", "seeds", "void"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ("task", "metric", "predictor", "trivial", "baseline", "low", "high", "seeds", "void")
+    return pd.DataFrame(rows, columns=list(columns))
 
 
 def environments(costs: Iterable[Record]) -> dict[str, list[str]]:
@@ -176,11 +168,14 @@ def experiment_folder(path: str | Path) -> Path:
 def write_atomically(path: Path, content: bytes) -> Path:
     """Write `content` so that `path` is whole, old or new, at any moment; return `path`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -216,7 +211,7 @@ def _stage_ends(results: pd.DataFrame) -> _Ends:
 
 
 def _task_row(results: pd.DataFrame, ends: _Ends, run: Run, task: Record, metric: str) -> Record:
-    name, headline, runs = task["name"], metric == task["metrics"][0], ends.scores[*run, task["name"], metric]
+    name, headline, runs = task["name"], metric == task["metrics"][0], ends.scores[(*run, task["name"], metric)]
     state = ends.states[run] | ends.states.get((BASELINE, name), {"missing"})
     status = "failed" if "failed" in state else "incomplete" if "missing" in state else "done"
     singles = {seed: series[-1] for seed, series in ends.scores.get((BASELINE, name, name, metric), {}).items()}
@@ -271,9 +266,8 @@ def _read_stages(folder: Path, plan: Record) -> tuple[dict[str, list[Evaluation]
                 rows[key] = _parse(stage / "evaluations.csv", _evaluation)
                 costs[key] = _stage_cost(stage / "stage.json")
                 break
-    return {key: rows[key] for key in plan["stages"] if key in rows}, {
-        k: costs[k] for k in plan["stages"] if k in costs
-    }
+    trained = [key for key in plan["stages"] if key in rows]
+    return {key: rows[key] for key in trained}, {key: costs[key] for key in trained if key in costs}
 
 
 def _evaluation(line: Mapping[str, str]) -> Evaluation:

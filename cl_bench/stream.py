@@ -22,7 +22,7 @@ from cl_bench.kinds.base import Target, Task
 from cl_bench.randomness import derive
 
 
-class Targets(list):  # type: ignore[type-arg] # items are Target; Avalanche's plug-ins treat the whole as a tensor
+class Targets(list[Target]):
     """The targets of a batch, one mapping an image; moves, slices and concatenates as plug-ins expect of a tensor."""
 
     def to(self, device: torch.device | str, **options: Any) -> Targets:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -58,7 +57,7 @@ class StageSettings:
 
 
 class TurnSampler:
-    """Batches of example indices: each of one task, the tasks in turn, each task in an order of (seed, task, visit, epoch)."""
+    """Batches of indices: each of one task, the tasks in turn, each in an order of (seed, task, visit, epoch)."""
 
     def __init__(self, datasets: Sequence[TaskDataset], settings: StageSettings) -> None:
         self.datasets, self.settings, self.epoch = datasets, settings, 0
@@ -70,7 +69,11 @@ class TurnSampler:
             offset += len(dataset)
         longest = max(map(len, queues))
         # Spread evenly, so that a small task's batches do not all come first.
-        turns = [((i + 0.5) * longest / len(queue), q, batch) for q, queue in enumerate(queues) for i, batch in enumerate(queue)]
+        turns = [
+            ((i + 0.5) * longest / len(queue), q, batch)
+            for q, queue in enumerate(queues)
+            for i, batch in enumerate(queue)
+        ]
         yield from (batch for _, _, batch in sorted(turns, key=lambda turn: turn[:2]))
 
     def _batches(self, dataset: TaskDataset, offset: int) -> list[list[int]]:
@@ -95,6 +98,7 @@ class StreamLoss:
         """The unweighted losses of the last call, by task index."""
 
     def __call__(self, outputs: Outputs, targets: Targets) -> Tensor:
+        """Return the weighted sum, a scalar, and keep its unweighted `parts`."""
         self.parts = {}
         total: Tensor | None = None
         for index, (positions, output) in outputs.items():
@@ -110,13 +114,16 @@ class StreamLoss:
 class Harness(SupervisedTemplate):
     """Trains one stage at a time on an Avalanche experience; what strategies may use is public.
 
-    current, past: data sets of the tasks trained in this stage, and of those learnt before it; seen: the test experiences
-    that evaluations score; step, epoch: how many of them the stage has done; passes: (images, features) of every
-    forward pass of the step; report: what strategies record about themselves (stored images), kept with the stage;
-    log: one mapping an epoch; passes_per_evaluation: times the backbone ran for one evaluation batch.
+    current, past: data sets of the tasks trained in this stage, and of those learnt before it; seen: the test
+    experiences that evaluations score; step, epoch: how many of them the stage has done; passes: (images, features) of
+    every forward pass of the step; report: what strategies record about themselves (stored images), kept with the
+    stage; log: one mapping an epoch; passes_per_evaluation: times the backbone ran for one evaluation batch.
     """
 
-    def __init__(self, model: UnifiedModel, settings: StageSettings, plugins: Sequence[Any], evaluator: Any) -> None:
+    mbatch: Any
+    """Avalanche's: the batch at hand, [images, Targets, task labels]."""
+
+    def __init__(self, *, model: UnifiedModel, settings: StageSettings, plugins: Sequence[Any], evaluator: Any) -> None:
         self.settings = settings
         self.current: Sequence[TaskDataset] = ()
         self.past: Sequence[TaskDataset] = ()
@@ -140,7 +147,12 @@ class Harness(SupervisedTemplate):
         )
 
     def train_stage(
-        self, experience: Any, settings: StageSettings, current: Sequence[TaskDataset], past: Sequence[TaskDataset], seen: Any
+        self,
+        experience: Any,
+        settings: StageSettings,
+        current: Sequence[TaskDataset],
+        past: Sequence[TaskDataset],
+        seen: Any,
     ) -> None:
         """Train on one experience, whose data sets are `current`, and score the test experiences `seen` as it goes."""
         self.settings, self.current, self.past, self.seen = settings, current, past, seen
@@ -171,7 +183,7 @@ class Harness(SupervisedTemplate):
             self._extra.append(moved)
 
     def activate(self, tasks: Sequence[Task]) -> None:
-        """Let the predictors of `tasks` be updated in this step; all without a sample in it stay as they are otherwise."""
+        """Let the predictors of `tasks` be updated in this step; others without a sample in it stay as they are."""
         self._active.update(task.index for task in tasks)
 
     def weigh(self, task: Task, weight: float) -> None:
@@ -205,7 +217,7 @@ class Harness(SupervisedTemplate):
         self._sampler = TurnSampler(self.current, self.settings)
         self.dataloader = DataLoader(
             self.adapted_dataset,
-            batch_sampler=self._sampler,  # type: ignore[arg-type] # an iterable of index lists is all torch needs
+            batch_sampler=self._sampler,
             collate_fn=collate,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),
@@ -261,7 +273,7 @@ class Harness(SupervisedTemplate):
         self.passes.append((images, features))
         outputs = self.model.outputs(features, labels)
         offset = len(self.mb_y)
-        self.mbatch[1] = torch.cat((self.mb_y, targets))
+        self.mbatch[1] = Targets([*self.mb_y, *targets])
         self._active.update(outputs)
         return Outputs({index: (where + offset, out) for index, (where, out) in outputs.items()})
 
@@ -312,7 +324,11 @@ class Harness(SupervisedTemplate):
 
     def eval(self, experiences: Any, **kwargs: Any) -> Any:
         """Score `experiences`; the random streams of training are left as they are."""
-        started, calls, batches = time.perf_counter(), [0], sum(-(-len(e.dataset) // self.eval_mb_size) for e in experiences)
+        started, calls, batches = (
+            time.perf_counter(),
+            [0],
+            sum(-(-len(e.dataset) // self.eval_mb_size) for e in experiences),
+        )
 
         def count(*_: Any) -> None:
             calls[0] += 1

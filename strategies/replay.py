@@ -53,7 +53,9 @@ class Replay(SupervisedPlugin):
         strategy.add_batch(samples)
 
 
-@strategy("replay", summary="train on a few stored images of past tasks", paper="arXiv:1902.10486", neutral={"memory": 0})
+@strategy(
+    "replay", summary="train on a few stored images of past tasks", paper="arXiv:1902.10486", neutral={"memory": 0}
+)
 def replay(memory: int = 10, weight: float = 1.0) -> list[SupervisedPlugin]:
     """Return the replay of `memory` images a past task, whose loss counts `weight` times."""
     return [Replay(memory, weight)]

@@ -199,7 +199,7 @@ def _block(result: Audit) -> str:
     return "\n".join(lines)
 
 
-def contact_sheet(task: Task, split: Split, count: int, columns: int) -> Image.Image:
+def contact_sheet(task: Task, split: Split, count: int, columns: int = 6) -> Image.Image:
     """Return one picture of `count` examples, evenly spread over `split`, `columns` a row, with targets and names."""
     if count < 1 or columns < 1:
         raise UserError(f"a contact sheet needs at least one picture and one column, not {count} and {columns}")

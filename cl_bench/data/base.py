@@ -31,7 +31,7 @@ class Boxes:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One image file and its target: a mask file (segmentation), `Boxes` (detection) or a class index (classification)."""
+    """One image file and its target: a mask file (segmentation), `Boxes` (detection) or an index (classification)."""
 
     name: str
     image: Path

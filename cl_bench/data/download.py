@@ -10,7 +10,7 @@ import tarfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -195,9 +195,9 @@ class _Member:
 
 
 def read_members(
-    archive: Path, wanted: Callable[[str], bool], limits: Limits | None = None
+    archive: Path, wanted: Callable[[str], object], limits: Limits | None = None
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) of the regular members of a tar or zip file that are `wanted`, in the archive's order.
+    """Yield (name, content) of the regular members of a tar or zip file for which `wanted` is true, in their order.
 
     Nothing is written. Raises UserError where any member, wanted or not, has an absolute path or one with "..", is a
     link or a device, where the archive goes beyond `limits` (default: `Limits()`), and where it is damaged.
@@ -221,17 +221,23 @@ def read_members(
         raise UserError(f"archive {archive} is damaged or unreadable: {error}") from error
 
 
-def extract(archive: Path, wanted: Mapping[str, Path], limits: Limits | None = None) -> None:
-    """Write each `wanted` member (name in the archive -> file to write); the archive never decides on a path.
-
-    Raises UserError as `read_members` does, and for a wanted member that is missing.
-    """
+def read_all(archive: Path, wanted: Collection[str], limits: Limits | None = None) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of every `wanted` member; raise UserError as `read_members` does, and for a missing one."""
     missing = set(wanted)
     for name, content in read_members(archive, wanted.__contains__, limits):
-        write(wanted[name], content)
         missing.discard(name)
+        yield name, content
     if missing:
         raise UserError(f"archive {archive} has no {min(missing)} ({len(missing)} members are missing)")
+
+
+def extract(archive: Path, wanted: Mapping[str, Path], limits: Limits | None = None) -> None:
+    """Write every `wanted` member (name in the archive -> file to write); the archive never decides on a path.
+
+    Raises UserError as `read_all` does, and where the disk refuses.
+    """
+    for name, content in read_all(archive, wanted, limits):
+        write(wanted[name], content)
 
 
 def write(path: Path, content: bytes) -> None:

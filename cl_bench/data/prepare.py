@@ -8,8 +8,9 @@ import re
 import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from io import BytesIO
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,16 @@ import numpy as np
 from PIL import Image
 
 from cl_bench.data.download import (
-    Check,
     Progress,
     extract,
     fetch,
     file_hash,
     file_name,
     has_md5,
+    has_size,
     is_safe_path,
     quiet,
+    read_all,
     read_members,
     write,
 )
@@ -36,7 +38,6 @@ SALT = "cl_bench mini data 1"
 """Part of every image's rank; another salt would be another data set."""
 
 VOC_CLASSES = 21
-VOC_VOID = 255
 COCO_CLASSES = ("person", "car", "dog", "cat", "chair", "dining table", "book", "bottle", "cup", "bird")
 MANIFEST = "MANIFEST.json"
 
@@ -74,18 +75,19 @@ class _Job:
     sizes: Mapping[str, int]
     folder: Path
     progress: Progress
+    origins: list[dict[str, str]] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
     """SHA-256 of every image taken, so that none is taken twice, be it under another name."""
 
     def download(self, archive: Archive) -> Path:
+        self.origins.append(asdict(archive))
         target = cache_root() / "downloads" / file_name(archive.url)
         return fetch(archive.url, target, has_md5(archive.md5), self.progress)
 
     def is_new(self, digest: str) -> bool:
-        if digest in self.used:
-            return False
+        new = digest not in self.used
         self.used.add(digest)
-        return True
+        return new
 
 
 def prepare(
@@ -102,8 +104,8 @@ def prepare(
     name: mini_voc_seg, mini_coco_det or imagenette_160. train, val: images of each split. progress: told (what, done,
     total). The images are a function of the sources alone; no two are byte-identical. The folder appears whole, with
     a MANIFEST.json of all files' SHA-256, or not at all; where it is there already, nothing is done but to say so.
-    Downloads stay in `paths.cache_root()/"downloads"`. Raises UserError for an unknown name, a failed download, a
-    damaged archive, a full disk, too few images, and a folder `destination/name` that holds something else.
+    Downloads stay in `paths.cache_root()/"downloads"`. Raises UserError where a download fails, an archive is damaged,
+    the disk is full, the images do not suffice, or `destination/name` holds something else.
     """
     if name not in RECIPES:
         raise unknown("data set", name, RECIPES)
@@ -115,10 +117,11 @@ def prepare(
     if target.exists():
         raise UserError(f"{target} exists but was not made by this command (it has no {MANIFEST}): move it away first")
     make_writable(destination)
+    sizes = {"val": val, "train": train}  # val first, so that an image which is in both is dropped from train
     with tempfile.TemporaryDirectory(dir=destination, prefix=f".{name}-") as temporary:
-        job = _Job(sources or Sources(), {"val": val, "train": train}, Path(temporary) / name, progress)
-        addresses = RECIPES[name](job)
-        _write_manifest(job.folder, name, addresses)
+        job = _Job(sources or Sources(), sizes, Path(temporary) / name, progress)
+        RECIPES[name](job)
+        _write_manifest(job)
         try:
             job.folder.replace(target)
         except OSError as error:
@@ -152,8 +155,7 @@ def choose(
     members = {name: set(candidates[name]) for name in ranked}
     waiting = {label: deque(name for name in ranked if label in members[name]) for label in labels}
     covered: Counter[Any] = Counter()
-    chosen: list[str] = []
-    seen: set[str] = set()
+    chosen, seen = list[str](), set[str]()
     while len(chosen) < count:
         ready = [label for label in labels if waiting[label]]
         if not ready:
@@ -169,18 +171,18 @@ def choose(
     return sorted(chosen)
 
 
-def _voc(job: _Job) -> list[str]:
+def _voc(job: _Job) -> None:
     """Write {train,val}/NAME.jpg and NAME.png from VOC's own segmentation lists."""
     archive = job.download(job.sources.voc)
     root = "VOCdevkit/VOC2012"
     lists = {f"{root}/ImageSets/Segmentation/{split}.txt": split for split in job.sizes}
-    names = {lists[path]: content.decode().split() for path, content in read_members(archive, lists.__contains__)}
-    listed = {name for split in names.values() for name in split}
+    names = {lists[path]: content.decode().split() for path, content in read_all(archive, lists)}
+    listed = set().union(*names.values())
     images = {f"{root}/JPEGImages/{name}.jpg": name for name in listed}
     masks = {f"{root}/SegmentationClass/{name}.png": name for name in listed}
     digests: dict[str, str] = {}
     present: dict[str, set[int]] = {}
-    for path, content in read_members(archive, (images | masks).__contains__):
+    for path, content in read_all(archive, images | masks):
         if path in images:
             digests[images[path]] = hashlib.sha256(content).hexdigest()
         else:
@@ -188,34 +190,29 @@ def _voc(job: _Job) -> list[str]:
         job.progress("read the masks of VOC 2012", len(present), len(masks))
     wanted = {}
     for split, count in job.sizes.items():
-        candidates = {name: present[name] for name in names.get(split, ()) if name in present and name in digests}
+        candidates = {name: present[name] for name in names[split]}
         for name in choose(candidates, range(VOC_CLASSES), count, lambda name: job.is_new(digests[name])):
             wanted[f"{root}/JPEGImages/{name}.jpg"] = job.folder / split / f"{name}.jpg"
             wanted[f"{root}/SegmentationClass/{name}.png"] = job.folder / split / f"{name}.png"
     extract(archive, wanted)
-    return [job.sources.voc.url]
 
 
 def _mask_classes(path: str, content: bytes) -> set[int]:
     try:
         with Image.open(BytesIO(content)) as mask:
-            return set(np.unique(np.asarray(mask)).tolist()) - {VOC_VOID}
+            return set(np.unique(np.asarray(mask)).tolist())
     except (OSError, SyntaxError) as error:
         raise UserError(f"mask {path} cannot be decoded: {error}") from error
 
 
-def _coco(job: _Job) -> list[str]:
+def _coco(job: _Job) -> None:
     """Write {train,val}/data/*.jpg and labels.json: COCO's own ids, the ten classes' annotations, no polygons."""
     archive = job.download(job.sources.coco_annotations)
     files = {f"annotations/instances_{split}2017.json": split for split in job.sizes}
-    documents = {
-        files[path]: _ten_classes(path, content) for path, content in read_members(archive, files.__contains__)
-    }
+    documents = {files[path]: _ten_classes(path, text) for path, text in read_all(archive, files)}
     for split, count in job.sizes.items():
-        if split not in documents:
-            raise UserError(f"archive {archive} has no annotations/instances_{split}2017.json")
         _write_coco_split(job, split, count, documents[split])
-    return [job.sources.coco_annotations.url, job.sources.coco_images]
+    job.origins.append({"url": job.sources.coco_images})
 
 
 def _write_coco_split(job: _Job, split: str, count: int, document: dict[str, Any]) -> None:
@@ -238,10 +235,8 @@ def _write_coco_split(job: _Job, split: str, count: int, document: dict[str, Any
     chosen = {images[name]["id"] for name in names}
     labels = {
         "categories": document["categories"],
-        "images": sorted((images[name] for name in names), key=lambda image: image["id"]),
-        "annotations": sorted(
-            (one for one in document["annotations"] if one["image_id"] in chosen), key=lambda one: one["id"]
-        ),
+        "images": sorted((images[name] for name in names), key=itemgetter("id")),
+        "annotations": [one for one in document["annotations"] if one["image_id"] in chosen],
     }
     write(job.folder / split / "labels.json", json.dumps(labels, sort_keys=True).encode())
 
@@ -250,14 +245,14 @@ def _ten_classes(path: str, content: bytes) -> dict[str, Any]:
     # polygons are nine tenths of these 450 MB and boxes are all we need: they go while the file is being parsed
     document = json.loads(content, object_hook=lambda one: {key: one[key] for key in one if key != "segmentation"})
     categories = [category for category in document["categories"] if category["name"] in COCO_CLASSES]
-    absent = set(COCO_CLASSES) - {category["name"] for category in categories}
-    if absent:
+    if absent := set(COCO_CLASSES) - {category["name"] for category in categories}:
         raise UserError(f"{path} has no category {min(absent)!r}")
     ids = {category["id"] for category in categories}
+    annotations = [one for one in document["annotations"] if one["category_id"] in ids]
     return {
-        "categories": sorted(categories, key=lambda category: category["id"]),
+        "categories": sorted(categories, key=itemgetter("id")),
         "images": document["images"],
-        "annotations": [one for one in document["annotations"] if one["category_id"] in ids],
+        "annotations": sorted(annotations, key=itemgetter("id")),
     }
 
 
@@ -265,35 +260,17 @@ def _coco_image(job: _Job, split: str, image: Mapping[str, Any]) -> Path:
     name = image["file_name"]
     if not is_safe_path(name):
         raise UserError(f"the annotations of COCO {split} name the unsafe file {name!r}: refused")
-    url = f"{job.sources.coco_images}/{split}2017/{name}"
-    target = cache_root() / "downloads" / "coco" / f"{split}2017" / name
-    return fetch(url, target, _is_image(image["width"], image["height"]))
+    path = f"{split}2017/{name}"
+    target = cache_root() / "downloads" / "coco" / path
+    return fetch(f"{job.sources.coco_images}/{path}", target, has_size(image["width"], image["height"]))
 
 
-def _is_image(width: int, height: int) -> Check:
-    """Return the check that a file decodes to its end and is `width` x `height` pixels."""
-
-    def check(path: Path) -> str | None:
-        try:
-            with Image.open(path) as image:
-                image.load()
-                size = image.size
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            return f"it is not a whole image: {error}"
-        return None if size == (width, height) else f"it is {size[0]}x{size[1]} pixels and not {width}x{height}"
-
-    return check
-
-
-def _imagenette(job: _Job) -> list[str]:
+def _imagenette(job: _Job) -> None:
     """Write {train,val}/WNID/*.JPEG, as many of each class."""
     archive = job.download(job.sources.imagenette)
-    pattern = re.compile(r"imagenette2-160/(train|val)/(n\d{8})/([^/.][^/]*\.JPEG)")
-    digests = {
-        path: hashlib.sha256(content).hexdigest()
-        for path, content in read_members(archive, lambda path: pattern.fullmatch(path) is not None)
-    }
-    parts = {path: match.groups() for path in digests if (match := pattern.fullmatch(path))}
+    pattern = re.compile(r"imagenette2-160/(train|val)/n\d{8}/[^/.][^/]*\.JPEG")
+    digests = {path: hashlib.sha256(content).hexdigest() for path, content in read_members(archive, pattern.fullmatch)}
+    parts = {path: path.split("/")[1:] for path in digests}
     classes = {wnid for _, wnid, _ in parts.values()}
     wanted = {}
     for split, count in job.sizes.items():
@@ -301,24 +278,23 @@ def _imagenette(job: _Job) -> list[str]:
         for path in choose(candidates, classes, count, lambda path: job.is_new(digests[path])):
             wanted[path] = job.folder.joinpath(*parts[path])
     extract(archive, wanted)
-    return [job.sources.imagenette.url]
 
 
-def _write_manifest(folder: Path, name: str, addresses: list[str]) -> None:
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+def _write_manifest(job: _Job) -> None:
+    files = {path.relative_to(job.folder).as_posix(): path for path in job.folder.rglob("*") if path.is_file()}
     content = {
         "schema": 1,
-        "name": name,
+        "name": job.folder.name,
         "salt": SALT,
-        "sources": addresses,
+        "sources": job.origins,
         "files": {path: file_hash(files[path]) for path in sorted(files)},
     }
-    write(folder / MANIFEST, json.dumps(content, indent=1).encode())
+    write(job.folder / MANIFEST, json.dumps(content, indent=1).encode())
 
 
-RECIPES: dict[str, Callable[[_Job], list[str]]] = {
+RECIPES: dict[str, Callable[[_Job], None]] = {
     "mini_voc_seg": _voc,
     "mini_coco_det": _coco,
     "imagenette_160": _imagenette,
 }
-"""Each fills the folder of its job and returns the addresses it used."""
+"""Each fills the folder of its job."""

@@ -5,9 +5,9 @@ image is a crop of a photograph with digits on it: enlarged, slightly turned, pa
 
 Train and val share neither a digit nor a pixel of a photograph: the left 400 columns of each are train, the others
 val. (scikit-learn does not say who wrote which digit, so a writer may occur in both.) The kinds share no digit either,
-and look different, as the data sets of real streams do: segmentation has wide views of the photographs and warm tints,
-detection closer views and cool tints, classification close-ups and near-grey tints. What went where is written to
-`sources.json` beside the splits.
+and look different, as the data sets of real streams do: segmentation has wide, darkened views and warm tints, detection
+closer, bleached views and cool tints, classification dark close-ups and tints that are nearly grey. What went where is
+written to `sources.json` beside the splits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter
 from pydantic import BaseModel, Field, ValidationError
 
 from cl_bench import paths
@@ -45,18 +45,19 @@ Share = Annotated[float, Field(ge=0.15, le=0.9)]
 
 @dataclass(frozen=True)
 class Style:
-    """What sets a kind apart: its format, the side of its crops (pixels), its hues (turns), its saturation (0..1)."""
+    """What sets a kind apart: the format it is written in, and how its images look."""
 
     reader: str
-    crop: tuple[int, int]
-    hue: tuple[float, float]
-    vivid: float
+    crop: tuple[int, int]  # least and greatest side, in pixels of the photograph
+    tone: float  # what the photograph is faded to, 0 black or 1 white; the digits get the opposite
+    hue: tuple[float, float]  # of the tints, in turns of the colour circle
+    colour: float  # saturation of tints and photograph, 0 grey to 1 as it is
 
 
 STYLES = {
-    "segmentation": Style("voc", (180, 240), (-0.08, 0.17), 1.0),
-    "detection": Style("coco", (110, 160), (0.42, 0.75), 1.0),
-    "classification": Style("image_folder", (50, 90), (0.0, 1.0), 0.3),
+    "segmentation": Style("voc", (180, 240), 0.0, (-0.08, 0.17), 1.0),
+    "detection": Style("coco", (110, 160), 1.0, (0.42, 0.75), 1.0),
+    "classification": Style("image_folder", (50, 90), 0.0, (0.0, 1.0), 0.2),
 }
 
 
@@ -71,16 +72,16 @@ class Options(BaseModel, frozen=True, strict=True):
     val: int = Field(60, ge=10, le=9999)
     size: int = Field(160, ge=64, le=1024)
     seed: int = Field(0, ge=0, lt=2**32)
-    objects: int = Field(2, ge=1, le=8)
-    scale: tuple[Share, Share] = Field((0.35, 0.6), strict=False)
+    objects: int = Field(2, ge=1, le=4)
+    scale: tuple[Share, Share] = Field((0.4, 0.65), strict=False)
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
     """One image before it is written.
 
-    image: (size, size, 3); mask: (size, size), 0 background, 1..10 the digits, 255 void; boxes: left, top, right, bottom
-    (exclusive), exactly around each digit's mask; source: which photograph, crop (likewise) and digits of `load_digits`.
+    image: (size, size, 3); mask: (size, size), 0 background, 1..10 digits, 255 void; boxes: left, top, right, bottom
+    (exclusive), exactly around each digit's mask; source: photograph, crop of it (likewise), digits of `load_digits`.
     """
 
     name: str
@@ -148,8 +149,7 @@ def generate(options: Options, kind: str) -> Path:
 
 def scenes(options: Options, kind: str, split: str) -> Iterator[Scene]:
     """Yield the images of `split`: each class equally often (to one), no digit twice before all of its class."""
-    rng = _rng("deal", options, kind, split)
-    most = 1 if kind == "classification" else options.objects
+    rng, most = _rng("deal", options, kind, split), 1 if kind == "classification" else options.objects
     deck = itertools.chain.from_iterable(rng.permutation(10).tolist() for _ in itertools.count())
     pools = [itertools.cycle(pool) for pool in allot(options, kind, split)]
     for index in range(options.train if split == "train" else options.val):
@@ -196,7 +196,7 @@ def _glyph(bitmap: Floats, height: float, angle: float) -> Floats:
     large = large.rotate(angle, Image.Resampling.BICUBIC)
     left, top, right, bottom = _bounds(np.asarray(large) >= level)
     step = (bottom - top) / height  # pixels of the large picture to one of the glyph
-    margin = 2 * RIM * step
+    margin = 2 * RIM * step + 5  # edges move a little with the scale
     box = (left - margin, top - margin, right + margin, bottom + margin)
     shape = round((box[2] - box[0]) / step), round((box[3] - box[1]) / step)
     values = np.asarray(large.resize(shape, Image.Resampling.BICUBIC, box=box))
@@ -224,24 +224,23 @@ def _arrange(rng: np.random.Generator, options: Options, digits: list[int]) -> l
                 taken[place] += 1
             if taken.max() == 1:
                 return list(zip(places, glyphs, strict=True))
-        heights = heights * 0.95
+        heights = heights * 0.9
 
 
 def _compose(options: Options, kind: str, split: str, index: int, labels: tuple[int, ...], digits: list[int]) -> Scene:
     rng, style, size = _rng("image", options, kind, split, index), STYLES[kind], options.size
     placed = _arrange(rng, options, digits)
-    for _ in range(8):
-        photograph, crop, canvas = _view(rng, style, size, split)
-        tints = [_tint(rng, style, canvas[place][opacity >= 0.5]) for place, opacity in placed]
-        if min(contrast for _, contrast in tints) >= 0.3:
-            break
-    boxes = tuple((x.start + RIM, y.start + RIM, x.stop - RIM, y.stop - RIM) for (y, x), _ in placed)
+    photograph, crop, canvas = _view(rng, style, size, split)
     mask = np.zeros((size, size), np.uint8)
-    for label, (place, opacity), (tint, _) in zip(labels, placed, tints, strict=True):
-        canvas[place] += (tint - canvas[place]) * opacity[..., None] * rng.uniform(0.85, 1)
+    for label, (place, opacity) in zip(labels, placed, strict=True):
         solid = opacity >= 0.5
+        bright = rng.uniform(0.95, 1) - 0.85 * style.tone  # far from whatever a faded photograph can hold
+        saturation = style.colour * rng.uniform(0.15, 0.45) * (1 + style.tone)
+        tint = np.array(colorsys.hsv_to_rgb(rng.uniform(*style.hue) % 1, saturation, bright), np.float32)
+        canvas[place] += (tint - canvas[place]) * opacity[..., None] * rng.uniform(0.85, 1)
         grown = np.asarray(Image.fromarray(solid.astype(np.uint8)).filter(ImageFilter.MaxFilter(2 * RIM + 1)))
         mask[place] = np.where(solid, label + 1, grown * VOID)
+    boxes = tuple((x.start + RIM, y.start + RIM, x.stop - RIM, y.stop - RIM) for (y, x), _ in placed)
     source = {"photograph": photograph, "crop": crop, "digits": digits}
     return Scene(f"{split}_{index:04d}", (canvas * 255).round().astype(np.uint8), mask, labels, boxes, source)
 
@@ -255,17 +254,8 @@ def _view(rng: np.random.Generator, style: Style, size: int, split: str) -> tupl
     crop = (left, top, left + side, top + side)
     # not resize(box=crop): what is cropped first cannot take in a pixel of the other split's side
     view = photograph.crop(crop).resize((size, size), Image.Resampling.BICUBIC)
-    return name, crop, np.asarray(view, np.float32) / np.float32(255)
-
-
-def _tint(rng: np.random.Generator, style: Style, beneath: Floats) -> tuple[Floats, float]:
-    """Return the light or dark colour that stands out from most pixels `beneath` (n, 3), and by how much brightness."""
-    hue = rng.uniform(*style.hue) % 1
-    light = colorsys.hsv_to_rgb(hue, rng.uniform(0.15, 0.45) * style.vivid, rng.uniform(0.95, 1))
-    dark = colorsys.hsv_to_rgb(hue, rng.uniform(0.6, 1) * style.vivid, rng.uniform(0.05, 0.25))
-    tints, brightness = np.array([light, dark], np.float32), np.array([0.299, 0.587, 0.114], np.float32)
-    contrast = np.quantile(np.abs((beneath @ brightness)[:, None] - tints @ brightness), 0.25, axis=0)
-    return tints[contrast.argmax()], float(contrast.max())
+    pixels = np.asarray(ImageEnhance.Color(view).enhance(style.colour), np.float32) / np.float32(255)
+    return name, crop, pixels * np.float32(0.4) + np.float32(0.6 * style.tone)
 
 
 def _write(folder: Path, options: Options, kind: str) -> None:

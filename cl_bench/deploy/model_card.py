@@ -71,7 +71,9 @@ def model_card(name_or_path: str, changes: Sequence[str] = ()) -> str:
     model = untrained_model(experiment)
     sizes = {task.image_size for task in model.tasks}
     if len(sizes) > 1:
-        raise UserError(f"the tasks of {experiment.name} have image sizes {sorted(sizes)}; set one with --set image_size=N")
+        raise UserError(
+            f"the tasks of {experiment.name} have image sizes {sorted(sizes)}; set one with --set image_size=N"
+        )
     size = sizes.pop()
     parts = parts_of(model, size)
     total = Part("total", sum(p.parameters for p in parts), sum(p.multiply_adds for p in parts))
@@ -82,7 +84,9 @@ def model_card(name_or_path: str, changes: Sequence[str] = ()) -> str:
     ]
     outputs = {f"{task.name} predictor": _output_text(task) for task in model.tasks}
     for part in [*parts, total]:
-        lines.append(f"{part.name:<28}{part.parameters:>12,}{part.multiply_adds:>18,}  {outputs.get(part.name, '')}".rstrip())
+        lines.append(
+            f"{part.name:<28}{part.parameters:>12,}{part.multiply_adds:>18,}  {outputs.get(part.name, '')}".rstrip()
+        )
     if total.parameters != count_parameters(model):
         raise AssertionError("the parts do not add up to the model")
     return "\n".join(lines)

@@ -34,10 +34,8 @@ class Job:
     logs: Path | None
 
 
-def execute(
-    plan: Plan, trainer: Trainer, job: Job, workers: int, progress: Progress, report: Report
-) -> dict[str, str]:
-    """Train every stage that the store lacks; return the reasons of failed ones by key (their descendants are left out)."""
+def execute(plan: Plan, trainer: Trainer, job: Job, workers: int, progress: Progress, report: Report) -> dict[str, str]:
+    """Train every stage the store lacks; return the reasons of failed ones by key (their descendants are left out)."""
     units = [unit for unit in plan.units() if any(key not in trainer.store for key in unit)]
     if workers == 1:
         return _in_turn(plan, trainer, units, progress, report)

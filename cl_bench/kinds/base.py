@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -14,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from cl_bench.data.base import Example, Split
+from cl_bench.data.cache import Decoder
 
 Target = dict[str, Tensor]
 
@@ -86,8 +86,11 @@ class Kind(ABC):
     """Names of its predictors; the first is the default."""
     level: ClassVar[int]
     """The stride that feeds its predictor where the task names none."""
-    decode_target: ClassVar[Callable[[Path, int], npt.NDArray[np.uint8]] | None] = None
-    """Reads a target file resized to a square of this side, where targets are as large as images (masks)."""
+
+    @property
+    def decode_target(self) -> Decoder | None:
+        """The function that reads a target file resized to a square, where targets are as large as images (masks)."""
+        return None
 
     @abstractmethod
     def predictor(self, task: Task, channels: int) -> Predictor:

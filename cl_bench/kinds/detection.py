@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ MIN_SCORE, CANDIDATES, NMS_IOU, KEPT = 0.01, 400, 0.6, 100
 
 
 class GridPredictor(Predictor):
-    """A 1x1 convolution to (cx, cy, w, h, confidence, class...) a cell; class: one channel each, or one `class_id` for all."""
+    """A 1x1 convolution to (cx, cy, w, h, confidence, class...) a cell; a channel a class or one `class_id` for all."""
 
     def __init__(self, channels: int, class_channels: int) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class Detection(Kind):
         return {"boxes": boxes, "labels": torch.from_numpy(found.labels.copy())}
 
     def loss(self, task: Task, output: Tensor, targets: Sequence[Target]) -> Tensor:
-        """Return confidence loss + box loss + class loss, each summed over the batch and divided by the assigned cells."""
+        """Return confidence + box + class loss, each a sum over the batch divided by the number of assigned cells."""
         dense = [self._dense(task, target) for target in targets]
         boxes, labels = (torch.stack(part) for part in zip(*dense, strict=True))
         assigned = labels >= 0
@@ -231,8 +231,7 @@ class Detection(Kind):
         shares = []
         for example in train.examples:
             boxes = example.target.without_crowds()
-            size = np.tile(image_size(example), 2)
-            shares.append(boxes.xyxy[boxes.labels == commonest] / size)
+            shares.append(boxes.xyxy[boxes.labels == commonest] / np.tile(image_size(example), 2))
         mean = np.concatenate(shares).mean(0, keepdims=True)
         sizes = [image_size(example) for example in val.examples]
         ap = AveragePrecision(task.classes, [example.target for example in val.examples], sizes)
@@ -273,7 +272,7 @@ def image_size(example: Example) -> tuple[int, int]:
     return _size_of(example.image)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _size_of(path: Path) -> tuple[int, int]:
     with Image.open(path) as image:
         return image.size

@@ -22,4 +22,7 @@ def kl(student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
 
 def bernoulli_kl(student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
     """Return T^2 times the KL divergence of yes/no logits of any shape, a mean over all of them."""
-    return kl(*(torch.stack((z, torch.zeros_like(z)), 1) for z in (student.float(), teacher.float())), how)
+    s, t = student.float(), teacher.float()
+    yes_no_s = torch.stack((s, torch.zeros_like(s)), 1)
+    yes_no_t = torch.stack((t, torch.zeros_like(t)), 1)
+    return kl(yes_no_s, yes_no_t, how)

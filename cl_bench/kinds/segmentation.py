@@ -15,6 +15,7 @@ from torchvision.tv_tensors import Mask
 from torchvision.utils import draw_segmentation_masks
 
 from cl_bench.data.base import Example, Split
+from cl_bench.data.cache import Decoder
 from cl_bench.data.images import decode_mask
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill, Kind, Predictor, Target, Task
@@ -78,7 +79,11 @@ class Segmentation(Kind):
     metrics = ("mIoU",)
     predictors = ("linear",)
     level = 8
-    decode_target = staticmethod(decode_mask)
+
+    @property
+    def decode_target(self) -> Decoder:
+        """The reader of masks."""
+        return decode_mask
 
     def predictor(self, task: Task, channels: int) -> Predictor:
         """Return the pixel predictor."""

@@ -100,7 +100,9 @@ class _Planner:
             parent = stages[-1].key if stages else None
             terms = composition.acting(position)
             identity = self._identity(trained, past, parent, seed, terms, (first, total))
-            stages.append(Stage(stage_key(identity), identity, parent, trained, past, seed, terms, epochs, first, total))
+            stages.append(
+                Stage(stage_key(identity), identity, parent, trained, past, seed, terms, epochs, first, total)
+            )
         chain = tuple(stage.key for stage in stages) if composition.chained else ()
         for stage in stages:
             if stage.key not in self.plan.stages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,11 +52,15 @@ class Trainer:
         tasks = tuple(entry.task for entry in self.catalog)
         baselines, history = self._scores_so_far(plan, first)
         metrics = StreamMetrics(tasks, {name: entry.audit.val for name, entry in entries.items()}, baselines, history)
-        evaluator = EvaluationPlugin(metrics, loggers=self._loggers(first))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "No loggers specified")  # rows are what we keep
+            evaluator = EvaluationPlugin(metrics, loggers=self._loggers(first))
         reporter = _Reporter(progress)
         # Plug-ins live as long as the chain; the last stage has every term that acts in an earlier one.
         plugins = [plugin for term in stages[-1].terms for plugin in term.build()]
-        harness = Harness(model, self._settings(first, entries), [*plugins, reporter], evaluator)
+        harness = Harness(
+            model=model, settings=self._settings(first, entries), plugins=[*plugins, reporter], evaluator=evaluator
+        )
         names = dict.fromkeys(name for stage in stages for name in (*stage.past, *stage.trained))
         data = {name: self._datasets(entries[name], first.seed) for name in names}
         benchmark = make_benchmark(
@@ -65,7 +70,9 @@ class Trainer:
             settings = self._settings(stage, entries)
             current = [data[name][0] for name in stage.trained]
             past = [data[name][0] for name in stage.past]
-            seen = [e for e, name in zip(benchmark.test_stream, names, strict=True) if name in (*stage.past, *stage.trained)]
+            seen = [
+                e for e, name in zip(benchmark.test_stream, names, strict=True) if name in (*stage.past, *stage.trained)
+            ]
             metrics.reset()
             reporter.start(stage.key, settings, current)
             reset_peak_memory(experiment.device)
@@ -113,7 +120,8 @@ class Trainer:
     def _scores_so_far(self, plan: Plan, stage: Stage) -> tuple[dict[str, float], dict[str, list[float]]]:
         """Return, for the logs only, the baselines that are trained already and the scores at earlier stages' ends."""
         headline = {entry.task.name: entry.task.kind.metrics[0] for entry in self.catalog}
-        baselines, history = {}, {}
+        baselines: dict[str, float] = {}
+        history: dict[str, list[float]] = {}
         for name in (*stage.past, *stage.trained):
             key = plan.baseline(name, stage.seed)
             if key in self.store:
@@ -187,7 +195,7 @@ def _training_rows(log: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
     ]
 
 
-class _Reporter(SupervisedPlugin):  # type: ignore[misc] # Avalanche ships no types
+class _Reporter(SupervisedPlugin):
     """Tells how far a stage is."""
 
     def __init__(self, progress: Progress) -> None:

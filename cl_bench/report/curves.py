@@ -1,0 +1,136 @@
+"""Forgetting curves: every task's score over the epochs of the whole stream, a line a strategy."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from cl_bench.measures import LIMIT, mean
+from cl_bench.paths import make_writable
+from cl_bench.results import BASELINE, write_atomically
+
+_COLOURS = ("#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
+"""Okabe and Ito's palette, which the colour-blind can tell apart."""
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_DASHES: tuple[Any, ...] = ("-", (0, (7, 1.5)), "-.", (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
+_JOINT_DASH = (0, (4, 3))
+_GREY = "#555555"
+_INCHES = (7.2, 2.1)
+
+
+def forgetting_curves(results: pd.DataFrame) -> dict[str, Figure]:
+    """Return a figure for each order of `results` (see `results.load_results`), a panel a task.
+
+    Lines: means over seeds, with a thin band from the lowest to the highest seed; horizontal line: the task's baseline,
+    its band the drop that passes. A run that learns all tasks in one stage is dashed, its epochs stretched over the
+    budget of the whole stream.
+    """
+    single = results["strategy"] == BASELINE
+    baselines, runs = results[single], results[~single]
+    baselines.attrs, runs.attrs = {}, {}  # pandas copies the whole plan with every part of a table that it takes
+    tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
+    orders = runs.groupby("order", sort=False)
+    return {str(order): _figure(tasks, str(order), part, baselines) for order, part in orders}
+
+
+def save(figure: Figure, folder: str | Path, stem: str) -> list[Path]:
+    """Write `figure` as stem.png (200 dots an inch) and stem.svg into `folder`; equal figures give equal bytes.
+
+    Creates the folder; raises UserError where it cannot be written.
+    """
+    place, written = make_writable(Path(folder)), []
+    with matplotlib.rc_context({"svg.hashsalt": "cl_bench"}):
+        for suffix, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
+            content = io.BytesIO()
+            figure.savefig(content, format=suffix, **options)
+            written.append(write_atomically(place / f"{stem}.{suffix}", content.getvalue()))
+    return written
+
+
+def _figure(tasks: dict[str, Any], order: str, runs: pd.DataFrame, baselines: pd.DataFrame) -> Figure:
+    names = order.split(">")
+    ends = [sum(tasks[name]["epochs"] for name in names[: place + 1]) for place in range(len(names))]
+    figure = Figure(figsize=(_INCHES[0], 1.2 + _INCHES[1] * len(names)), layout="constrained")
+    axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    handles: list[Artist] = []
+    baseline: list[Artist] = []
+    for ax, name in zip(axes, names, strict=True):
+        metric = tasks[name]["metrics"][0]
+        chosen = runs[(runs["task"] == name) & (runs["metric"] == metric)]
+        baseline = _draw_baseline(ax, baselines[(baselines["task"] == name) & (baselines["metric"] == metric)])
+        handles = _draw_strategies(ax, chosen, runs["strategy"].unique().tolist(), ends[-1])
+        if runs["seed"].nunique() > 1:
+            handles.append(Patch(color="#D55E00", alpha=0.2, linewidth=0, label="lowest to highest seed"))
+        _draw_stages(ax, names, ends, name)
+        ax.set_ylabel(f"{name} ({metric})")
+    for place, name in enumerate(names):
+        middle = (ends[place] + (ends[place - 1] if place else 0)) / 2
+        axes[0].text(
+            middle, 1.03, f"training {name}", transform=axes[0].get_xaxis_transform(), ha="center", color=_GREY
+        )
+    axes[-1].set_xlabel("epochs since the start of the stream")
+    figure.align_ylabels()
+    widest = max(len(str(name)) for name in runs["strategy"].unique())
+    style: dict[str, Any] = {"frameon": False, "handlelength": 3.4, "fontsize": 9, "ncols": 4 if widest < 16 else 2}
+    figure.legend(handles=[*handles, *baseline], loc="outside lower center", **style)
+    return figure
+
+
+def _draw_baseline(ax: Axes, rows: pd.DataFrame) -> list[Artist]:
+    level = mean(rows.loc[rows["last"], "value"].dropna().tolist())
+    ax.axhspan((1 - LIMIT) * level, level, color="black", alpha=0.12, linewidth=0, zorder=0)
+    ax.axhline(level, color="black", linewidth=0.9, zorder=1)
+    return [
+        Line2D([], [], color="black", linewidth=0.9, label="baseline"),
+        Patch(color="black", alpha=0.12, linewidth=0, label=f"{100 - 100 * LIMIT:.0f} to 100 % of the baseline"),
+    ]
+
+
+def _draw_strategies(ax: Axes, rows: pd.DataFrame, strategies: list[str], budget: int) -> list[Artist]:
+    handles: list[Artist] = []
+    for place, strategy in enumerate(strategies):
+        mine = rows[rows["strategy"] == strategy]
+        joint = mine["trained"].str.contains("+", regex=False).any()
+        scale = budget / mine["step"].max() if joint else 1
+        curve = mine.groupby("step")["value"].agg(["mean", "min", "max"]).dropna()
+        x = curve.index.to_numpy() * scale
+        colour = _COLOURS[place % len(_COLOURS)]
+        style: dict[str, Any] = {
+            "color": colour,
+            # Where strategies share stages, the later and smaller line and mark leave the earlier ones to be seen.
+            "linewidth": max(1.0, 2.8 - 0.55 * place),
+            "linestyle": _JOINT_DASH if joint else _DASHES[place % len(_DASHES)],
+            "marker": _MARKERS[place % len(_MARKERS)],
+            "markersize": max(3.5, 8.4 * 0.77**place),
+            "markerfacecolor": "white" if joint else colour,
+            "markeredgecolor": colour if joint else "white",
+            "markeredgewidth": 0.9 if joint else 0.5,
+        }
+        ax.fill_between(x, curve["min"], curve["max"], color=colour, alpha=0.15, linewidth=0, zorder=2)
+        ax.plot(x, curve["mean"], **style, zorder=3 + place, clip_on=False)
+        unfinished = "" if (mine["status"] == "done").all() else " (unfinished)"
+        handles.append(Line2D([], [], **style, label=strategy + unfinished))
+    return handles
+
+
+def _draw_stages(ax: Axes, names: list[str], ends: list[int], task: str) -> None:
+    for end in ends[:-1]:
+        ax.axvline(end, color=_GREY, linewidth=0.8, linestyle=":", zorder=1)
+    place = names.index(task)
+    ax.axvspan(ends[place - 1] if place else 0, ends[place], color="#56B4E9", alpha=0.08, linewidth=0, zorder=0)
+    ax.margins(y=0.08)
+    ax.set_xlim(0, ends[-1])
+    ax.set_ylim(bottom=0)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.tick_params(labelsize=9)
+    ax.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,102 @@
+"""The reader of class folders."""
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cl_bench.errors import UserError
+from cl_bench.registry import formats
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in ("train/cat/2.jpg", "train/cat/1.JPEG", "train/dog/1.png", "val/dog/9.jpeg", "val/cat/9.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    return tmp_path
+
+
+def read(path, split="train", classes=None):
+    return formats.get("image_folder").read({"path": str(path)}, "classification", split, classes)
+
+
+def test_folders_are_classes(root):
+    split = read(root)
+    assert split.classes == ("cat", "dog")
+    assert [(example.name, example.target) for example in split.examples] == [("cat/1", 0), ("cat/2", 0), ("dog/1", 1)]
+    assert split.examples[0].image == root / "train" / "cat" / "1.JPEG"
+    assert split.notes == ()
+
+
+def test_order_of_the_given_classes_decides_the_labels(root):
+    split = read(root, classes=("dog", "cat"))
+    assert [(example.name, example.target) for example in split.examples] == [("cat/1", 1), ("cat/2", 1), ("dog/1", 0)]
+
+
+def test_a_part_of_the_folders_is_taken_with_a_note(root):
+    split = read(root, classes=("dog",))
+    assert [example.name for example in split.examples] == ["dog/1"]
+    assert split.notes == ("left out 1 of 2 class folders, as asked",)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_classes_that_do_not_fit_the_folders_are_errors(root, split):
+    with pytest.raises(UserError, match="'dgo'; did you mean 'dog'") as error:
+        read(root, split, ("cat", "dgo"))
+    assert str(root / split) in str(error.value)
+
+
+def test_a_class_may_be_absent_from_val_only(root):
+    (root / "val" / "dog" / "9.jpeg").unlink()
+    (root / "val" / "dog").rmdir()
+    split = read(root, "val", ("cat", "dog"))
+    assert split.classes == ("cat", "dog")
+    assert [(example.name, example.target) for example in split.examples] == [("cat/9", 0)]
+    with pytest.raises(UserError, match="'fox'"):
+        read(root, "train", ("cat", "dog", "fox"))
+
+
+def test_empty_class_of_train_is_an_error(root):
+    (root / "train" / "emu").mkdir()
+    with pytest.raises(UserError, match=r"train/emu holds no images"):
+        read(root)
+    (root / "val" / "emu").mkdir()
+    assert len(read(root, "val").examples) == 2
+
+
+def test_other_files_are_left_out_with_a_note_and_hidden_ones_without(root):
+    (root / "train" / "cat" / "Thumbs.db").write_text("x")
+    (root / "train" / "cat" / ".DS_Store").write_text("x")
+    (root / "train" / ".cache").mkdir()
+    split = read(root)
+    assert len(split.examples) == 3
+    assert split.notes == ("left out 1 things in cat that are no images",)
+
+
+def test_two_images_of_one_name_are_an_error(root):
+    Image.new("RGB", (4, 4)).save(root / "train" / "cat" / "1.png")
+    with pytest.raises(UserError, match=r"two images named 'cat/1': 1\.JPEG and 1\.png"):
+        read(root)
+
+
+def test_missing_folders_are_named(root, monkeypatch):
+    with pytest.raises(UserError, match=r"test does not exist$"):
+        read(root, "test")
+    (root / "flat").mkdir()
+    Image.new("RGB", (4, 4)).save(root / "flat" / "1.png")
+    with pytest.raises(UserError, match="flat holds no class folders"):
+        read(root, "flat")
+    monkeypatch.setenv("CL_BENCH_DATA", str(root))
+    with pytest.raises(UserError, match="`cl-bench data prepare`"):
+        read("${CL_BENCH_DATA}/imagenette")
+
+
+@pytest.mark.skipif("CL_BENCH_DATA" not in os.environ, reason="CL_BENCH_DATA names no folder of real data")
+def test_real_folders():
+    train, val = (read("${CL_BENCH_DATA}/imagenette_160", split) for split in ("train", "val"))
+    assert train.classes == val.classes
+    assert (len(train.classes), len(train.examples), len(val.examples)) == (10, 240, 60)
+    for example in train.examples:
+        assert example.image.parent.name == train.classes[example.target]

@@ -1,0 +1,208 @@
+"""The table says what the summary holds, in every format, and names what a reader must know."""
+
+import io
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from synthetic import Experiment, plausible
+
+from cl_bench.errors import UserError
+from cl_bench.report.table import render
+from cl_bench.results import load_results, select, summary
+
+FORMATS = ("terminal", "markdown", "latex", "csv")
+
+
+@pytest.fixture(autouse=True)
+def _own_results(tmp_path, monkeypatch):
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
+    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
+
+
+def by_hand(results, strategy="naive", name="quickstart", schedule="per_stage"):
+    """Baselines 0.4 and 0.6 (seg), 0.8 (cls); finals 0.1 and 0.2, 0.84 and 0.86."""
+    experiment = Experiment(results, name=name, tasks=("seg", "cls"), epochs=1, schedule=schedule)
+    for seed, seg, lost, cls in ((0, 0.4, 0.1, 0.84), (1, 0.6, 0.2, 0.86)):
+        first = experiment.baseline("seg", seed, [seg])
+        experiment.baseline("cls", seed, [0.8])
+        second = experiment.stage(f"second-{seed}", ["cls"], first, {"seg": [lost], "cls": [cls]}, 150.0, 10, 1)
+        experiment.run(strategy, ("seg", "cls"), seed, [first, second])
+    return experiment
+
+
+def shown(folder, format, **options):
+    results = load_results(folder)
+    return render(summary(results), results.attrs["plan"], format, **options)
+
+
+def cells(text):
+    """Markdown's rows: strategy and task -> the other cells."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    return {(row[0], row[1]): row[2:] for row in rows}
+
+
+def test_values_by_hand(tmp_path):
+    rows = cells(shown(by_hand(tmp_path).write(), "markdown"))
+    head = ["baseline", "final", "drop % [95 %]", "points", "same-run %", "verdict", "stored", "train s", "x naive"]
+    assert rows["strategy", "task (metric)"] == [*head, "peak MB"]
+    interval = "70.0 [19.2, 120.8]"
+    assert rows["naive", "seg (mIoU)"] == [
+        "0.500",
+        "0.150",
+        interval,
+        "35.0",
+        "70.0",
+        "fail",
+        "10",
+        "250",
+        "1.00",
+        "850",
+    ]
+    cls = rows["", "cls (Top-1)"]
+    assert cls == ["0.800", "0.850", "-6.2 [-22.1, 9.6]", "-5.0", "0.0", "bonus (uncertain)", "", "", "", ""]
+    assert rows["", "mean drop"][2] == "31.9"  # (70 - 6.25) / 2
+
+
+@pytest.mark.parametrize("format", ["terminal", "markdown", "latex"])
+def test_every_table_says_what_it_needs(tmp_path, format):
+    text = " ".join(shown(plausible(tmp_path).write(), format).replace("\\_", "_").split())
+    for part in (
+        "seeds 0, 1, 2",
+        "per_stage (a full cosine in every stage)",
+        "det: detection, AP50, predictor per_class, 10 classes, 240/60 images, 5 epochs at 128 px, trivial 0.010",
+        "4,175,137 parameters; no strategy adds parameters or forward passes",
+        "commit abc1234, machine a_box, version 0.1.0, processor Some CPU",
+    ):
+        assert part in text
+
+
+def test_total_schedule_is_said_to_be_unequal(tmp_path):
+    assert "stages have UNEQUAL learning rates" in shown(by_hand(tmp_path, schedule="total").write(), "markdown")
+
+
+def test_what_a_strategy_adds_is_said(tmp_path):
+    experiment = by_hand(tmp_path)
+    for cost in experiment.costs.values():
+        cost["added_parameters"] = 1200
+    assert "naive adds 1,200 parameters and 1 passes" in shown(experiment.write(), "markdown")
+
+
+def test_mixed_environments_are_said_and_marked(tmp_path):
+    experiment = by_hand(tmp_path)
+    experiment.environments["second-1"] = {"processor": "Other CPU"}
+    text = shown(experiment.write(), "markdown")
+    assert "these rows mix environments: processor Other CPU | Some CPU" in text
+    assert cells(text)["naive", "seg (mIoU)"][5] == "fail †"
+
+
+def test_failed_and_incomplete_have_no_verdict(tmp_path):
+    experiment = plausible(tmp_path, strategies=("naive", "kd", "replay"))
+    folder = experiment.write(
+        failed=["kd-seg-det-1"], without=["kd-seg-det-cls-1", *(f"replay-seg-det-cls-{seed}" for seed in (0, 1, 2))]
+    )
+    text = shown(folder, "markdown")
+    rows = cells(text)
+    assert rows["kd", "seg (mIoU)"][5] == "failed 2/3 seeds"
+    assert rows["replay", "seg (mIoU)"][1:6] == ["-", "-", "-", "-", "incomplete 0/3 seeds"]
+    assert "Failed stage kd-seg-det-1: the loss is not finite." in text
+    assert rows["naive", "seg (mIoU)"][5] == "fail"
+
+
+def test_void_task_is_left_out_of_the_mean(tmp_path):
+    experiment = by_hand(tmp_path)
+    for seed in (0, 1):
+        experiment.scores[f"first-cls-{seed}"] = {"cls": [0.12]}
+    rows = cells(shown(experiment.write(), "markdown"))
+    assert rows["", "cls (Top-1)"][5] == "void"
+    assert (rows["", "mean drop"][2], rows["", "mean drop"][5]) == ("70.0", "1 of 2 tasks")
+
+
+def test_full_adds_the_fields_standard_measures(tmp_path):
+    folder = by_hand(tmp_path).write()
+    row = cells(shown(folder, "markdown", full=True))["naive", "seg (mIoU)"]
+    assert row[5:8] == ["0.350", "-0.350", "+0.000"]
+    assert row[-2:] == ["0", "1"]
+    assert "transfer" in shown(folder, "terminal", full=True)
+    assert "transfer" not in shown(folder, "terminal")
+
+
+def test_csv_holds_every_measure_unrounded(tmp_path):
+    folder = by_hand(tmp_path).write()
+    table = pd.read_csv(io.StringIO(shown(folder, "csv")))
+    assert table["drop"].tolist() == pytest.approx([0.7, -0.0625])
+    further = {"forgetting", "backward_transfer", "intransigence", "added_passes", "predictor", "schedule", "commit"}
+    assert further <= set(table.columns)
+    assert table["backward_transfer"].tolist() == pytest.approx([-0.35, 0.0])
+    assert table["machine"].tolist() == ["a_box", "a_box"]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_terminal_fits_and_cuts_nothing(tmp_path, full):
+    strategy = "kd[temperature=4,direction=teacher_student]+replay[memory=20]"
+    text = shown(by_hand(tmp_path, strategy).write(), "terminal", full=full)
+    assert max(map(len, text.splitlines())) <= 120
+    assert "…" not in text
+    assert "\x1b" not in text
+    line = next(line for line in text.splitlines() if "seg (mIoU)" in line)
+    assert "70.0 [19.2, 120.8]" in line
+    assert "fail" in line
+    start = text.splitlines()[2].index("task (metric)")
+    folded = "".join(line[:start].strip() for line in text.splitlines()[4:12] if not line.startswith("─"))
+    assert folded.startswith(strategy)
+
+
+def test_terminal_colours_on_request(tmp_path):
+    assert "\x1b[31mfail" in shown(by_hand(tmp_path).write(), "terminal", colour=True)
+
+
+def test_latex_escapes_and_balances(tmp_path):
+    text = shown(by_hand(tmp_path, "my_own[share=50%,keep=a&b]#1", name="one_two").write(), "latex")
+    assert r"my\_own{[}share=50\%,keep=a\&b{]}\#1" in text
+    assert r"\caption{one\_two: seg$>$cls}" in text
+    assert r"$-$6.2" in text
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == text.count(r"\begin{tabular}") == 1
+    assert text.replace(r"\{", "").replace(r"\}", "").count("{") == text.replace(r"\}", "").replace(r"\{", "").count(
+        "}"
+    )
+    widths = {line.count(" & ") for line in text.splitlines() if line.endswith(r"\\")}
+    assert widths == {11}
+    assert not [char for char in text if ord(char) > 127]
+
+
+def test_markdown_escapes_the_pipe(tmp_path):
+    assert "| a\\|b |" in shown(by_hand(tmp_path, "a|b").write(), "markdown")
+
+
+def test_several_orders_have_a_table_each(tmp_path):
+    orders = (("seg", "det"), ("det", "seg"))
+    folder = plausible(tmp_path, tasks=("seg", "det"), orders=orders, strategies=("naive",)).write()
+    for format, mark in (
+        ("markdown", "**quickstart: {}**"),
+        ("terminal", "quickstart: {}"),
+        ("latex", "quickstart: {}"),
+    ):
+        text = shown(folder, format).replace("$>$", ">")
+        assert text.index(mark.format("seg>det")) < text.index(mark.format("det>seg"))
+        assert text.count("Drop = (baseline - final) / baseline") == 1
+
+
+def test_one_task_has_no_mean(tmp_path):
+    text = shown(plausible(tmp_path, tasks=("seg",), strategies=("naive",)).write(), "markdown")
+    assert "mean drop" not in text
+
+
+def test_selected_seeds_are_those_named(tmp_path):
+    results = load_results(plausible(tmp_path).write())
+    some = summary(select(results, strategies=["kd"], seeds=[2]))
+    text = render(some, results.attrs["plan"], "markdown")
+    assert "seeds 2;" in text
+    assert {row[0] for row in cells(text)} == {"strategy", ":--", "kd", ""}
+
+
+def test_unknown_format(tmp_path):
+    with pytest.raises(UserError, match="unknown table format 'latx'; did you mean 'latex'"):
+        shown(by_hand(tmp_path).write(), "latx")

@@ -1,0 +1,300 @@
+"""What is read back from plan, store and rows, and what the summary says of it."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "report"))
+from synthetic import Experiment, plausible
+
+from cl_bench import measures
+from cl_bench.errors import UserError
+from cl_bench.results import export, load_results, select, stage_costs, summary, task_scores, write_atomically
+
+
+@pytest.fixture(autouse=True)
+def _own_results(tmp_path, monkeypatch):
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
+    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
+
+
+def by_hand(results, seeds=(0, 1)):
+    """Two tasks, two epochs a stage; naive and kd share the first stage with the baseline of seg."""
+    experiment = Experiment(results, name="hand", tasks=("seg", "cls"), epochs=2)
+    seg, cls = {0: 0.4, 1: 0.6}, {0: 0.8, 1: 0.8}
+    ends = {"naive": ({0: 0.1, 1: 0.2}, {0: 0.82, 1: 0.84}), "kd": ({0: 0.39, 1: 0.585}, {0: 0.6, 1: 0.7})}
+    for seed in seeds:
+        first = experiment.baseline("seg", seed, [0.3, seg[seed]])
+        experiment.baseline("cls", seed, [0.7, cls[seed]])
+        for strategy, (past, new) in ends.items():
+            scores = {"seg": [0.25, past[seed]], "cls": [0.5, new[seed]]}
+            seconds = 100.0 if strategy == "naive" else 250.0
+            stored = 0 if strategy == "naive" else 10
+            second = experiment.stage(f"{strategy}-{seed}", ["cls"], first, scores, seconds, stored, passes=0)
+            experiment.run(strategy, ("seg", "cls"), seed, [first, second])
+    return experiment
+
+
+def row_of(table, strategy, task):
+    found = table[(table["strategy"] == strategy) & (table["task"] == task)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_rows_are_tidy(tmp_path):
+    by_hand(tmp_path).write()
+    results = load_results("hand")
+    mine = results[(results["strategy"] == "kd") & (results["seed"] == 1) & (results["metric"] == "mIoU")]
+    columns = ["order", "position", "stage", "trained", "epoch", "step", "last", "value", "status"]
+    assert mine[columns].to_numpy().tolist() == [
+        ["seg>cls", 0, "first-seg-1", "seg", 1, 1, False, 0.3, "done"],
+        ["seg>cls", 0, "first-seg-1", "seg", 2, 2, True, 0.6, "done"],
+        ["seg>cls", 1, "kd-1", "cls", 1, 3, False, 0.25, "done"],
+        ["seg>cls", 1, "kd-1", "cls", 2, 4, True, 0.585, "done"],
+    ]
+    assert set(mine["kind"]) == {"segmentation"}
+    assert set(results["strategy"]) == {"baseline", "naive", "kd"}
+    assert results.attrs["plan"]["experiment"] == "hand"
+
+
+def test_summary_by_hand(tmp_path):
+    by_hand(tmp_path).write()
+    row = row_of(summary(load_results(tmp_path / "hand")), "naive", "seg")
+    # baselines 0.4 and 0.6, finals 0.1 and 0.2: means 0.5 and 0.15
+    expected = {"seeds": 2, "baseline": 0.5, "final": 0.15, "drop": 0.7, "points": 35.0, "same_run_drop": 0.7}
+    expected |= {"forgetting": 0.35, "backward_transfer": -0.35, "intransigence": 0.0, "trivial": 0.09}
+    expected |= {"stored_images": 0, "parameters": 4175137, "added_parameters": 0, "added_passes": 0}
+    expected |= {"train_seconds": 200.0, "relative_cost": 1.0, "peak_memory_mb": 800.0, "mixed_environment": False}
+    assert row[list(expected)].to_dict() == pytest.approx(expected)
+    # residuals f - 0.3 b: -0.02 and 0.02; half-width t(1) * 0.02 / 0.5
+    assert (row["drop_low"], row["drop_high"]) == pytest.approx((0.7 - 0.50824820, 0.7 + 0.50824820))
+    assert row["verdict"] == "fail"
+
+
+def test_summary_verdicts_costs_and_averages(tmp_path):
+    by_hand(tmp_path).write()
+    table = summary(load_results("hand"))
+    seg, cls = row_of(table, "kd", "seg"), row_of(table, "kd", "cls")
+    assert seg["drop"] == pytest.approx(0.025)  # 0.39 / 0.4 = 0.585 / 0.6: the seeds agree
+    assert (seg["drop_low"], seg["drop_high"]) == pytest.approx((0.025, 0.025))
+    assert seg["verdict"] == "pass"
+    assert cls["drop"] == pytest.approx(0.15 / 0.8)
+    assert cls["verdict"] == "fail (uncertain)"
+    assert cls["relative_cost"] == pytest.approx(350 / 200)
+    assert cls["stored_images"] == 10
+    assert cls["average_drop"] == seg["average_drop"] == pytest.approx((0.025 + 0.1875) / 2)
+    assert row_of(table, "naive", "cls")["verdict"].startswith("bonus")
+
+
+def test_one_seed_is_uncertain(tmp_path):
+    by_hand(tmp_path, seeds=(0,)).write()
+    table = summary(load_results("hand"))
+    assert set(table["verdict"]) == {"fail (uncertain)", "pass (uncertain)", "bonus (uncertain)"}
+    assert table["drop_low"].isna().all()
+
+
+def test_baseline_at_the_floor_is_void_and_not_averaged(tmp_path):
+    experiment = by_hand(tmp_path)
+    for seed in (0, 1):
+        experiment.scores[f"first-cls-{seed}"] = {"cls": [0.1, 0.14]}
+    experiment.write()
+    results = load_results("hand")
+    table = summary(results)
+    assert row_of(table, "naive", "cls")["verdict"] == "void"
+    assert row_of(table, "naive", "seg")["average_drop"] == pytest.approx(0.7)
+    assert row_of(table, "naive", "seg")["averaged"] == 1
+    assert task_scores(results).set_index("task")["void"].to_dict() == {"seg": False, "cls": True}
+
+
+def test_task_scores(tmp_path):
+    by_hand(tmp_path).write()
+    row = task_scores(load_results("hand")).iloc[0]
+    assert row[["task", "metric", "predictor", "trivial", "seeds"]].tolist() == ["seg", "mIoU", "linear", 0.09, 2]
+    assert row["baseline"] == pytest.approx(0.5)
+    assert (row["low"], row["high"]) == pytest.approx(measures.t_interval([0.4, 0.6]))
+
+
+def test_other_metrics_have_rows_without_verdict(tmp_path):
+    by_hand(tmp_path).write()
+    results = load_results("hand")
+    every = summary(results, all_metrics=True)
+    more = every[every["metric"] == "Top-5"]
+    assert len(more) == 2
+    assert set(more["verdict"]) == {""}
+    assert more.iloc[0]["baseline"] == pytest.approx(0.88)
+    same = every[every["headline"]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(same, summary(results), check_like=True)
+
+
+def test_failed_stage_and_its_children(tmp_path):
+    experiment = plausible(tmp_path, seeds=(0, 1), strategies=("naive", "kd"))
+    experiment.write(without=["kd-seg-det-cls-1"], failed=["kd-seg-det-1"])
+    results = load_results("quickstart")
+    lost = results[(results["strategy"] == "kd") & (results["seed"] == 1) & results["value"].isna()]
+    assert lost.groupby("stage")["status"].unique().str[0].to_dict() == {
+        "kd-seg-det-1": "failed",
+        "kd-seg-det-cls-1": "missing",
+    }
+    assert results.attrs["failures"] == {"kd-seg-det-1": "the loss is not finite"}
+    table = summary(results)
+    kd = table[table["strategy"] == "kd"]
+    columns = ["status", "verdict", "seeds", "planned_seeds"]
+    assert kd[columns].drop_duplicates().to_numpy().tolist() == [["failed", "", 1, 2]]
+    assert kd["average_drop"].isna().all()
+    assert set(table[table["strategy"] == "naive"]["status"]) == {"done"}
+
+
+def test_missing_stage_is_incomplete_and_an_old_failure_that_was_trained_since_is_none(tmp_path):
+    experiment = plausible(tmp_path, seeds=(0,), strategies=("naive",))
+    experiment.write(without=["naive-seg-det-cls-0"], failed=["first-det-0"])
+    experiment._write_stage("first-det-0")
+    table = summary(load_results("quickstart"))
+    assert set(table["status"]) == {"incomplete"}
+    assert table["final"].isna().all()
+
+
+def test_a_missing_baseline_spoils_its_task_only(tmp_path):
+    experiment = plausible(tmp_path, seeds=(0,), strategies=("naive",))
+    experiment.write(failed=["first-det-0"])
+    table = summary(load_results("quickstart")).set_index("task")
+    assert table["status"].to_dict() == {"seg": "done", "det": "failed", "cls": "done"}
+
+
+def test_joint_has_no_same_run_figures(tmp_path):
+    plausible(tmp_path, joint=True).write()
+    table = summary(load_results("quickstart"))
+    joint = table[table["strategy"] == "joint"]
+    assert joint[["same_run_drop", "forgetting", "backward_transfer", "intransigence"]].isna().all(axis=None)
+    assert joint["drop"].notna().all()
+    assert table[table["strategy"] == "kd"]["same_run_drop"].notna().all()
+
+
+def test_orders_are_apart(tmp_path):
+    orders = (("seg", "det"), ("det", "seg"))
+    plausible(tmp_path, tasks=("seg", "det"), orders=orders, strategies=("naive",)).write()
+    table = summary(load_results("quickstart")).set_index(["order", "task"])
+    assert list(table.index) == [("seg>det", "seg"), ("seg>det", "det"), ("det>seg", "det"), ("det>seg", "seg")]
+    assert table.loc[("seg>det", "seg"), "final"] < 0.5 * table.loc[("det>seg", "seg"), "final"]
+
+
+def test_without_the_store_rows_give_equal_tables(tmp_path):
+    folder = plausible(tmp_path, joint=True).write()
+    before = summary(load_results(folder), all_metrics=True)
+    rows, costs = load_results(folder), stage_costs(folder)
+    assert [path.name for path in export(folder)] == ["rows.csv", "stages.csv"]
+    shutil.rmtree(tmp_path / "stages")
+    pd.testing.assert_frame_equal(load_results(folder), rows, check_exact=True)
+    pd.testing.assert_frame_equal(stage_costs(folder), costs, check_exact=True)
+    pd.testing.assert_frame_equal(summary(load_results(folder), all_metrics=True), before, check_exact=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "rows.csv", "stages.csv"]
+
+
+def test_export_keeps_what_only_the_tables_have(tmp_path):
+    folder = plausible(tmp_path, seeds=(0,)).write()
+    export(folder)
+    kept = (folder / "rows.csv").read_bytes(), (folder / "stages.csv").read_bytes()
+    shutil.rmtree(tmp_path / "stages" / "first-seg-0")
+    export(folder)
+    assert ((folder / "rows.csv").read_bytes(), (folder / "stages.csv").read_bytes()) == kept
+
+
+def test_store_elsewhere(tmp_path, monkeypatch):
+    folder = by_hand(tmp_path).write()
+    (tmp_path / "stages").rename(tmp_path / "away")
+    assert load_results(folder)["value"].isna().all()
+    monkeypatch.setenv("CL_BENCH_STORE", str(tmp_path / "away"))
+    assert load_results(folder)["value"].notna().all()
+
+
+def test_mixed_environments_are_flagged(tmp_path):
+    experiment = by_hand(tmp_path)
+    experiment.environments["kd-0"] = {"torch": "2.7.0"}
+    experiment.write()
+    table = summary(load_results("hand"))
+    assert table.groupby("strategy")["mixed_environment"].all().to_dict() == {"kd": True, "naive": False}
+    assert table.attrs["environment"]["torch"] == ["2.6.0", "2.7.0"]
+
+
+def test_select(tmp_path):
+    by_hand(tmp_path).write()
+    results = load_results("hand")
+    some = select(results, strategies=["kd"], seeds=[1])
+    assert set(some["strategy"]) == {"kd", "baseline"}
+    row = row_of(summary(some), "kd", "seg")
+    assert (row["seeds"], row["baseline"]) == (1, 0.6)
+    assert row["relative_cost"] == pytest.approx(350 / 200)  # naive is in the plan, shown or not
+    with pytest.raises(UserError, match="unknown strategy 'naiv'; did you mean 'naive'"):
+        select(results, strategies=["naiv"])
+    with pytest.raises(UserError, match="unknown seed '7'"):
+        select(results, seeds=[7])
+
+
+def test_bad_input_is_named(tmp_path):
+    folder = by_hand(tmp_path).write()
+    with pytest.raises(UserError, match=r"unknown experiment with results 'hant'; did you mean 'hand'"):
+        load_results("hant")
+    plan = json.loads((folder / "plan.json").read_text())
+    for content, message in [
+        ("{torn", "plan.json"),
+        (json.dumps({**plan, "schema": 2}), "plan.json was written by a newer version"),
+        (json.dumps({key: value for key, value in plan.items() if key != "runs"}), "plan.json lacks 'runs'"),
+        (json.dumps({**plan, "stages": {}}), "plan.json: stage first-cls-0 belongs to a run but is not listed"),
+    ]:
+        (folder / "plan.json").write_text(content)
+        with pytest.raises(UserError, match=message):
+            load_results(folder)
+
+
+@pytest.mark.parametrize("content", ["epoch,task,metric\n1,seg,mIoU\n", "epoch,task,metric,value\n1,seg,mIoU,0.x\n"])
+def test_torn_evaluations_are_named(tmp_path, content):
+    folder = by_hand(tmp_path).write()
+    (tmp_path / "stages" / "kd-0" / "evaluations.csv").write_text(content)
+    with pytest.raises(UserError, match=r"kd-0/evaluations.csv is torn"):
+        load_results(folder)
+
+
+def test_stage_without_an_evaluation_at_its_end_is_missing(tmp_path):
+    folder = by_hand(tmp_path).write()
+    (tmp_path / "stages" / "kd-0" / "evaluations.csv").write_text("epoch,task,metric,value\n1,seg,mIoU,0.25\n")
+    table = summary(load_results(folder))
+    assert set(table[table["strategy"] == "kd"]["status"]) == {"incomplete"}
+    assert row_of(table, "kd", "seg")["seeds"] == 1
+
+
+def test_costs_of_a_device_that_reports_none(tmp_path):
+    experiment = by_hand(tmp_path)
+    for cost in experiment.costs.values():
+        cost["peak_memory_mb"] = None
+    folder = experiment.write()
+    assert summary(load_results(folder))["peak_memory_mb"].map(math.isnan).all()
+
+
+def test_writes_are_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = write_atomically(tmp_path / "file", b"old")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_reading_results_imports_no_torch(tmp_path):
+    folder = plausible(tmp_path, seeds=(0,)).write()
+    code = (
+        "import sys\n"
+        "from cl_bench.report.curves import forgetting_curves, save\n"
+        "from cl_bench.report.table import render\n"
+        "from cl_bench.results import load_results, summary\n"
+        f"results = load_results({str(folder)!r})\n"
+        "render(summary(results), results.attrs['plan'], 'terminal')\n"
+        f"[save(figure, {str(folder)!r}, 'c') for figure in forgetting_curves(results).values()]\n"
+        "print(sorted({'torch', 'avalanche', 'scipy.stats', 'matplotlib.pyplot'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

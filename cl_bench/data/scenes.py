@@ -1,13 +1,14 @@
 """The embedded data: real handwriting on real photographs, generated without a download.
 
 The digits are scikit-learn's `load_digits` (1,797 of 8 x 8 cells), the photographs its `load_sample_images` (two). Each
-image is a crop of a photograph with digits on it: enlarged, slightly turned, painted light or dark to stand out.
+image is a crop of a photograph, faded to black or to white, with digits on it: enlarged, slightly turned, and painted
+in a tint that stands out.
 
 Train and val share neither a digit nor a pixel of a photograph: the left 400 columns of each are train, the others
 val. (scikit-learn does not say who wrote which digit, so a writer may occur in both.) The kinds share no digit either,
 and look different, as the data sets of real streams do: segmentation has wide, darkened views and warm tints, detection
-closer, bleached views and cool tints, classification dark close-ups and tints that are nearly grey. What went where is
-written to `sources.json` beside the splits.
+closer, bleached views and cool tints, classification dark close-ups and tints, both nearly grey. Only the shape of a
+digit depends on its class. What went where is written to `sources.json` beside the splits.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Options(BaseModel, frozen=True, strict=True):
     size: int = Field(160, ge=64, le=1024)
     seed: int = Field(0, ge=0, lt=2**32)
     objects: int = Field(2, ge=1, le=4)
-    scale: tuple[Share, Share] = Field((0.4, 0.65), strict=False)
+    scale: tuple[Share, Share] = Field((0.5, 0.75), strict=False)
 
 
 @dataclass(frozen=True, eq=False)

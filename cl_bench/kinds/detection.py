@@ -27,8 +27,8 @@ from cl_bench.registry import kinds
 
 CONFIDENCE = 4
 """Channel of the confidence; 0..3 are the box, 5 and up the class."""
-BASE_CELLS = 4.0
-"""Side, in cells, of the box that zero size outputs stand for."""
+REACH = 2.0
+"""How far, in cells, a predicted centre may lie from its cell's."""
 CENTRE_RADIUS = 1.5
 """Cells this near to a box's centre, inside the box, are trained to predict it, as in FCOS (arXiv:1904.01355)."""
 PRIOR = 0.01
@@ -42,6 +42,8 @@ class GridPredictor(Predictor):
     def __init__(self, channels: int, class_channels: int) -> None:
         super().__init__()
         self.cells = nn.Conv2d(channels, 5 + class_channels, 1)
+        nn.init.normal_(self.cells.weight, std=0.01)
+        nn.init.zeros_(self.cells.bias)  # type: ignore[arg-type]
         with torch.no_grad():
             self.cells.bias[CONFIDENCE] = math.log(PRIOR / (1 - PRIOR))  # type: ignore[index]
 
@@ -57,19 +59,25 @@ def cell_centres(grid: int, stride: int, device: torch.device) -> Tensor:
 
 
 def decode_boxes(raw: Tensor, stride: int) -> Tensor:
-    """Turn raw outputs (B, >= 4, g, g) into boxes (B, g, g, 4), xyxy in pixels of the resized image."""
-    x = raw[:, :4].float().permute(0, 2, 3, 1)
-    centre = cell_centres(x.shape[1], stride, x.device) + x[..., :2] * stride
-    half = x[..., 2:].clamp(max=6).exp() * (BASE_CELLS * stride / 2)
+    """Turn raw outputs (B, >= 4, g, g) into boxes (B, g, g, 4), xyxy in pixels of the resized image.
+
+    Bounded, so that no step can throw a box out of reach of the gradient: centres lie within `REACH` cells of the
+    cell's own, sides between nothing and the whole image (a quarter of it where the raw output is 0).
+    """
+    x = raw[:, :4].float().sigmoid().permute(0, 2, 3, 1)
+    grid = x.shape[1]
+    centre = cell_centres(grid, stride, x.device) + (2 * x[..., :2] - 1) * (REACH * stride)
+    half = x[..., 2:].square() * (grid * stride / 2)
     return torch.cat((centre - half, centre + half), -1)
 
 
 def encode_boxes(boxes: Tensor, stride: int) -> Tensor:
     """Return the raw outputs (4, g, g) that decode to `boxes` (g, g, 4)."""
-    centre = (boxes[..., :2] + boxes[..., 2:]) / 2
-    side = (boxes[..., 2:] - boxes[..., :2]).clamp(min=1e-3)
-    offset = (centre - cell_centres(boxes.shape[0], stride, boxes.device)) / stride
-    return torch.cat((offset, (side / (BASE_CELLS * stride)).log()), -1).permute(2, 0, 1)
+    grid = boxes.shape[0]
+    offset = (boxes[..., :2] + boxes[..., 2:]) / 2 - cell_centres(grid, stride, boxes.device)
+    side = boxes[..., 2:] - boxes[..., :2]
+    share = torch.cat(((offset / (REACH * stride) + 1) / 2, (side / (grid * stride)).sqrt()), -1)
+    return share.logit(eps=1e-6).permute(2, 0, 1)
 
 
 def assign(boxes: Tensor, grid: int, stride: int, radius: float = CENTRE_RADIUS) -> Tensor:

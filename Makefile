@@ -10,7 +10,6 @@ STAMP := $(VENV)/.installed-$(firstword $(shell cat $(INPUTS) | cksum))
 
 compare: $(STAMP)
 	$(BIN)/cl-bench run quickstart
-	$(BIN)/cl-bench table quickstart
 	$(BIN)/cl-bench plot quickstart
 
 test: lint

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 import cl_bench
 from cl_bench import results
 from cl_bench.catalog import Entry, load_catalog
 from cl_bench.composition import parse
 from cl_bench.config import Experiment, load_experiment, parse_orders, validate
+from cl_bench.errors import UserError
 from cl_bench.executors.local import Job, Report, execute
 from cl_bench.paths import make_writable, results_root, store_root
 from cl_bench.registry import load_plugin_files
@@ -191,18 +194,15 @@ def _commit() -> str:
         found = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
         return found.stdout.strip() if found.returncode == 0 else ""
 
+    folders = [f"../{name}" for name in ("strategies", "experiments")]
     try:
         commit = git("rev-parse", "--short=12", "HEAD")
-        return f"{commit}+changes" if commit and git("status", "--porcelain", "--untracked-files=no", "..") else commit
+        return f"{commit}+changes" if commit and git("status", "--porcelain", "--", ".", *folders) else commit
     except OSError:
         return ""
 
 
 def _check_device(experiment: Experiment) -> None:
-    import torch
-
-    from cl_bench.errors import UserError
-
     try:
         torch.zeros(1, device=experiment.device)
     except (RuntimeError, AssertionError) as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from avalanche.models import MultiTaskModule
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from cl_bench.config import ModelConfig
@@ -135,3 +137,16 @@ def build_model(config: ModelConfig, tasks: Sequence[Task], weights: Weights, se
             predictors.append(task.kind.predictor(task, config.shared_channels))
     model = UnifiedModel(backbone, neck, shared, predictors, tasks, weights.mean, weights.std)
     return model.to(memory_format=torch.channels_last)
+
+
+@contextmanager
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Let batch norm normalise as it does in training without moving its running statistics."""
+    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True

@@ -6,86 +6,22 @@ import contextlib
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from cl_bench.errors import StageFailedError
 from cl_bench.kinds.base import Task
-from cl_bench.model import Features, UnifiedModel
-from cl_bench.randomness import derive, isolated, permutation, seed_all
+from cl_bench.model import Features, UnifiedModel, frozen_statistics
+from cl_bench.randomness import derive, isolated, seed_all
+from cl_bench.schedule import StageSettings, TurnSampler
 from cl_bench.stream import Outputs, Targets, TaskDataset, collate
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True)
-class StageSettings:
-    """How one stage is trained.
-
-    first_epoch, total_epochs: where the stage lies on its cosine; epochs, batch_sizes: of each task trained in it;
-    visits: how often each was trained before in this run.
-    """
-
-    learning_rate: float
-    weight_decay: float
-    epochs: dict[str, int]
-    batch_sizes: dict[str, int]
-    first_epoch: int
-    total_epochs: int
-    evaluation_batch: int
-    evaluate_every: int
-    seed: int
-    device: str = "cpu"
-    precision: str = "float32"
-    visits: dict[str, int] = field(default_factory=dict)
-
-    def visit(self, task: str) -> int:
-        """Return how often `task` was trained before in this run."""
-        return self.visits.get(task, 0)
-
-    def rate(self, epoch: int) -> float:
-        """Return the learning rate of the stage's 0-based `epoch`: cosine annealing to zero, stepped per epoch."""
-        done = (self.first_epoch + epoch) / self.total_epochs
-        return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
-
-
-class TurnSampler:
-    """Batches of indices: each of one task, the tasks in turn, each in an order of (seed, task, visit, epoch)."""
-
-    def __init__(self, datasets: Sequence[TaskDataset], settings: StageSettings) -> None:
-        self.datasets, self.settings, self.epoch = datasets, settings, 0
-
-    def __iter__(self) -> Iterator[list[int]]:
-        queues, offset = [], 0
-        for dataset in self.datasets:
-            queues.append(self._batches(dataset, offset))
-            offset += len(dataset)
-        longest = max(map(len, queues))
-        # Spread evenly, so that a small task's batches do not all come first.
-        turns = [
-            ((i + 0.5) * longest / len(queue), q, batch)
-            for q, queue in enumerate(queues)
-            for i, batch in enumerate(queue)
-        ]
-        yield from (batch for _, _, batch in sorted(turns, key=lambda turn: turn[:2]))
-
-    def _batches(self, dataset: TaskDataset, offset: int) -> list[list[int]]:
-        task, settings = dataset.task.name, self.settings
-        if self.epoch >= settings.epochs[task]:
-            return []
-        order = permutation(len(dataset), settings.seed, "order", task, settings.visit(task), self.epoch)
-        size = settings.batch_sizes[task]
-        return [[offset + i for i in order[start : start + size]] for start in range(0, len(order), size)]
-
-    def __len__(self) -> int:
-        return sum(len(self._batches(dataset, 0)) for dataset in self.datasets)
 
 
 class StreamLoss:
@@ -342,16 +278,3 @@ class Harness(SupervisedTemplate):
         self.passes_per_evaluation = calls[0] / batches
         self.evaluation_seconds += time.perf_counter() - started
         return result
-
-
-@contextlib.contextmanager
-def frozen_statistics(model: torch.nn.Module) -> Iterator[None]:
-    """Let batch norm normalise as it does in training without moving its running statistics."""
-    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
-    for layer in layers:
-        layer.track_running_stats = False
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.track_running_stats = True

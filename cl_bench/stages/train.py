@@ -20,10 +20,11 @@ from cl_bench.errors import StageFailedError
 from cl_bench.metrics.forgetting import StreamMetrics
 from cl_bench.model import UnifiedModel, build_model
 from cl_bench.resources import environment, peak_memory_mb, reset_peak_memory, set_up_numerics
+from cl_bench.schedule import StageSettings
 from cl_bench.stages.plan import Plan, Stage
 from cl_bench.stages.store import Store, write_csv, write_json
 from cl_bench.stream import TaskDataset, make_benchmark
-from cl_bench.training import Harness, StageSettings
+from cl_bench.training import Harness
 from cl_bench.weights import Weights, digest
 
 Progress = Callable[[str, int, int], None]

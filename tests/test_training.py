@@ -1,0 +1,229 @@
+"""Guards on the training loop: what moves, what must not, and what decides a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from avalanche.core import SupervisedPlugin
+
+from cl_bench import api
+from cl_bench.schedule import StageSettings, TurnSampler
+from cl_bench.stages.train import Trainer
+from cl_bench.strategies.kd import Distillation
+from cl_bench.strategies.replay import Replay
+from cl_bench.training import Harness
+from cl_bench.weights import digest
+
+
+def predictors(model: torch.nn.Module) -> dict[str, str]:
+    return {name: digest(part.state_dict()) for name, part in model.predictors.items()}
+
+
+def batch_norm_updates(model: torch.nn.Module) -> int:
+    return int(next(v for k, v in model.state_dict().items() if k.endswith("num_batches_tracked")))
+
+
+class Spy(SupervisedPlugin):
+    """Looks at the harness once a step and at the beginning and end of a stage."""
+
+    acts_from = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: dict[str, str] = {}
+        self.last: dict[str, str] = {}
+        self.batches = [0, 0]
+        self.seen: list[Any] = []
+
+    def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+        self.first = predictors(strategy.model)
+        self.batches[0] = batch_norm_updates(strategy.model)
+
+    def before_backward(self, strategy: Harness, **_: Any) -> None:
+        self.seen.append(strategy.mb_task_id.tolist())
+
+    def after_training_exp(self, strategy: Harness, **_: Any) -> None:
+        self.last = predictors(strategy.model)
+        self.batches[1] = batch_norm_updates(strategy.model)
+
+
+@pytest.fixture
+def second_stage(results: Path, tiny: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Spy]:
+    """Return a function that trains seg, then det under a strategy, and returns what a spy saw in the second stage."""
+
+    def train(strategy: str, watch: Spy | None = None, **changes: Any) -> Spy:
+        spy = watch or Spy()
+        prepared = api.prepare(tiny(orders=[["seg", "det"]], **changes), strategies=[strategy])
+        trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
+        first, second = prepared.plan.runs[0].stages
+        if first not in prepared.store:
+            trainer.train(prepared.plan, [first])
+        build = Harness.__init__
+
+        @wraps(build)  # Avalanche inspects the signature
+        def with_spy(self: Harness, **options: Any) -> None:
+            build(self, **{**options, "plugins": [*options["plugins"], spy]})
+
+        monkeypatch.setattr(Harness, "__init__", with_spy)
+        trainer.train(prepared.plan, [second])
+        monkeypatch.setattr(Harness, "__init__", build)
+        return spy
+
+    return train
+
+
+def test_naive_leaves_inactive_predictors_byte_for_byte(second_stage: Callable[..., Spy]) -> None:
+    spy = second_stage("naive", weight_decay=0.1)
+    assert spy.first["det"] != spy.last["det"]
+    assert {name: spy.first[name] for name in ("seg", "cls")} == {name: spy.last[name] for name in ("seg", "cls")}
+
+
+@pytest.mark.parametrize("strategy", ["kd", "replay", "kd+replay"])
+def test_strategies_move_past_predictors_but_not_future_ones(second_stage: Callable[..., Spy], strategy: str) -> None:
+    spy = second_stage(strategy, weight_decay=0.1)
+    assert spy.first["seg"] != spy.last["seg"]
+    assert spy.first["cls"] == spy.last["cls"]
+
+
+@pytest.mark.parametrize("strategy", ["naive", "kd", "replay", "kd+replay"])
+def test_batch_norm_moves_once_a_step(second_stage: Callable[..., Spy], strategy: str) -> None:
+    spy = second_stage(strategy)
+    assert spy.batches[1] - spy.batches[0] == len(spy.seen) == 6
+
+
+def test_memory_of_another_image_size_leaves_batch_norm_alone(second_stage: Callable[..., Spy], tiny: Any) -> None:
+    from conftest import TINY
+
+    tasks = [{**task, "image_size": 96} if task["name"] == "seg" else task for task in TINY["tasks"]]
+    spy = second_stage("kd+replay", tasks=tasks)
+    assert spy.batches[1] - spy.batches[0] == len(spy.seen) == 6
+    assert spy.first["seg"] != spy.last["seg"], "the memory batch of 96 px was not trained on"
+
+
+def test_the_teacher_does_not_change(second_stage: Callable[..., Spy], monkeypatch: pytest.MonkeyPatch) -> None:
+    teachers: list[tuple[str, bool]] = []
+
+    class Watch(Spy):
+        def after_update(self, strategy: Harness, **_: Any) -> None:
+            kd = next(plugin for plugin in strategy.plugins if isinstance(plugin, Distillation))
+            assert kd.teacher is not None
+            teachers.append((digest(kd.teacher.state_dict()), kd.teacher.training))
+
+    second_stage("kd", Watch())
+    assert len(teachers) == 6
+    assert len(set(teachers)) == 1
+    assert teachers[0][1] is False
+
+
+def test_distillation_is_zero_where_student_and_teacher_agree(second_stage: Callable[..., Spy]) -> None:
+    terms: list[float] = []
+
+    class Watch(Spy):
+        def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+            images = torch.stack([strategy.current[0][i][0] for i in range(4)])
+            strategy.model.eval()
+            terms.append(self.term(strategy, images, strategy.model.features(images)))
+            strategy.model.train()
+
+        def before_backward(self, strategy: Harness, **_: Any) -> None:
+            terms.append(self.term(strategy, *strategy.passes[0]))
+
+        @torch.no_grad()
+        def term(self, strategy: Harness, *seen: Any) -> float:
+            kd = next(plugin for plugin in strategy.plugins if isinstance(plugin, Distillation))
+            return float(kd._term(strategy, *seen))
+
+    second_stage("kd", Watch())
+    assert terms[0] == pytest.approx(0.0, abs=1e-6)
+    assert all(term > 1e-5 for term in terms[1:])
+
+
+def test_kd_covers_only_tasks_the_teacher_learnt(second_stage: Callable[..., Spy]) -> None:
+    tasks: list[list[str]] = []
+
+    class Watch(Spy):
+        def before_update(self, strategy: Harness, **_: Any) -> None:
+            tasks.append([task.name for task in strategy.past_tasks])
+            assert strategy.model.predictors["cls"].logits.weight.grad is None
+
+    second_stage("kd", Watch())
+    assert tasks == [["seg"]] * 6
+
+
+def test_replay_adds_one_batch_of_the_stage_size_and_records_its_images(second_stage: Callable[..., Spy]) -> None:
+    stored: list[Any] = []
+
+    class Watch(Spy):
+        def after_training_exp(self, strategy: Harness, **_: Any) -> None:
+            stored.append(strategy.report["memory"])
+            super().after_training_exp(strategy)
+
+    spy = second_stage("replay[memory=3]", Watch())
+    assert spy.seen == [[1] * 4 + [0] * 4] * 6
+    assert list(stored[0]) == ["seg"]
+    assert len(set(stored[0]["seg"])) == 3
+
+
+def test_the_memory_depends_on_seed_and_task_alone() -> None:
+    from cl_bench.randomness import permutation
+
+    assert permutation(50, 0, "memory", "seg")[:10] == permutation(50, 0, "memory", "seg")[:10]
+    assert permutation(50, 0, "memory", "seg")[:10] != permutation(50, 1, "memory", "seg")[:10]
+    assert Replay(10).memory == 10
+
+
+SETTINGS = StageSettings(
+    learning_rate=1.0,
+    weight_decay=0.0,
+    epochs={"a": 4},
+    batch_sizes={"a": 4},
+    first_epoch=0,
+    total_epochs=4,
+    evaluation_batch=4,
+    evaluate_every=1,
+    seed=0,
+)
+
+
+def test_the_cosine_is_stepped_per_epoch_and_spans_stage_or_run() -> None:
+    assert [SETTINGS.rate(e) for e in range(4)] == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
+    second = replace(SETTINGS, first_epoch=4, total_epochs=8)
+    assert second.rate(0) == pytest.approx(0.5)
+    assert second.rate(3) < second.rate(0)
+
+
+class _Fake:
+    """Enough of a data set for the sampler."""
+
+    def __init__(self, name: str, length: int) -> None:
+        self.task = type("T", (), {"name": name})()
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+
+def test_the_order_of_images_depends_on_seed_task_visit_and_epoch() -> None:
+    def order(settings: StageSettings, epoch: int = 0) -> list[list[int]]:
+        sampler = TurnSampler([_Fake("a", 10)], settings)  # type: ignore[list-item]
+        sampler.epoch = epoch
+        return list(sampler)
+
+    assert order(SETTINGS) == order(SETTINGS)
+    assert sorted(i for batch in order(SETTINGS) for i in batch) == list(range(10))
+    others = [order(SETTINGS, 1), order(replace(SETTINGS, seed=1)), order(replace(SETTINGS, visits={"a": 1}))]
+    assert all(other != order(SETTINGS) for other in others)
+
+
+def test_joint_batches_are_of_one_task_and_in_turn() -> None:
+    both = replace(SETTINGS, epochs={"a": 4, "b": 4}, batch_sizes={"a": 4, "b": 2})
+    batches = list(TurnSampler([_Fake("a", 8), _Fake("b", 4)], both))  # type: ignore[list-item]
+    of = ["a" if batch[0] < 8 else "b" for batch in batches]
+    assert of == ["a", "b", "a", "b"]
+    assert all((index < 8) == (name == "a") for name, batch in zip(of, batches, strict=True) for index in batch)

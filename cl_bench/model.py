@@ -64,6 +64,7 @@ class UnifiedModel(MultiTaskModule):
         self.shared = shared
         self.predictors = nn.ModuleDict({task.name: part for task, part in zip(tasks, predictors, strict=True)})
         self.tasks = tuple(tasks)
+        self._out_of_reach: dict[frozenset[int], list[nn.Parameter]] = {}
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
@@ -106,6 +107,20 @@ class UnifiedModel(MultiTaskModule):
         if task_labels is not None:
             return self.outputs(features, task_labels)
         return {task.name: self.finish(self.raw(features, task), task) for task in self.tasks}
+
+    def out_of_reach(self, active: frozenset[int]) -> list[nn.Parameter]:
+        """Return the parameters that no output of the `active` tasks depends on: predictors, unused pyramid levels."""
+        if active not in self._out_of_reach:
+            images = torch.zeros(1, 3, 64, 64, device=self.mean.device)
+            with isolated(seed=0), torch.enable_grad(), frozen_statistics(self):
+                features = self.features(images)
+                total = torch.stack(
+                    [self.raw(features, self.tasks[index]).float().sum() for index in sorted(active)]
+                ).sum()
+                trained = [p for p in self.parameters() if p.requires_grad]
+                found = torch.autograd.grad(total, trained, allow_unused=True)
+            self._out_of_reach[active] = [p for p, gradient in zip(trained, found, strict=True) if gradient is None]
+        return self._out_of_reach[active]
 
     def adaptation(self, experience: object) -> None:
         """Do nothing: all predictors exist from the start (Avalanche's own wants class ids)."""

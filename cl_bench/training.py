@@ -228,12 +228,10 @@ class Harness(SupervisedTemplate):
         self._scaler.scale(self.loss).backward(retain_graph=self.retain_graph)
 
     def optimizer_step(self) -> None:
-        """Update what this step is about; predictors that are not active keep their bytes."""
-        for task in self.model.tasks:
-            if task.index not in self._active:
-                for parameter in self.model.predictors[task.name].parameters():
-                    # None, not zero: momentum and weight decay would move a parameter whose gradient is zero.
-                    parameter.grad = None
+        """Update what this step is about; what serves inactive tasks alone keeps its bytes."""
+        for parameter in self.model.out_of_reach(frozenset(self._active)):
+            # None, not zero: momentum and weight decay would move a parameter whose gradient is zero.
+            parameter.grad = None
         self._scaler.unscale_(self.optimizer)
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         self._note("gradient_norm", torch.nn.utils.get_total_norm(gradients))

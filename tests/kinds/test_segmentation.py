@@ -74,7 +74,7 @@ def test_void_counts_for_nothing_in_the_loss() -> None:
     loss = KIND.loss(task(), output, [{"mask": torch.from_numpy(values)}])
     # Equal to the mean over the pixels that are left when the void column is cut off.
     rest = KIND.loss(task(), output[..., 1:], [{"mask": torch.from_numpy(values[:, 1:])}])
-    assert float(loss) == pytest.approx(float(rest), rel=1e-6)
+    assert loss.item() == pytest.approx(rest.item(), rel=1e-6)
     loss.backward()
     assert output.grad is not None
     assert output.grad[..., 0].abs().max() == 0
@@ -85,7 +85,7 @@ def test_nothing_but_void_gives_zero_loss_and_zero_gradients() -> None:
     output = torch.randn(1, 3, 8, 8, requires_grad=True)
     loss = KIND.loss(task(8), output, [{"mask": torch.full((8, 8), VOID, dtype=torch.uint8)}])
     loss.backward()
-    assert float(loss) == 0.0
+    assert loss.item() == 0.0
     assert output.grad is not None
     assert output.grad.abs().max() == 0
 

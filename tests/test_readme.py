@@ -1,0 +1,70 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cl_bench import api, cli
+from cl_bench.composition import parse, split_list
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_strategy_it_shows_runs_as_a_plugin_file(tiny: Callable[..., str], results: Path, tmp_path: Path) -> None:
+    code = next(block for block in blocks("python") if "@strategy" in block)
+    file = tmp_path / "my_method.py"
+    file.write_text(code)
+    prepared = api.prepare(tiny(), strategies=["naive", "my_method", "my_method[memory=4]"], plugin_files=[file])
+    assert api.train(prepared) == {}
+    stored = [prepared.store.describe(run.stages[-1])["cost"]["stored_images"] for run in prepared.plan.runs]
+    assert stored == [0, 12, 4]
+
+
+COMMANDS = [line.partition("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("cl-bench")])
+def test_every_command_it_shows_is_understood(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = shlex.split(command)
+    options = {word for word in words if word.startswith("--")}
+    depth = 3 if words[1] == "data" else 2
+    monkeypatch.setattr(sys, "argv", [*words[:depth], "--help"])
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as left:
+        cli.main()
+    assert left.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(option in shown for option in options)
+    if "--strategies" in words and "--plugin" not in words:
+        for text in split_list(words[words.index("--strategies") + 1]):
+            parse(text)
+
+
+def test_its_table_is_the_one_of_the_committed_results(capsys: pytest.CaptureFixture[str]) -> None:
+    from cl_bench.report.table import render
+    from cl_bench.results import load_results, summary
+
+    shown = re.search(r"<!-- table: .*? -->\n(.*?)<!-- end of table -->", README, re.DOTALL)
+    assert shown is not None
+    found = load_results(ROOT / "results" / "quickstart")
+    assert shown[1].strip() == render(summary(found), found.attrs["plan"], "markdown").strip()
+
+
+def test_every_file_it_names_exists() -> None:
+    named = re.findall(r"`((?:results|experiments|strategies|cl_bench)/[\w./-]+)`", README)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert all((ROOT / name).is_file() for name in re.findall(r"!\[.*?\]\((.*?)\)", README))

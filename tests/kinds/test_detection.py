@@ -273,7 +273,7 @@ def test_the_ceiling_of_mini_coco_is_the_known_one(real_data: Path, size: int, c
     task, train, val = read_task(experiment, index, experiment.tasks[index])
     assert task.grid == size // 32
     assert list(KIND.notes(task, val).values()) == [pytest.approx(ceiling, abs=5e-4)]
-    assert KIND.count(val)[:3].tolist() == [191, 34, 2] or KIND.count(val)[0] == 191
+    assert KIND.count(val)[:3].tolist() == [192, 33, 2]  # of 195, 34 and 2, those that are no crowds
     assert 0 < KIND.trivial(task, train, val) < 0.05
 
 
@@ -287,7 +287,7 @@ def test_trivial_puts_the_mean_box_of_the_commonest_class_into_every_image(tmp_p
     )  # the mean box of class 1: left and top 0, right 0.3, bottom 0.4
     hit = example(tmp_path, boxes((0, 0, 60, 40), labels=(1,)), (200, 100), "c")
     miss = example(tmp_path, boxes((100, 50, 200, 100), labels=(1,)), (200, 100), "d")
-    assert KIND.trivial(PER_CLASS, train, Split(CLASSES, (hit,))) == 1.0
+    assert KIND.trivial(PER_CLASS, train, Split(CLASSES, (hit,))) == pytest.approx(1.0)
     assert KIND.trivial(PER_CLASS, train, Split(CLASSES, (miss,))) == 0.0
     assert KIND.count(train).tolist() == [1, 2, 0]
 

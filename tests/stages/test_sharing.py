@@ -180,7 +180,7 @@ def test_a_plugin_file_stands_in_the_table_and_trains_again_when_edited(tiny_pat
         )
         printed.append(found.stdout.strip().splitlines()[-1])
     assert all(line.startswith("['baseline', 'mine', 'naive']") for line in printed)
-    first, second = (set(line.split("] [")[1].split(", ")) for line in printed)
+    first, second = (set(line.split("] [")[1].strip("]").split(", ")) for line in printed)
     assert len(first & second) == 1, "only the first stage, in which it does not act, is kept"
     assert len(list(Store(tmp_path / "a" / "stages").stages())) == 3 + 2 + 2 + 2
 

@@ -1,0 +1,145 @@
+"""The command line: what it plans, prints and refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cl_bench import cli
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], results: Path) -> Run:
+    """Return a function that runs `cl-bench` in this process: exit code, stdout, stderr."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["cl-bench", *words])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as left:
+            code = int(left.code or 0)
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("options", "stages", "unshared"),
+    [
+        (["--set", "schedule=per_stage"], 9, 12),
+        (["--set", "schedule=total"], 10, 12),
+        (["--orders", "all"], 39, 57),
+    ],
+)
+def test_a_dry_run_counts_distinct_stages_and_writes_nothing(
+    command: Run, tiny: Callable[..., str], results: Path, options: list[str], stages: int, unshared: int
+) -> None:
+    code, shown, _ = command("run", tiny(), "--strategies", "naive,kd,kd+replay", "--dry-run", *options)
+    assert code == 0
+    assert f"{stages} stages: 0 done, {stages} to train ({unshared} if none were shared)" in shown
+    assert shown.count("  train ") == stages
+    assert list(results.rglob("*.json")) == []
+
+
+def test_why_names_the_setting_that_makes_a_stage_train_again(command: Run, tiny: Callable[..., str]) -> None:
+    assert command("run", tiny(orders=[["seg"]]))[0] == 0
+    code, shown, _ = command("run", tiny(orders=[["seg"]]), "--dry-run", "--why", "--set", "learning_rate=0.01")
+    assert code == 0
+    assert "train.0.learning_rate: 0.001 -> 0.01" in shown
+    code, shown, _ = command("run", tiny(orders=[["seg"]]), "--dry-run")
+    assert "1 stages: 1 done, 0 to train" in shown
+
+
+FAILING = """
+from avalanche.core import SupervisedPlugin
+from cl_bench import strategy
+class Fault(SupervisedPlugin):
+    acts_from = 2
+    def before_backward(self, strategy, **_):
+        {body}
+@strategy("fault")
+def fault(): return [Fault()]
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"), [("raise RuntimeError('boom')", "boom"), ("strategy.loss *= float('nan')", "not finite")]
+)
+def test_a_failed_stage_is_recorded_and_the_rest_goes_on(
+    command: Run,
+    tiny: Callable[..., str],
+    results: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    body: str,
+    reason: str,
+) -> None:
+    from cl_bench import registry
+
+    monkeypatch.setattr(registry.strategies, "entries", dict(registry.strategies.entries))
+    file = tmp_path / f"fault{len(body)}.py"
+    file.write_text(FAILING.format(body=body))
+    experiment = tiny(orders=[["cls", "seg"]])
+    code, shown, errors = command("run", experiment, "--strategies", "fault,naive", "--plugin", str(file))
+    assert code == 1
+    assert "1 of 4 stages failed" in errors
+    assert "failed" in shown
+    (failed,) = (results / "failed").glob("*.json")
+    assert reason in json.loads(failed.read_text())["reason"]
+    assert len(list((results / "stages").glob("*/stage.json"))) == 3
+
+
+def test_results_are_shown_in_every_form(command: Run, tiny: Callable[..., str], tmp_path: Path) -> None:
+    assert command("run", tiny(), "--strategies", "naive,joint")[0] == 0
+    for form, sign in (("markdown", "| strategy"), ("csv", "strategy,"), ("latex", r"\toprule"), ("terminal", "naive")):
+        code, shown, _ = command("table", "tiny", "-f", form)
+        assert code == 0
+        assert sign in shown
+    code, shown, _ = command("plot", "tiny", "-o", str(tmp_path / "plots"))
+    assert code == 0
+    assert sorted(path.suffix for path in (tmp_path / "plots").iterdir()) == [".png", ".svg"]
+
+
+def test_table_and_help_import_neither_torch_nor_avalanche(
+    command: Run, tiny: Callable[..., str], tmp_path: Path
+) -> None:
+    command("run", tiny(orders=[["cls"]]))
+    code = (
+        "import sys; from cl_bench import cli; sys.argv = ['cl-bench', *{words}]\n"
+        "try: cli.main()\nexcept SystemExit: pass\n"
+        "print(sorted({{'torch', 'avalanche'}} & set(sys.modules)), file=sys.stderr)"
+    )
+    for words in (["--help"], ["table", "tiny"], ["plot", "tiny", "-o", str(tmp_path)]):
+        found = subprocess.run(
+            [sys.executable, "-c", code.format(words=words)], capture_output=True, text=True, check=True
+        )
+        assert found.stderr.strip().splitlines()[-1] == "[]", words
+        assert found.stdout
+
+
+@pytest.mark.parametrize("what", ["strategies", "experiments", "kinds", "formats", "backbones"])
+def test_everything_can_be_listed(command: Run, what: str) -> None:
+    expected = {"strategies": "kd", "experiments": "quickstart", "kinds": "detection", "formats": "coco"}
+    code, shown, _ = command("list", what)
+    assert code == 0
+    assert expected.get(what, "efficientnet_b0") in shown
+
+
+def test_the_literal_model_has_exactly_the_parameters_of_the_protocol(command: Run) -> None:
+    code, shown, _ = command("model", "unified_onehead")
+    assert code == 0
+    counts = {line[:28].strip(): line[28:40].strip() for line in shown.splitlines()}
+    assert counts["backbone"] == "3,595,388"
+    assert counts["neck"] == "503,552"
+    assert counts["shared layer"] == "73,792"
+    assert [counts[f"{task} predictor"] for task in ("seg", "det", "cls")] == ["1,365", "390", "650"]
+    assert counts["total"] == "4,175,137"

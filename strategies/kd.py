@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from avalanche.core import SupervisedPlugin
+from pydantic import Field
 
 from cl_bench.kinds.base import Distill
 from cl_bench.model import UnifiedModel
@@ -61,8 +62,8 @@ class Distillation(SupervisedPlugin):
     neutral={"weight": 0.0},
 )
 def kd(
-    weight: float = 1.0,
-    temperature: float = 2.0,
+    weight: Annotated[float, Field(ge=0)] = 1.0,
+    temperature: Annotated[float, Field(gt=0)] = 2.0,
     direction: Literal["student_teacher", "teacher_student"] = "student_teacher",
 ) -> list[SupervisedPlugin]:
     """Return the distillation term; direction: KL(student || teacher) or KL(teacher || student)."""

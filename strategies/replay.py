@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from avalanche.core import SupervisedPlugin
+from pydantic import Field
 
 from cl_bench.randomness import permutation
 from cl_bench.registry import strategy
@@ -56,6 +57,8 @@ class Replay(SupervisedPlugin):
 @strategy(
     "replay", summary="train on a few stored images of past tasks", paper="arXiv:1902.10486", neutral={"memory": 0}
 )
-def replay(memory: int = 10, weight: float = 1.0) -> list[SupervisedPlugin]:
+def replay(
+    memory: Annotated[int, Field(ge=0)] = 10, weight: Annotated[float, Field(ge=0)] = 1.0
+) -> list[SupervisedPlugin]:
     """Return the replay of `memory` images a past task, whose loss counts `weight` times."""
     return [Replay(memory, weight)]

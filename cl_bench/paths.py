@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from cl_bench.errors import UserError
@@ -32,9 +33,8 @@ def make_writable(folder: Path) -> Path:
     """Create `folder` and return it; raise `UserError` where it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):  # nameless or uniquely named: two that ask at once do not meet
+            pass
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}") from error
     return folder

@@ -14,6 +14,7 @@ from typing import Any
 
 from cl_bench.catalog import load_catalog
 from cl_bench.config import Experiment
+from cl_bench.errors import StageFailedError
 from cl_bench.registry import load_plugin_files
 from cl_bench.stages.plan import Plan, make_plan
 from cl_bench.stages.store import Store
@@ -123,8 +124,8 @@ def _in_workers(
 def _finish(future: Future[None], unit: tuple[str, ...], failed: dict[str, str], report: Report) -> None:
     try:
         future.result()
-    except BrokenProcessPool:
-        raise
+    except BrokenProcessPool as error:
+        raise StageFailedError("a worker process was killed from outside; run again to go on") from error
     except Exception as error:
         _fail(unit, _reason(error), failed, report)
     else:

@@ -11,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from cl_bench.catalog import read_task
+from cl_bench.config import load_experiment
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill, Task
@@ -105,9 +107,6 @@ def test_cells_near_the_centre_and_inside_the_box_are_assigned_too() -> None:
     wanted = torch.full((8, 8), -1)
     wanted[2:5, 2:5] = 0
     assert torch.equal(index, wanted)
-    wide = assign(torch.tensor([[0.0, 112.5, 256.0, 143.0]]), 8, 32)  # no second row of cells has its centre inside
-    assert (wide >= 0).any(1).nonzero().flatten().tolist() == [3]
-    assert (wide >= 0).sum() <= 4
 
 
 def test_an_owner_comes_before_a_smaller_neighbour_and_of_two_owners_the_smaller() -> None:
@@ -265,12 +264,8 @@ def test_two_boxes_in_one_cell_lower_the_ceiling(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("size", "ceiling"), [(512, 0.944), (256, 0.881)])
 def test_the_ceiling_of_mini_coco_is_the_known_one(real_data: Path, size: int, ceiling: float) -> None:
-    from cl_bench.catalog import read_task
-    from cl_bench.config import load_experiment
-
     experiment = load_experiment("unified_onehead_lite", {"image_size": size})
-    index = [config.name for config in experiment.tasks].index("det")
-    task, train, val = read_task(experiment, index, experiment.tasks[index])
+    task, train, val = read_task(experiment, 1, experiment.tasks[1])
     assert task.grid == size // 32
     assert list(KIND.notes(task, val).values()) == [pytest.approx(ceiling, abs=5e-4)]
     assert KIND.count(val)[:3].tolist() == [192, 33, 2]  # of 195, 34 and 2, those that are no crowds
@@ -278,13 +273,9 @@ def test_the_ceiling_of_mini_coco_is_the_known_one(real_data: Path, size: int, c
 
 
 def test_trivial_puts_the_mean_box_of_the_commonest_class_into_every_image(tmp_path: Path) -> None:
-    train = Split(
-        CLASSES,
-        (
-            example(tmp_path, boxes((0, 0, 20, 20), (0, 0, 9, 9), labels=(1, 0)), (100, 100), "a"),
-            example(tmp_path, boxes((0, 0, 80, 120), labels=(1,)), (200, 200), "b"),
-        ),
-    )  # the mean box of class 1: left and top 0, right 0.3, bottom 0.4
+    small = example(tmp_path, boxes((0, 0, 20, 20), (0, 0, 9, 9), labels=(1, 0)), (100, 100), "a")
+    train = Split(CLASSES, (small, example(tmp_path, boxes((0, 0, 80, 120), labels=(1,)), (200, 200), "b")))
+    # The mean box of class 1: left and top 0, right 0.3, bottom 0.4.
     hit = example(tmp_path, boxes((0, 0, 60, 40), labels=(1,)), (200, 100), "c")
     miss = example(tmp_path, boxes((100, 50, 200, 100), labels=(1,)), (200, 100), "d")
     assert KIND.trivial(PER_CLASS, train, Split(CLASSES, (hit,))) == pytest.approx(1.0)

@@ -1,0 +1,189 @@
+"""The model: its exact size, one pass for all outputs, and weights that depend on nothing but seed and part."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from cl_bench.catalog import make_task
+from cl_bench.config import Experiment, load_experiment, validate
+from cl_bench.deploy.model_card import count_parameters, untrained_model
+from cl_bench.kinds.base import Task
+from cl_bench.model import LEVELS, UnifiedModel, build_model, frozen_statistics
+from cl_bench.weights import Weights, digest
+
+RANDOM = Weights(None, (0.5,) * 3, (0.5,) * 3, "none")
+SEG = {"name": "seg", "kind": "segmentation", "classes": ["background", "a", "b"], "data": {"format": "scenes"}}
+DET = {"name": "det", "kind": "detection", "classes": ["a", "b"], "data": {"format": "scenes"}}
+CLS = {"name": "cls", "kind": "classification", "classes": ["a", "b", "c", "d"], "data": {"format": "scenes"}}
+SMALL = {"backbone": "mobilenetv3_small_050", "weights": "none", "neck_channels": 16, "shared_channels": 8}
+
+
+def small(*configs: dict[str, object], seed: int = 0, **changes: object) -> UnifiedModel:
+    experiment = validate({"name": "m", "tasks": list(configs), "model": SMALL, "image_size": 64, **changes}, "m")
+    return build_model(experiment.model, tasks_of(experiment), RANDOM, seed).eval()
+
+
+def tasks_of(experiment: Experiment) -> list[Task]:
+    return [make_task(experiment, i, config, config.classes or ()) for i, config in enumerate(experiment.tasks)]
+
+
+@pytest.fixture(scope="module")
+def model() -> UnifiedModel:
+    return small(SEG, DET, CLS)
+
+
+def images(size: int = 64, count: int = 2) -> torch.Tensor:
+    draw = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=draw)
+
+
+def test_the_literal_model_has_exactly_the_specified_parameters() -> None:
+    literal = untrained_model(load_experiment("unified_onehead"))
+    assert {name: count_parameters(part) for name, part in literal.parts().items()} == {
+        "backbone": 3_595_388,
+        "neck": 503_552,
+        "shared layer": 73_792,
+        "seg predictor": 1_365,
+        "det predictor": 390,
+        "cls predictor": 650,
+    }
+    assert count_parameters(literal) == 4_175_137
+
+
+def test_the_lite_model_and_its_outputs() -> None:
+    lite = untrained_model(load_experiment("unified_onehead_lite", {"image_size": 128}))
+    assert count_parameters(lite) == 3_538_597
+    passes = []
+    lite.backbone.register_forward_hook(lambda *_: passes.append(1))
+    with torch.no_grad():
+        outputs = lite(images(128))
+    assert {name: tuple(output.shape) for name, output in outputs.items()} == {
+        "seg": (2, 21, 128, 128),
+        "det": (2, 6, 4, 4),  # stride 32: the 16x16 grid at 512
+        "cls": (2, 10),
+    }
+    assert passes == [1]
+
+
+def test_the_literal_grid_at_512_is_16() -> None:
+    experiment = load_experiment("unified_onehead")
+    assert [task.grid for task in tasks_of(experiment)] == [64, 16, 16]
+    assert [task.image_size for task in tasks_of(experiment)] == [512] * 3
+
+
+def test_the_backbones_features_have_the_specified_channels() -> None:
+    literal = untrained_model(load_experiment("unified_onehead"))
+    assert literal.backbone.feature_info.channels() == [40, 112, 320]
+    assert literal.backbone.feature_info.reduction() == [8, 16, 32]
+
+
+def test_bytes_and_floats_give_the_same_outputs(model: UnifiedModel) -> None:
+    with torch.no_grad():
+        from_bytes, from_floats = model(images()), model(images().float() / 255)
+    for name, output in from_bytes.items():
+        torch.testing.assert_close(output, from_floats[name], msg=name)
+
+
+def test_normalisation_happens_inside() -> None:
+    experiment = validate({"name": "m", "tasks": [CLS], "model": SMALL, "image_size": 64}, "m")
+    normalised = build_model(experiment.model, tasks_of(experiment), RANDOM, 0).eval()
+    plain = build_model(experiment.model, tasks_of(experiment), Weights(None, (0.0,) * 3, (1.0,) * 3, "none"), 0).eval()
+    x = images().float() / 255
+    with torch.no_grad():
+        torch.testing.assert_close(normalised(x)["cls"], plain((x - 0.5) / 0.5)["cls"])
+    assert not any(name in normalised.state_dict() for name in ("mean", "std"))
+
+
+def test_the_pyramid_has_a_level_for_every_stride(model: UnifiedModel) -> None:
+    features = model.features(images(128))
+    assert {level: tuple(features[level].shape) for level in LEVELS} == {
+        8: (2, 8, 16, 16),
+        16: (2, 8, 8, 8),
+        32: (2, 8, 4, 4),
+        64: (2, 8, 2, 2),
+    }
+    assert features[8] is features[8]
+    assert features[8].min() >= 0, "the shared layer ends in a ReLU"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_any_level_feeds_any_task(level: int) -> None:
+    with torch.no_grad():
+        outputs = small(*({**config, "level": level} for config in (SEG, DET, CLS)))(images())
+    assert outputs["seg"].shape == (2, 3, 64, 64)
+    assert outputs["det"].shape == (2, 7, 64 // level, 64 // level)
+    assert outputs["cls"].shape == (2, 4)
+
+
+def test_task_labels_choose_the_outputs(model: UnifiedModel) -> None:
+    x, labels = images(count=4), torch.tensor([2, 0, 2, 2])
+    with torch.no_grad():
+        outputs, everything = model(x, labels), model(x)
+    assert sorted(outputs) == [0, 2]
+    assert outputs[0][0].tolist() == [1]
+    assert outputs[2][0].tolist() == [0, 2, 3]
+    torch.testing.assert_close(outputs[0][1], everything["seg"][[1]])
+    torch.testing.assert_close(outputs[2][1], everything["cls"][[0, 2, 3]])
+
+
+def digests(model: UnifiedModel) -> dict[str, str]:
+    return {name: digest(part.state_dict()) for name, part in model.parts().items()}
+
+
+def test_weights_of_a_part_depend_on_no_other_task_and_no_order(model: UnifiedModel) -> None:
+    alone, turned = digests(small(CLS)), digests(small(CLS, SEG, DET))
+    assert turned == digests(model)
+    assert alone == {name: value for name, value in turned.items() if name in alone}
+    assert len(alone) == 4
+
+
+def test_another_seed_gives_other_weights_in_every_part(model: UnifiedModel) -> None:
+    other = digests(small(SEG, DET, CLS, seed=1))
+    assert all(other[name] != value for name, value in digests(model).items())
+    assert digests(small(SEG, DET, CLS)) == digests(model)
+
+
+def test_tasks_of_one_kind_start_from_different_predictors() -> None:
+    twins = small(CLS, {**CLS, "name": "cls2"})
+    assert not torch.equal(twins.predictors["cls"].logits.weight, twins.predictors["cls2"].logits.weight)
+
+
+def test_building_leaves_the_global_generator_alone() -> None:
+    before = torch.get_rng_state()
+    small(CLS)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_given_weights_are_the_backbones() -> None:
+    state = {name: value + 1 for name, value in small(CLS, seed=5).backbone.state_dict().items()}
+    experiment = validate({"name": "m", "tasks": [CLS], "model": SMALL, "image_size": 64}, "m")
+    loaded = build_model(experiment.model, tasks_of(experiment), Weights(state, (0.5,) * 3, (0.5,) * 3, "x"), 0)
+    assert digest(loaded.backbone.state_dict()) == digest(state)
+
+
+def test_frozen_statistics_normalise_as_in_training_without_moving() -> None:
+    layer = nn.BatchNorm2d(3)
+    x = 5 + torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    before = digest(layer.state_dict())
+    with frozen_statistics(layer):
+        frozen = layer(x)
+    assert digest(layer.state_dict()) == before
+    torch.testing.assert_close(layer(x), frozen)
+    assert digest(layer.state_dict()) != before
+    assert layer.track_running_stats
+
+
+@pytest.mark.parametrize("active", [{0}, {2}, {0, 1, 2}])
+def test_out_of_reach_is_what_gets_no_gradient(active: set[int]) -> None:
+    # Level 8 of the neck serves segmentation alone, so other tasks must leave it as it is.
+    model = small({**SEG, "level": 8}, {**DET, "level": 32}, {**CLS, "level": 32})
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = {names[id(parameter)] for parameter in model.out_of_reach(frozenset(active))}
+    other = {f"predictors.{task.name}." for task in model.tasks if task.index not in active}
+    assert {name for name in found if name.startswith("predictors.")} == {
+        name for name in names.values() if name.startswith(tuple(other)) and other
+    }
+    assert any(name.startswith("neck.layer_blocks.0") for name in found) == (0 not in active)
+    assert not any(name.startswith(("backbone.conv_stem", "shared.")) for name in found)

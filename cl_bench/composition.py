@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import re
@@ -16,7 +17,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from cl_bench.errors import UserError, unknown
 from cl_bench.registry import StrategyEntry, code_identity, strategies
 
-_TERM = re.compile(r"\s*(?P<name>[A-Za-z_][\w.-]*)\s*(\[(?P<settings>[^\[\]]*(\[[^\]]*\][^\[\]]*)*)\])?\s*")
+_TERM = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)\s*(\[(?P<settings>.*)\])?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Term:
         """Return fresh plug-ins."""
         try:
             return list(self.entry.build(**self.settings))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AssertionError) as error:
             raise UserError(f"strategy {self.name} does not accept its settings: {error}") from error
 
     @cached_property
@@ -42,9 +43,14 @@ class Term:
         """
         return min((getattr(plugin, "acts_from", 1) for plugin in self.build()), default=None)
 
+    def code(self) -> tuple[str, ...]:
+        """Return the hashes of the files from outside this package that define the strategy and its plug-ins."""
+        found = {code_identity(self.entry), *map(code_identity, self.build())}
+        return tuple(sorted(one for one in found if one is not None))
+
     def identity(self) -> dict[str, Any]:
         """Return what the term contributes to a stage's key."""
-        return {"name": self.name, "settings": dict(self.settings), "code": code_identity(self.entry)}
+        return {"name": self.name, "settings": dict(self.settings), "code": list(self.code())}
 
 
 @dataclass(frozen=True)
@@ -70,24 +76,30 @@ class Composition:
 
 
 def split_list(text: str) -> list[str]:
-    """Split a comma-separated list of strategies; commas inside brackets belong to settings."""
-    return [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]
+    """Split a comma-separated list of strategies or settings; commas inside brackets belong to what they enclose."""
+    return [part for part in _split(text, ",") if part]
+
+
+def _split(text: str, separator: str) -> list[str]:
+    parts, depth = [""], 0
+    for sign in text:
+        depth += (sign == "[") - (sign == "]")
+        if sign == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part.strip() for part in parts]
 
 
 def parse(text: str) -> Composition:
     """Return the composition that `text` names; raise UserError for unknown names and settings."""
-    terms, position = [], 0
-    while True:
-        match = _TERM.match(text, position)
+    terms = []
+    for part in _split(text, "+"):
+        match = _TERM.fullmatch(part)
         if not match:
-            raise UserError(f"strategy {text!r} is not understood; write name[setting=value]+name")
+            raise UserError(f"strategy {text!r} is not understood at {part!r}; write name[setting=value]+name")
         terms.append(_term(match["name"], match["settings"] or "", text))
-        position = match.end()
-        if position == len(text):
-            return Composition(text.replace(" ", ""), tuple(terms))
-        if text[position] != "+":
-            raise UserError(f"strategy {text!r} is not understood at {text[position:]!r}; terms are joined by '+'")
-        position += 1
+    return Composition(text.replace(" ", ""), tuple(terms))
 
 
 def _term(name: str, settings: str, text: str) -> Term:
@@ -98,10 +110,18 @@ def _term(name: str, settings: str, text: str) -> Term:
         if not sign:
             raise UserError(f"strategy {text!r}: {pair!r} is not setting=value")
         try:
-            given[key.strip()] = yaml.safe_load(value)
+            given[key.strip()] = _value(value)
         except yaml.YAMLError as error:
             raise UserError(f"strategy {text!r}: {value!r} is not a value") from error
     return Term(name, _resolve(entry, given, text), entry)
+
+
+def _value(text: str) -> Any:
+    value = yaml.safe_load(text)
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value)  # YAML 1.1 takes 1e3 for text
+    return value
 
 
 def _resolve(entry: StrategyEntry, given: Mapping[str, Any], text: str) -> dict[str, Any]:

@@ -129,6 +129,11 @@ class Experiment(Protocol):
         shared = {name: getattr(self, name) for name in Protocol.model_fields}
         return Protocol(**{name: shared[name] if own[name] is None else own[name] for name in shared})
 
+    def optimized_like(self, trained: Sequence[Protocol]) -> dict[str, float]:
+        """Return learning rate and weight decay of a stage: its task's or, where it has several, the experiment's."""
+        shared = trained[0] if len(trained) == 1 else self
+        return {"learning_rate": shared.learning_rate, "weight_decay": shared.weight_decay}
+
     def to_yaml(self) -> str:
         """Return the resolved experiment as YAML."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -220,7 +225,12 @@ def parse_orders(text: str, tasks: Sequence[str]) -> tuple[tuple[str, ...], ...]
     """Return the orders in `text`: `all`, or comma-separated orders such as `seg>det>cls` (or `seg-det-cls`)."""
     if text == "all":
         return tuple(permutations(tasks))
-    return tuple(tuple(re.split(r"[>-]", order)) if order not in tasks else (order,) for order in text.split(","))
+    return tuple(_order(order, tasks) for order in text.split(","))
+
+
+def _order(text: str, tasks: Sequence[str]) -> tuple[str, ...]:
+    # A task's name may hold "-": where ">" separates, or the whole is one name, it is no separator.
+    return (text,) if text in tasks else tuple(text.split(">" if ">" in text else "-"))
 
 
 def expand(path: str) -> Path:

@@ -114,10 +114,15 @@ def strategy(
 
 def load_plugin_files(paths: Sequence[str | Path]) -> None:
     """Import the user's files, each of which may declare strategies, kinds and data formats."""
+    if paths:
+        for registry in (strategies, kinds, formats):
+            registry.load()  # first, so that a name of ours is taken whatever the order
     for path in map(Path, paths):
         if not path.is_file():
             raise UserError(f"plugin file {path} does not exist")
-        name = f"cl_bench_plugin_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+        # The content is part of the name: a file edited since it was imported is imported anew.
+        content = str(path.resolve()).encode() + path.read_bytes()
+        name = f"cl_bench_plugin_{hashlib.sha256(content).hexdigest()[:12]}"
         if name in sys.modules:
             continue
         spec = importlib.util.spec_from_file_location(name, path)

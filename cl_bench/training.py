@@ -247,7 +247,9 @@ class Harness(SupervisedTemplate):
         super()._after_training_epoch(**kwargs)
         seconds = time.perf_counter() - self._started
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        if not all(map(math.isfinite, means.values())):
+        # A loss scaler skips steps whose gradient overflows, on purpose: there only the losses must be finite.
+        watched = {k: v for k, v in means.items() if k != "gradient_norm" or not self._scaler.is_enabled()}
+        if not all(map(math.isfinite, watched.values())):
             raise StageFailedError(f"the loss is not finite in epoch {self.epoch + 1}: {means}")
         rate = self.settings.rate(self.epoch)
         self.epoch += 1

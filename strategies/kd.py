@@ -31,11 +31,15 @@ class Distillation(SupervisedPlugin):
         self.teacher: UnifiedModel | None = None
 
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:
-        """Freeze a copy of the model as the teacher."""
-        self.teacher = copy.deepcopy(strategy.model).eval().requires_grad_(False)
+        """Freeze a copy of the model as the teacher, where it has learnt anything."""
+        self.teacher = None
+        if strategy.past:
+            self.teacher = copy.deepcopy(strategy.model).eval().requires_grad_(False)
 
     def before_backward(self, strategy: Harness, **_: Any) -> None:
         """Add the term to the loss."""
+        if self.teacher is None:
+            return
         if self.weight:
             strategy.activate(strategy.past_tasks)
         total = sum(len(images) for images, _ in strategy.passes)

@@ -38,14 +38,12 @@ class StreamMetrics(PluginMetric[list[Row]]):
         self,
         tasks: tuple[Task, ...],
         val: Mapping[str, Split],
-        baselines: Mapping[str, float] | None = None,
-        history: Mapping[str, list[float]] | None = None,
     ) -> None:
         super().__init__()
         self.tasks = tasks
         self.val = val
-        self.baselines = dict(baselines or {})
-        self.history = {task: list(scores) for task, scores in (history or {}).items()}
+        self.baselines: Mapping[str, float] = {}
+        self.history: Mapping[str, list[float]] = {}
         self.rows: list[Row] = []
         self.per_image: dict[str, dict[str, npt.NDArray[Any]]] = {}
         """Of the last evaluation: task -> arrays (see each kind's metric)."""
@@ -55,8 +53,11 @@ class StreamMetrics(PluginMetric[list[Row]]):
         """Return the rows since the last reset."""
         return self.rows
 
-    def reset(self) -> None:
-        """Forget the rows; a new stage begins."""
+    def reset(
+        self, baselines: Mapping[str, float] | None = None, history: Mapping[str, list[float]] | None = None
+    ) -> None:
+        """Forget the rows; a new stage begins, before which `baselines` and `history` are known."""
+        self.baselines, self.history = baselines or {}, history or {}
         self.rows = []
         self.per_image = {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -131,12 +132,13 @@ class _Planner:
             "train": [self.entries[task].identity() for task in trained],
             "past": list(past),
             "strategy": [term.identity() for term in terms],
+            "optimizer": self.experiment.optimized_like([self.entries[task].protocol for task in trained]),
             "schedule": {"first_epoch": schedule[0], "total_epochs": schedule[1]},
             "evaluation": {"every": experiment.evaluate_every, "batch": experiment.evaluation_batch},
             "environment": {
                 "threads": experiment.threads,
                 "device": torch.device(experiment.device).type,
                 "precision": experiment.precision,
-                "torch": torch.__version__,
+                **{name: version(name) for name in ("torch", "torchvision", "timm", "pillow")},
             },
         }

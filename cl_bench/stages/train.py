@@ -19,6 +19,7 @@ from cl_bench.config import Experiment
 from cl_bench.errors import StageFailedError
 from cl_bench.metrics.forgetting import StreamMetrics
 from cl_bench.model import UnifiedModel, build_model
+from cl_bench.registry import code_identity
 from cl_bench.resources import environment, peak_memory_mb, reset_peak_memory, set_up_numerics
 from cl_bench.schedule import StageSettings
 from cl_bench.stages.plan import Plan, Stage
@@ -51,8 +52,7 @@ class Trainer:
         model = self._model(first)
         parameters = sum(p.numel() for p in model.parameters())
         tasks = tuple(entry.task for entry in self.catalog)
-        baselines, history = self._scores_so_far(plan, first)
-        metrics = StreamMetrics(tasks, {name: entry.audit.val for name, entry in entries.items()}, baselines, history)
+        metrics = StreamMetrics(tasks, {name: entry.audit.val for name, entry in entries.items()})
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "No loggers specified")  # rows are what we keep
             evaluator = EvaluationPlugin(metrics, loggers=self._loggers(first))
@@ -74,7 +74,7 @@ class Trainer:
             seen = [
                 e for e, name in zip(benchmark.test_stream, names, strict=True) if name in (*stage.past, *stage.trained)
             ]
-            metrics.reset()
+            metrics.reset(*self._scores_so_far(plan, stage))
             reporter.start(stage.key, settings, current)
             reset_peak_memory(experiment.device)
             before, started = digest(model.state_dict()), time.perf_counter()
@@ -94,11 +94,8 @@ class Trainer:
     def _settings(self, stage: Stage, entries: Mapping[str, Entry]) -> StageSettings:
         experiment = self.experiment
         protocols = {name: entries[name].protocol for name in stage.trained}
-        # Joint training has one rate for all its tasks: the experiment's.
-        shared = protocols[stage.trained[0]] if len(protocols) == 1 else experiment
         return StageSettings(
-            learning_rate=shared.learning_rate,
-            weight_decay=shared.weight_decay,
+            **experiment.optimized_like(list(protocols.values())),
             epochs={name: protocol.epochs for name, protocol in protocols.items()},
             batch_sizes={name: protocol.batch_size for name, protocol in protocols.items()},
             first_epoch=stage.first_epoch,
@@ -162,7 +159,8 @@ class Trainer:
                 "parameters": counted,
                 "added_parameters": counted - parameters,
                 "added_passes": harness.passes_per_evaluation - 1,
-                "stored_images": max(map(len, stored.values()), default=0),
+                # None, not 0, where a plug-in from elsewhere may store images without saying so.
+                "stored_images": max(map(len, stored.values()), default=0 if _all_report(stage) else None),
             },
             "memory": stored,
             "hashes": {"first": before, "last": digest(state)},
@@ -181,6 +179,10 @@ class Trainer:
             write_json(folder / "stage.json", description)
 
         self.store.add(stage.key, write)
+
+
+def _all_report(stage: Stage) -> bool:
+    return all(code_identity(plugin) is None for term in stage.terms for plugin in term.build())
 
 
 _TRAINING = ("epoch", "task", "loss", "gradient_norm", "learning_rate", "seconds")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import TINY
 
 from cl_bench import api
 from cl_bench.errors import UserError
@@ -96,4 +97,7 @@ def test_keys_follow_what_decides_the_bits(tiny: Callable[..., str], results: Pa
         {"evaluation_batch": 4},
     ):
         assert not base & keys(**change), change
+    tasks = [{**task, "learning_rate": 1e-3} for task in TINY["tasks"]]
+    joint = [keys(tasks=tasks, strategies=["joint"], learning_rate=rate) for rate in (1e-3, 2e-3)]
+    assert len(joint[0] - joint[1]) == 1, "joint training takes the experiment's rate"
     assert keys(description="other words", trackers=["tensorboard"]) == base

@@ -1,0 +1,179 @@
+"""Strategies as written: names, settings with their types, and Avalanche's own plug-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from avalanche.core import SupervisedPlugin
+from avalanche.training.plugins import EWCPlugin, LwFPlugin
+
+from cl_bench.composition import parse, split_list
+from cl_bench.errors import UserError
+from cl_bench.registry import strategies, strategy
+
+EWC = "avalanche.training.plugins.EWCPlugin"
+
+
+class _Late(SupervisedPlugin):
+    acts_from = 3
+
+
+@pytest.fixture(autouse=True)
+def _declared() -> Iterator[None]:
+    """Strategies of these tests, gone afterwards."""
+    list(strategies)
+    before = dict(strategies.entries)
+
+    @strategy("lists")
+    def lists(layers: list[list[int]], share: float = 0.5, names: tuple[str, ...] = ()) -> list[Any]:
+        return [(layers, share, names)]
+
+    @strategy("late")
+    def late() -> list[Any]:
+        return [_Late()]
+
+    @strategy("picky")
+    def picky(value: int = 1) -> list[Any]:
+        if value < 0:
+            raise ValueError("value must not be negative")
+        return []
+
+    yield
+    strategies.entries.clear()
+    strategies.entries.update(before)
+
+
+def settings(text: str) -> dict[str, Any]:
+    (term,) = parse(text).terms
+    return dict(term.settings)
+
+
+def test_a_plain_name_has_all_its_defaults() -> None:
+    assert settings("kd") == {"weight": 1.0, "temperature": 2.0, "direction": "student_teacher"}
+    assert settings("naive") == {}
+    assert settings("kd[]") == settings("kd")
+
+
+def test_terms_and_several_settings() -> None:
+    found = parse("kd[temperature=4, direction=teacher_student] + replay[memory=20]")
+    assert [term.name for term in found.terms] == ["kd", "replay"]
+    assert found.terms[0].settings == {"weight": 1.0, "temperature": 4.0, "direction": "teacher_student"}
+    assert found.terms[1].settings == {"memory": 20, "weight": 1.0}
+    assert found.text == "kd[temperature=4,direction=teacher_student]+replay[memory=20]"
+    assert isinstance(found.terms[0].settings["temperature"], float)
+
+
+def test_lists() -> None:
+    found = settings("lists[layers=[], share=1e-2, names=[a, b]]")
+    assert found == {"layers": [], "share": 0.01, "names": ("a", "b")}
+
+
+@pytest.mark.parametrize("before", ["", "share=1,"])
+def test_lists_in_lists(before: str) -> None:
+    assert settings(f"lists[{before}layers=[[1,2],[3]]]")["layers"] == [[1, 2], [3]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kdd", "unknown strategy 'kdd'; did you mean 'kd'?"),
+        ("kd[temprature=4]", "unknown setting 'temprature'; did you mean 'temperature'?"),
+        ("naive[x=1]", "unknown setting 'x'; known: none"),
+        ("lists", "strategy 'lists' needs the setting 'layers'"),
+        ("kd[temperature=hot]", "setting temperature = 'hot': Input should be a valid number"),
+        ("replay[memory=2.5]", "setting memory = 2.5: Input should be a valid integer"),
+        ("kd[direction=sideways]", "'student_teacher' or 'teacher_student'"),
+        ("lists[layers=3]", "setting layers = 3: Input should be a valid list"),
+        ("kd[temperature]", "'temperature' is not setting=value"),
+        ("kd[temperature={]", "'{' is not a value"),
+        ("", "is not understood"),
+        ("kd+", "is not understood"),
+        ("kd++replay", "is not understood"),
+        ("kd replay", "is not understood"),
+        ("kd[temperature=4", "is not understood"),
+        ("no.such.module.Plugin", "cannot import no.such.module"),
+        ("avalanche.training.plugins.EWCPlugn", "unknown plug-in 'EWCPlugn'; did you mean 'EWCPlugin'?"),
+        ("avalanche.training.plugins.ewc", "is not a plug-in class"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(text: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_avalanche_plugin_by_its_dotted_path() -> None:
+    found = parse(f"{EWC}[ewc_lambda=0.4, mode=online, decay_factor=0.9]")
+    (term,) = found.terms
+    assert term.settings == {
+        "ewc_lambda": 0.4,
+        "mode": "online",
+        "decay_factor": 0.9,
+        "keep_importance_data": False,
+    }
+    (plugin,) = term.build()
+    assert isinstance(plugin, EWCPlugin)
+    assert plugin.ewc_lambda == 0.4
+    assert term.build()[0] is not plugin, "each run has plug-ins of its own"
+    assert (term.acts_from, found.chained, found.together) == (1, True, False)
+    with pytest.raises(UserError, match="needs the setting 'ewc_lambda'"):
+        parse(EWC)
+
+
+def test_a_number_without_a_point_is_a_number_where_nothing_says_its_type() -> None:
+    assert settings(f"{EWC}[ewc_lambda=1e3]")["ewc_lambda"] == 1000.0
+
+
+def test_a_dotted_plugin_is_identified_by_its_own_code() -> None:
+    lwf, lfl = (parse(f"avalanche.training.plugins.{name}").terms[0] for name in ("LwFPlugin", "LFLPlugin[lambda_e=1]"))
+    assert isinstance(lwf.build()[0], LwFPlugin)
+    assert len(lwf.code()) == 1
+    assert lwf.code() != lfl.code()
+    assert parse("kd").terms[0].identity() == {"name": "kd", "settings": settings("kd"), "code": []}
+
+
+def test_settings_that_the_strategy_itself_refuses() -> None:
+    with pytest.raises(UserError, match="picky does not accept its settings: value must not be negative"):
+        parse("picky[value=-1]").terms[0].build()
+
+
+def test_settings_that_an_avalanche_plugin_refuses() -> None:
+    term = parse(f"{EWC}[ewc_lambda=1,mode=sideways]").terms[0]
+    with pytest.raises(UserError, match="does not accept its settings: Mode must be separate or online"):
+        term.build()
+
+
+@pytest.mark.parametrize(
+    ("text", "acting", "chained"),
+    [
+        ("naive", [[], [], []], False),
+        ("kd", [[], ["kd"], ["kd"]], False),
+        ("kd+late", [[], ["kd"], ["kd", "late"]], False),
+        (f"kd+{EWC}[ewc_lambda=1]", [[EWC], ["kd", EWC], ["kd", EWC]], True),
+        ("joint", [[], [], []], False),
+    ],
+)
+def test_which_terms_act_in_which_stage(text: str, acting: list[list[str]], chained: bool) -> None:
+    found = parse(text)
+    assert [[term.name for term in found.acting(stage)] for stage in range(3)] == acting
+    assert found.chained == chained
+    assert found.together == (text == "joint")
+
+
+def test_commas_inside_brackets_do_not_split() -> None:
+    assert split_list("naive, kd[temperature=4,weight=2],kd+replay") == [
+        "naive",
+        "kd[temperature=4,weight=2]",
+        "kd+replay",
+    ]
+    assert split_list("lists[layers=[1,2]],naive") == ["lists[layers=[1,2]]", "naive"]
+    assert split_list(" , naive ,") == ["naive"]
+    assert split_list("") == []
+
+
+@pytest.mark.parametrize("text", ["lists[share=1,layers=[2,3]]", "lists[layers=[1,2],names=[a,b]]"])
+def test_commas_before_a_nested_bracket_do_not_split_either(text: str) -> None:
+    assert split_list(f"{text},naive") == [text, "naive"]

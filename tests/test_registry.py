@@ -1,0 +1,174 @@
+"""Finding strategies, kinds and formats: built-in ones, the user's files, and what is broken."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cl_bench.errors import UserError
+from cl_bench.registry import Registry, code_identity, formats, kinds, load_plugin_files, source_of, strategies
+
+STRATEGY = """
+from cl_bench.registry import strategy
+
+@strategy("{name}", summary="mine")
+def build(weight: float = {weight}):
+    return []
+"""
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    """Everything loaded, and what a test adds gone afterwards."""
+    registries = (strategies, kinds, formats)
+    for registry in registries:
+        registry.load()
+    before = [(dict(registry.entries), dict(registry.broken)) for registry in registries]
+    modules = set(sys.modules)
+    yield
+    for registry, (entries, broken) in zip(registries, before, strict=True):
+        registry.entries, registry.broken = entries, broken
+    for name in set(sys.modules) - modules:
+        if name.startswith("cl_bench_plugin_"):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Callable[..., Path]:
+    def write(file: str = "mine.py", content: str = STRATEGY, name: str = "mine", weight: float = 1.0) -> Path:
+        path = tmp_path / file
+        path.write_text(content.replace("{name}", name).replace("{weight}", str(weight)))
+        return path
+
+    return write
+
+
+def test_the_built_in_ones_are_found() -> None:
+    assert {"naive", "kd", "replay", "joint"} <= set(strategies)
+    assert set(kinds) == {"segmentation", "detection", "classification"}
+    assert {"voc", "coco", "image_folder", "scenes"} <= set(formats)
+    assert [strategies.broken, kinds.broken, formats.broken] == [{}, {}, {}]
+    assert list(kinds) == sorted(kinds)
+
+
+def test_an_unknown_name_comes_with_the_nearest() -> None:
+    with pytest.raises(UserError, match="unknown kind 'segmentaton'; did you mean 'segmentation'"):
+        kinds.get("segmentaton")
+    with pytest.raises(UserError, match="unknown data format 'zzz'; known: coco, image_folder"):
+        formats.get("zzz")
+
+
+def test_a_plugin_file_adds_strategies_kinds_and_formats(plugin: Callable[..., Path]) -> None:
+    more = """
+from cl_bench.registry import formats
+
+@formats.register
+class Mine:
+    name = "my_format"
+    kinds = ("classification",)
+"""
+    path = plugin(content=STRATEGY + more)
+    load_plugin_files([path])
+    assert list(strategies.get("mine").parameters) == ["weight"]
+    assert strategies.get("mine").summary == "mine"
+    assert formats.get("my_format").kinds == ("classification",)
+    assert source_of(strategies.get("mine")) == str(path)
+    load_plugin_files([path, str(path)])  # again is no collision
+
+
+def test_the_code_of_a_plugin_is_identified_and_ours_is_not(plugin: Callable[..., Path]) -> None:
+    load_plugin_files([plugin("one.py", name="one"), plugin("two.py", name="two")])
+    one, two = (code_identity(strategies.get(name)) for name in ("one", "two"))
+    assert one is not None
+    assert one != two
+    assert code_identity(strategies.get("kd")) is None
+    assert code_identity(kinds.get("detection")) is None
+
+
+def test_one_name_in_two_files_names_both(plugin: Callable[..., Path]) -> None:
+    first, second = plugin("one.py"), plugin("two.py")
+    with pytest.raises(UserError) as caught:
+        load_plugin_files([first, second])
+    assert str(caught.value) == f"strategy 'mine' is defined twice: in {first} and in {second}"
+
+
+def test_the_name_of_a_built_in_one_is_taken(plugin: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match="strategy 'kd' is defined twice"):
+        load_plugin_files([plugin(name="kd")])
+
+
+def test_the_name_of_a_built_in_one_is_taken_in_a_new_process_too(plugin: Callable[..., Path]) -> None:
+    code = "from cl_bench.registry import *; import sys; load_plugin_files(sys.argv[1:]); strategies.get('kd')"
+    path = plugin(name="kd")
+    found = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert "strategy 'kd' is defined twice" in found.stderr
+
+
+@pytest.mark.xfail(strict=True, reason="only files are compared, so the second silently replaces the first")
+def test_one_name_twice_in_one_file(plugin: Callable[..., Path]) -> None:
+    twice = STRATEGY + STRATEGY.replace("def build", "def another").partition("\n\n")[2]
+    with pytest.raises(UserError, match="strategy 'mine' is defined twice"):
+        load_plugin_files([plugin(content=twice)])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("import no_such_module", "failed to import: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("def broken(:", "failed to import: SyntaxError"),
+        ("1 / 0", "failed to import: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_broken_file_is_named(plugin: Callable[..., Path], content: str, message: str) -> None:
+    path = plugin(content=content)
+    for _ in range(2):  # a second attempt must not take it for loaded
+        with pytest.raises(UserError) as caught:
+            load_plugin_files([path])
+        assert str(path) in str(caught.value)
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_mended_file_can_be_loaded(plugin: Callable[..., Path]) -> None:
+    with pytest.raises(UserError):
+        load_plugin_files([plugin(content="1 / 0")])
+    load_plugin_files([plugin()])
+    assert strategies.get("mine").parameters["weight"].default == 1.0
+    load_plugin_files([plugin(weight=2.0)])
+    assert strategies.get("mine").parameters["weight"].default == 2.0, "an edited file is imported anew"
+
+
+def test_files_that_are_no_plugins(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"plugin file .*absent\.py does not exist"):
+        load_plugin_files([tmp_path / "absent.py"])
+    with pytest.raises(UserError, match="does not exist"):
+        load_plugin_files([tmp_path])
+    (tmp_path / "text.txt").write_text("x = 1")
+    with pytest.raises(UserError, match=r"text\.txt is not a Python file"):
+        load_plugin_files([tmp_path / "text.txt"])
+
+
+def test_a_broken_entry_is_listed_and_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = importlib.metadata.EntryPoint("x", "no_such_module:build", "cl_bench.strategies")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point] if "strategies" in group else [])
+    registry: Registry[object] = Registry("strategy", "cl_bench.strategies")
+    registry.load()
+    assert registry.broken == {"no_such_module:build": "ModuleNotFoundError: No module named 'no_such_module'"}
+
+
+def test_a_broken_module_is_listed_and_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "some_plugins"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "bad.py").write_text("raise RuntimeError('not today')")
+    (package / "good.py").write_text("LOADED = True")
+    monkeypatch.syspath_prepend(tmp_path)
+    registry: Registry[object] = Registry("thing", "some_plugins")
+    assert list(registry) == []
+    assert registry.broken == {"some_plugins.bad": "RuntimeError: not today"}
+    assert sys.modules["some_plugins.good"].LOADED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from cl_bench.errors import UserError
 from cl_bench.executors.local import Job, Report, execute
 from cl_bench.paths import make_writable, results_root, store_root
 from cl_bench.registry import load_plugin_files
-from cl_bench.resources import processor
+from cl_bench.resources import processor, set_up_numerics
 from cl_bench.stages.key import differences
 from cl_bench.stages.plan import Plan, Run, Stage, make_plan
 from cl_bench.stages.store import Store, write_json
@@ -84,6 +85,7 @@ def prepare(
     loaded = validate({**loaded.model_dump(), **{key: value for key, value in own.items() if value}}, experiment)
     for text in loaded.strategies:
         parse(text)
+    set_up_numerics(loaded.threads)
     _check_device(loaded)
     make_writable(results_root())
     store = Store(store_root())
@@ -131,9 +133,10 @@ def train(
     failures = make_writable(results_root() / "failed")
     for key in prepared.plan.stages:
         (failures / f"{key}.json").unlink(missing_ok=True)
-    failed = execute(prepared.plan, trainer, job, workers, progress, _recording(failures, report))
-    results.export(folder)
-    return failed
+    try:
+        return execute(prepared.plan, trainer, job, workers, progress, _recording(failures, report))
+    finally:
+        results.export(folder)
 
 
 def _recording(folder: Path, report: Report) -> Callable[[str, str], None]:
@@ -214,4 +217,4 @@ def _check_device(experiment: Experiment) -> None:
 
 def command_line() -> str:
     """Return the command as the user typed it."""
-    return " ".join(["cl-bench", *sys.argv[1:]])
+    return shlex.join(["cl-bench", *sys.argv[1:]])

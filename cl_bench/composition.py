@@ -99,7 +99,12 @@ def parse(text: str) -> Composition:
         if not match:
             raise UserError(f"strategy {text!r} is not understood at {part!r}; write name[setting=value]+name")
         terms.append(_term(match["name"], match["settings"] or "", text))
-    return Composition(text.replace(" ", ""), tuple(terms))
+    composition = Composition(text.replace(" ", ""), tuple(terms))
+    if composition.together and any((term.acts_from or 1) > 1 for term in terms):
+        raise UserError(
+            f"strategy {text!r}: training all tasks together leaves no later stage for the others to act in"
+        )
+    return composition
 
 
 def _term(name: str, settings: str, text: str) -> Term:

@@ -112,6 +112,10 @@ def strategy(
     return declare
 
 
+_imported: dict[Path, str] = {}
+"""Plugin file -> the module it was last imported as."""
+
+
 def load_plugin_files(paths: Sequence[str | Path]) -> None:
     """Import the user's files, each of which may declare strategies, kinds and data formats."""
     if paths:
@@ -123,20 +127,21 @@ def load_plugin_files(paths: Sequence[str | Path]) -> None:
         # The content is part of the name: a file edited since it was imported is imported anew.
         content = str(path.resolve()).encode() + path.read_bytes()
         name = f"cl_bench_plugin_{hashlib.sha256(content).hexdigest()[:12]}"
-        if name in sys.modules:
+        if _imported.get(path.resolve()) == name:
             continue
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise UserError(f"plugin file {path} is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
+        _imported[path.resolve()] = name
         try:
             spec.loader.exec_module(module)
         except UserError:
-            del sys.modules[name]
+            del sys.modules[name], _imported[path.resolve()]
             raise
         except Exception as error:
-            del sys.modules[name]
+            del sys.modules[name], _imported[path.resolve()]
             raise UserError(f"plugin file {path} failed to import: {type(error).__name__}: {error}") from error
 
 

@@ -12,7 +12,10 @@ import torchvision
 
 
 def set_up_numerics(threads: int) -> None:
-    """Fix what floating-point results depend on; every stage calls it, whoever runs it."""
+    """Fix what floating-point results depend on; call it before the first computation, and in every stage.
+
+    Flushing reaches only threads that are started later: a pool that is already running would keep its denormals.
+    """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.backends.cudnn.benchmark = False

@@ -236,11 +236,16 @@ def _run_costs(results: pd.DataFrame, run: Run, task: str, seeds: Iterable[int])
     stages = [costs[key] for seed in seeds for key in chains[(*run, seed)] if key in costs]
     singles = [costs[line["stage"]] for line in plan["baselines"] if line["task"] == task and line["stage"] in costs]
     return {
-        **{field: max((stage[field] for stage in stages), default=math.nan) for field in _COST},
+        **{field: _largest([stage[field] for stage in stages]) for field in _COST},
         "train_seconds": measures.mean([own for own, _ in spent if not math.isnan(own)]),
         "relative_cost": measures.mean([own for own, _ in paired]) / naive if naive else math.nan,
         "mixed_environment": any(len(values) > 1 for values in environments(stages + singles).values()),
     }
+
+
+def _largest(values: Sequence[float]) -> float:
+    # max() alone would depend on where a nan, an unknown value, stands.
+    return math.nan if not values or any(map(math.isnan, values)) else max(values)
 
 
 def _read_plan(folder: Path) -> Record:

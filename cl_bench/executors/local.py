@@ -16,6 +16,7 @@ from cl_bench.catalog import load_catalog
 from cl_bench.config import Experiment
 from cl_bench.errors import StageFailedError
 from cl_bench.registry import load_plugin_files
+from cl_bench.resources import set_up_numerics
 from cl_bench.stages.plan import Plan, make_plan
 from cl_bench.stages.store import Store
 from cl_bench.stages.train import Progress, Trainer
@@ -82,6 +83,7 @@ _worker: dict[str, Any] = {}
 
 
 def _start_worker(job: Job, queue: Any) -> None:
+    set_up_numerics(job.experiment.threads)
     load_plugin_files(job.plugin_files)
     catalog = load_catalog(job.experiment)
     weights = load_weights(job.experiment.model.backbone, job.experiment.model.weights)
@@ -104,7 +106,7 @@ def _in_workers(
     with context.Manager() as manager:
         queue = manager.Queue()
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(job, queue))
-        with pool:
+        try:
             while todo or running:
                 waiting = {key for unit in (*todo, *running.values()) for key in unit}
                 for unit in [unit for unit in todo if plan.stages[unit[0]].parent in failed]:
@@ -118,14 +120,18 @@ def _in_workers(
                 _drain(queue, progress)
                 for future in done:
                     _finish(future, running.pop(future), failed, report)
+        except BrokenProcessPool as error:
+            raise StageFailedError("a worker process ended before its stage did; run again to go on") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
     return failed
 
 
 def _finish(future: Future[None], unit: tuple[str, ...], failed: dict[str, str], report: Report) -> None:
     try:
         future.result()
-    except BrokenProcessPool as error:
-        raise StageFailedError("a worker process was killed from outside; run again to go on") from error
+    except BrokenProcessPool:
+        raise
     except Exception as error:
         _fail(unit, _reason(error), failed, report)
     else:

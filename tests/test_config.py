@@ -1,0 +1,248 @@
+"""The experiment: what it accepts, what it says of everything else, and how it is changed from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import TINY
+from pydantic import ValidationError
+
+from cl_bench.config import Experiment, expand, load_experiment, parse_orders, presets, validate
+from cl_bench.errors import UserError
+
+SMALL = {"name": "small", "tasks": [{"name": "a", "kind": "classification", "data": {"format": "scenes"}}]}
+
+
+def small(**changes: Any) -> Experiment:
+    return validate({**deepcopy(SMALL), **changes}, "small.yaml")
+
+
+def task(**changes: Any) -> list[dict[str, Any]]:
+    return [{**deepcopy(SMALL["tasks"][0]), **changes}]  # type: ignore[dict-item]
+
+
+def message(call: Callable[..., object], *arguments: Any, **options: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        call(*arguments, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_literal_preset_is_the_protocol() -> None:
+    found = load_experiment("unified_onehead")
+    assert [task.name for task in found.tasks] == ["seg", "det", "cls"]
+    assert found.resolved_orders() == (("seg", "det", "cls"),)
+    for config in found.tasks:
+        assert found.protocol(config).model_dump() == {
+            "epochs": 5,
+            "batch_size": 4,
+            "image_size": 512,
+            "learning_rate": 8e-4,
+            "weight_decay": 1e-4,
+            "flip": False,
+        }
+    assert (found.schedule, found.model.backbone, found.model.weights) == ("total", "efficientnet_b0", "imagenet")
+    assert [len(config.classes or ()) for config in found.tasks] == [21, 10, 10]
+    assert [config.level for config in found.tasks] == [8, 32, 32]
+    assert found.tasks[1].predictor == "literal"
+
+
+@pytest.mark.parametrize("name", sorted(presets()))
+def test_every_preset_is_valid_and_comes_back_from_its_own_yaml(name: str, tmp_path: Path) -> None:
+    found = load_experiment(name)
+    assert found.name == name
+    path = tmp_path / "resolved.yaml"
+    path.write_text(found.to_yaml())
+    assert load_experiment(str(path)) == found
+
+
+def test_the_resolved_yaml_holds_every_default_and_small_numbers(tmp_path: Path) -> None:
+    found = small(learning_rate=1e-5, description="Übung", orders=[["a"]])
+    content = yaml.safe_load(found.to_yaml())
+    assert set(content) == set(Experiment.model_fields)
+    (tmp_path / "x.yaml").write_text(found.to_yaml(), encoding="utf-8")
+    assert load_experiment(str(tmp_path / "x.yaml")) == found
+
+
+def test_an_experiment_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        small().epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"epoch": 3}, "small.yaml: unknown key 'epoch'; did you mean 'epochs'?"),
+        ({"tasks": task(epoch=3)}, "small.yaml: unknown key 'epoch'; did you mean 'epochs'?"),
+        ({"tasks": task(clases=["x"])}, "small.yaml: unknown key 'clases'; did you mean 'classes'?"),
+        ({"model": {"backbon": "x"}}, "small.yaml: unknown key 'backbon'; did you mean 'backbone'?"),
+        ({"model": {"epochs": 3}}, "small.yaml: unknown key 'epochs'; known: backbone, neck_channels"),
+    ],
+)
+def test_unknown_keys_come_with_the_nearest(changes: dict[str, Any], expected: str) -> None:
+    assert message(small, **changes).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"image_size": 100}, "image_size: Input should be a multiple of 32"),
+        ({"tasks": task(image_size=100)}, "tasks.0.image_size: Input should be a multiple of 32"),
+        ({"image_size": 0}, "image_size: Input should be greater than or equal to 32"),
+        ({"epochs": 0}, "epochs: Input should be greater than or equal to 1"),
+        ({"learning_rate": 0}, "learning_rate: Input should be greater than 0"),
+        ({"learning_rate": "fast"}, "learning_rate: Input should be a valid number"),
+        ({"weight_decay": -1}, "weight_decay: Input should be greater than or equal to 0"),
+        ({"seeds": [0, -1]}, "seeds must not be negative"),
+        ({"seeds": [1, 1]}, "seeds names something twice: (1, 1)"),
+        ({"seeds": []}, "strategies and seeds need at least one entry each"),
+        ({"strategies": []}, "strategies and seeds need at least one entry each"),
+        ({"strategies": ["kd", "naive", "kd"]}, "strategies names something twice"),
+        ({"orders": [["a"], ["a"]]}, "orders names something twice"),
+        ({"orders": [["b"]]}, "unknown task 'b'; known: a (in orders)"),
+        ({"orders": [["a", "a"]]}, "an order must name each of its tasks once: a, a"),
+        ({"orders": [[]]}, "an order must name each of its tasks once: empty"),
+        ({"tasks": []}, "tasks: Tuple should have at least 1 item"),
+        ({"tasks": task() * 2}, "two tasks share a name: a, a"),
+        ({"tasks": task(data={"path": "x"})}, "tasks.0: data of task a needs a 'format'"),
+        ({"tasks": task(level=7)}, "tasks.0.level: Input should be 8, 16, 32 or 64"),
+        ({"tasks": task(name="a/b")}, "tasks.0.name: may hold letters, digits, '_' and '-' only"),
+        ({"name": "../up"}, "name: may hold letters, digits, '_' and '-' only"),
+        ({"schedule": "sometimes"}, "schedule: Input should be 'per_stage' or 'total'"),
+        ({"model": {"neck_channels": 0}}, "model.neck_channels: Input should be greater than or equal to 1"),
+    ],
+)
+def test_what_is_wrong_names_file_and_key(changes: dict[str, Any], expected: str) -> None:
+    found = message(small, **changes)
+    assert found.startswith("small.yaml: ")
+    assert expected in found
+
+
+def test_a_task_may_set_its_own_protocol() -> None:
+    own = {"epochs": 9, "batch_size": 2, "image_size": 96, "learning_rate": 0.5, "weight_decay": 0.0, "flip": False}
+    both = small(tasks=[*task(), *task(name="b", **own)], flip=True, epochs=3)
+    assert both.protocol(both.tasks[1]).model_dump() == own
+    assert both.protocol(both.tasks[0]).epochs == 3
+    assert both.protocol(both.tasks[0]).flip is True
+    assert both.resolved_orders() == (("a", "b"),)
+
+
+def test_an_order_may_leave_tasks_out() -> None:
+    found = small(tasks=[*task(), *task(name="b")], orders=[["b"], ["b", "a"]])
+    assert found.resolved_orders() == (("b",), ("b", "a"))
+
+
+def test_changes_as_text(tiny: Callable[..., str]) -> None:
+    found = load_experiment(
+        tiny(),
+        [
+            "epochs=7",
+            "learning_rate=1e-4",
+            "seeds=[1, 2]",
+            "flip=no",
+            "model.backbone=efficientnet_b0",
+            "tasks.det.epochs=9",
+            "tasks.det.data.train=11",
+            "description=a=b",
+        ],
+    )
+    assert (found.epochs, found.learning_rate, found.seeds, found.flip) == (7, 1e-4, (1, 2), False)
+    assert found.model.backbone == "efficientnet_b0"
+    assert found.model.neck_channels == TINY["model"]["neck_channels"]  # type: ignore[index]
+    det = found.tasks[1]
+    assert (det.epochs, det.data["train"], det.data["val"]) == (9, 11, 10)
+    assert found.tasks[0].epochs is None
+    assert found.description == "a=b"
+
+
+def test_changes_as_a_mapping_and_the_last_one_wins(tiny: Callable[..., str]) -> None:
+    assert load_experiment(tiny(), {"seeds": [4], "tasks.seg.level": 16}).tasks[0].level == 16
+    assert load_experiment(tiny(), ["epochs=3", "epochs=4"]).epochs == 4
+
+
+def test_a_section_that_the_file_lacks_can_be_set(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump(SMALL))
+    assert load_experiment(str(tmp_path / "x.yaml"), ["model.weights=none"]).model.weights == "none"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("epochs", "--set takes key=value, not 'epochs'"),
+        ("=3", "--set takes key=value"),
+        ("epochs={", "--set epochs: '{' is not a YAML value"),
+        ("epochs=", "epochs: Input should be a valid integer"),
+        ("epoch=3", "unknown key 'epoch'; did you mean 'epochs'?"),
+        ("tasks.dett.epochs=3", "unknown task 'dett'; did you mean 'det'?"),
+        ("tasks.det=3", "name the task and the key, as in tasks.NAME.epochs"),
+        ("tasks.det.epoch=3", "unknown key 'epoch'; did you mean 'epochs'?"),
+        ("epochs.more=3", "'epochs' holds no settings of its own"),
+    ],
+)
+def test_changes_that_are_wrong(tiny: Callable[..., str], change: str, expected: str) -> None:
+    assert expected in message(load_experiment, tiny(), [change])
+
+
+def test_files_that_are_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    assert message(load_experiment, str(path)) == f"experiment file {path} does not exist"
+    for content, expected in {
+        "a: [": f"{path} is not readable YAML",
+        "- a": f"{path} must hold a mapping of settings",
+        "": f"{path} must hold a mapping of settings",
+        "!!python/object/apply:os.getcwd []": f"{path} is not readable YAML",
+    }.items():
+        path.write_text(content)
+        assert expected in message(load_experiment, str(path))
+    path.write_bytes(b"name: \xff")
+    assert "is not readable YAML" in message(load_experiment, str(path))
+    assert "unknown experiment 'quickstrat'; did you mean 'quickstart'?" in message(load_experiment, "quickstrat")
+
+
+def test_a_file_gives_its_name_where_none_is_set(tmp_path: Path) -> None:
+    (tmp_path / "my-try.yml").write_text(yaml.safe_dump({"tasks": SMALL["tasks"]}))
+    assert load_experiment(str(tmp_path / "my-try.yml")).name == "my-try"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a>b>c", (("a", "b", "c"),)),
+        ("c-b", (("c", "b"),)),
+        ("a>b,b>a", (("a", "b"), ("b", "a"))),
+        ("b", (("b",),)),
+        ("my-task", (("my-task",),)),
+    ],
+)
+def test_orders_as_text(text: str, expected: tuple[tuple[str, ...], ...]) -> None:
+    assert parse_orders(text, ("a", "b", "c", "my-task")) == expected
+
+
+def test_all_orders() -> None:
+    found = parse_orders("all", ("a", "b", "c"))
+    assert len(found) == len(set(found)) == 6
+    assert all(sorted(order) == ["a", "b", "c"] for order in found)
+
+
+def test_an_order_of_names_with_hyphens() -> None:
+    assert parse_orders("my-task>a", ("a", "my-task")) == (("my-task", "a"),)
+
+
+def test_paths_are_filled_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SOME_WHERE", "/there")
+    monkeypatch.setenv("CL_BENCH_DATA", "/data")
+    assert expand("~/x") == tmp_path / "x"
+    assert expand("${SOME_WHERE}/${CL_BENCH_DATA}/x") == Path("/there//data/x")
+    assert expand("plain/x") == Path("plain/x")
+    monkeypatch.delenv("CL_BENCH_DATA")
+    monkeypatch.setenv("CL_BENCH_CACHE", "/cache")
+    assert expand("${CL_BENCH_DATA}/x") == Path("/cache/data/x")
+    monkeypatch.delenv("SOME_WHERE")
+    expected = "path '${SOME_WHERE}/x' needs the environment variable SOME_WHERE, which is not set"
+    assert message(expand, "${SOME_WHERE}/x") == expected

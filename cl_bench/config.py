@@ -36,8 +36,8 @@ class Protocol(_Frozen):
     batch_size: int = Field(4, ge=1)
     image_size: int = Field(512, ge=32, multiple_of=32)
     """Images are squashed to a square of this side, in pixels."""
-    learning_rate: float = Field(8e-4, gt=0)
-    weight_decay: float = Field(1e-4, ge=0)
+    learning_rate: float = Field(8e-4, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(1e-4, ge=0, allow_inf_nan=False)
     flip: bool = False
     """Flip half of the training images left to right."""
 
@@ -55,8 +55,8 @@ class TaskConfig(_Frozen):
     epochs: int | None = Field(None, ge=1)
     batch_size: int | None = Field(None, ge=1)
     image_size: int | None = Field(None, ge=32, multiple_of=32)
-    learning_rate: float | None = Field(None, gt=0)
-    weight_decay: float | None = Field(None, ge=0)
+    learning_rate: float | None = Field(None, gt=0, allow_inf_nan=False)
+    weight_decay: float | None = Field(None, ge=0, allow_inf_nan=False)
     flip: bool | None = None
 
     @model_validator(mode="after")

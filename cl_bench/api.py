@@ -69,19 +69,20 @@ def prepare(
     strategies: Sequence[str] = (),
     orders: str | Sequence[Sequence[str]] = (),
     seeds: Sequence[int] = (),
+    split: str = "",
     changes: Mapping[str, Any] | Sequence[str] = (),
     plugin_files: Sequence[str | Path] = (),
 ) -> Prepared:
     """Read, check and plan an experiment; raise UserError before any work is lost.
 
-    experiment: a preset's name or a YAML file; strategies, orders, seeds: in place of the experiment's own; changes:
-    further settings, as `load_experiment` takes them; plugin_files: Python files that declare strategies.
+    experiment: a preset's name or a YAML file; strategies, orders, seeds, split: in place of the experiment's own;
+    changes: further settings, as `load_experiment` takes them; plugin_files: Python files that declare strategies.
     """
     load_plugin_files(plugin_files)
     loaded = load_experiment(experiment, changes)
     if isinstance(orders, str):
         orders = parse_orders(orders, [task.name for task in loaded.tasks]) if orders else ()
-    own = {"strategies": tuple(strategies), "orders": tuple(map(tuple, orders)), "seeds": tuple(seeds)}
+    own = {"strategies": tuple(strategies), "orders": tuple(map(tuple, orders)), "seeds": tuple(seeds), "split": split}
     loaded = validate({**loaded.model_dump(), **{key: value for key, value in own.items() if value}}, experiment)
     for text in loaded.strategies:
         parse(text)
@@ -93,7 +94,7 @@ def prepare(
     catalog = load_catalog(loaded)
     plan = make_plan(loaded, catalog, weights)
     files = tuple(str(Path(path).resolve()) for path in plugin_files)
-    return Prepared(loaded, catalog, weights, plan, store, results_root() / loaded.name, files)
+    return Prepared(loaded, catalog, weights, plan, store, results_root() / _folder_name(loaded), files)
 
 
 def run(
@@ -102,6 +103,7 @@ def run(
     strategies: Sequence[str] = (),
     orders: str | Sequence[Sequence[str]] = (),
     seeds: Sequence[int] = (),
+    split: str = "",
     changes: Mapping[str, Any] | Sequence[str] = (),
     plugin_files: Sequence[str | Path] = (),
     workers: int = 1,
@@ -111,7 +113,13 @@ def run(
     The arguments are those of `prepare`; workers: processes that train stages side by side.
     """
     prepared = prepare(
-        experiment, strategies=strategies, orders=orders, seeds=seeds, changes=changes, plugin_files=plugin_files
+        experiment,
+        strategies=strategies,
+        orders=orders,
+        seeds=seeds,
+        split=split,
+        changes=changes,
+        plugin_files=plugin_files,
     )
     train(prepared, workers)
     return results.load_results(prepared.folder)
@@ -139,6 +147,11 @@ def train(
         results.export(folder)
 
 
+def _folder_name(experiment: Experiment) -> str:
+    # What was scored on dev must never stand where a score on val is looked for.
+    return experiment.name if experiment.split == "val" else f"{experiment.name}-{experiment.split}"
+
+
 def _recording(folder: Path, report: Report) -> Callable[[str, str], None]:
     def record(key: str, state: str) -> None:
         if state not in ("started", "done"):
@@ -152,7 +165,7 @@ def describe_plan(prepared: Prepared, command: str = "") -> dict[str, Any]:
     """Return the plan as plan.json holds it: all that tables and plots need besides the rows."""
     plan = prepared.plan
     return {
-        "experiment": prepared.experiment.name,
+        "experiment": prepared.folder.name,
         "settings": prepared.experiment.model_dump(mode="json"),
         "tasks": [_describe_task(entry) for entry in prepared.catalog],
         "runs": [_describe_run(run) for run in plan.runs],

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from pydantic import ValidationError
 
 from cl_bench.config import Experiment, Protocol, TaskConfig
 from cl_bench.data import cache
 from cl_bench.data.audit import Audit, audit
 from cl_bench.data.base import Split
+from cl_bench.data.holdout import dev_split
 from cl_bench.data.images import decode_image
 from cl_bench.errors import UserError, unknown
-from cl_bench.kinds.base import Kind, Task
+from cl_bench.kinds.base import Kind, Settings, Task
 from cl_bench.registry import code_identity, formats, kinds
 
 
@@ -41,7 +44,8 @@ class Entry:
             "task": task.name,
             "kind": task.kind.name,
             "predictor": task.predictor,
-            "level": task.level,
+            "levels": list(task.levels),
+            "settings": task.settings.model_dump(mode="json"),
             "image_size": task.image_size,
             "classes": list(task.classes),
             "code": list(self.code),
@@ -57,6 +61,10 @@ def _entry(experiment: Experiment, index: int, config: TaskConfig) -> Entry:
     task, train, val = read_task(experiment, index, config)
     source = formats.get(config.data["format"])
     audited = audit(task, train, val)
+    if experiment.split == "dev":
+        rest, dev = dev_split(task.kind, audited.train)
+        note = f"dev: {len(dev.examples)} of {len(audited.train.examples)} training images are scored in place of val"
+        audited = replace(audit(task, rest, dev), findings=(*audited.findings, note))
     return Entry(task, experiment.protocol(config), audited, (code_identity(task.kind), code_identity(source)))
 
 
@@ -80,14 +88,30 @@ def make_task(experiment: Experiment, index: int, config: TaskConfig, classes: t
     predictor = config.predictor or kind.predictors[0]
     if predictor not in kind.predictors:
         raise UserError(f"task {config.name}: {unknown('predictor', predictor, kind.predictors)}")
-    size = experiment.protocol(config).image_size
-    return Task(index, config.name, kind, classes, predictor, config.level or kind.level, size)
+    protocol = experiment.protocol(config)
+    if kind.whole and protocol.augment.mosaic:
+        raise UserError(f"task {config.name}: a mosaic of four images has no one label; {kind.name} needs mosaic 0")
+    settings = _settings(kind, config)
+    return Task(
+        index, config.name, kind, classes, predictor, config.levels or kind.levels, protocol.image_size, settings
+    )
 
 
-def pixels(task: Task, split: Split, fingerprint: str) -> tuple[Any, Any]:
-    """Return the resized images and, for a kind that has them, masks of `split` from the cache."""
-    images = cache.resized(fingerprint, [e.image for e in split.examples], task.image_size, decode_image)
+def _settings(kind: Kind, config: TaskConfig) -> Settings:
+    try:
+        return kind.Settings(**config.settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"task {config.name}: {unknown('setting', key, kind.Settings.model_fields)}") from error
+        raise UserError(f"task {config.name}: settings.{key}: {first['msg']}") from error
+
+
+def pixels(task: Task, split: Split, fingerprint: str, size: int) -> tuple[Any, Any]:
+    """Return the images of `split` and, for a kind that has them, its masks, `size` pixels a side, from the cache."""
+    images = cache.resized(fingerprint, [e.image for e in split.examples], size, decode_image)
     decode = task.kind.decode_target
     if decode is None:
         return images, None
-    return images, cache.resized(fingerprint, [e.target for e in split.examples], task.image_size, decode)
+    return images, cache.resized(fingerprint, [e.target for e in split.examples], size, decode)

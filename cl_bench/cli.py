@@ -67,6 +67,9 @@ def run(
         str, typer.Option(help="Orders in place of the experiment's: seg-det-cls,det-seg-cls or all.")
     ] = "",
     seeds: Annotated[str, typer.Option(help="Seeds in place of the experiment's: 0,1,2.")] = "",
+    split: Annotated[
+        str, typer.Option(help="val, or dev: score a quarter of train, split off, while choosing something.")
+    ] = "",
     changes: Changes = None,
     plugin: Plugins = None,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Stages trained side by side.")] = 1,
@@ -85,6 +88,7 @@ def run(
         strategies=split_list(strategies),
         orders=orders,
         seeds=_numbers(seeds),
+        split=split,
         changes=changes or (),
         plugin_files=plugin or (),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from cl_bench.errors import UserError, unknown
 from cl_bench.paths import data_root
@@ -23,23 +23,80 @@ def _file_name(name: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_file_name)]
+Count = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=32, multiple_of=32)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Zoom = Annotated[float, Field(ge=0.1, le=10)]
+BatchNorm = Literal["train", "frozen"]
+Level = Literal[8, 16, 32, 64]
+
+
+def _one_or_more(levels: Any) -> Any:
+    return levels if levels is None or isinstance(levels, (list, tuple)) else (levels,)
+
+
+def _finest_first(levels: tuple[Level, ...] | None) -> tuple[Level, ...] | None:
+    if levels is not None and (not levels or list(levels) != sorted(set(levels))):
+        raise ValueError(f"must name at least one stride, each once, the finest first, not {list(levels)}")
+    return levels
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Augment(_Frozen):
+    """How training images are changed, with masks and boxes, anew each time one is read; nothing is by default."""
+
+    flip: bool = False
+    """Flip half of the images left to right."""
+    zoom: tuple[Zoom, Zoom] = (1.0, 1.0)
+    """Least and greatest enlargement: above 1 a part is cut out, below 1 there is a grey margin."""
+    stretch: float = Field(1.0, ge=1, le=4)
+    """Greatest change of the ratio of width to height, either way; it needs a `zoom`."""
+    oversize: float = Field(1.0, ge=1, le=4)
+    """Keep training images this much larger, so that a part that is cut out has its own detail."""
+    colour: float = Field(0.0, ge=0, lt=1)
+    """Greatest relative change of brightness, contrast and saturation."""
+    mosaic: float = Field(0.0, ge=0, le=1)
+    """Share of the images that are put together from four (arXiv:2004.10934); a whole-image label cannot be."""
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Augment:
+        if self.zoom[0] > self.zoom[1]:
+            raise ValueError(f"zoom must be the least and the greatest enlargement, not {list(self.zoom)}")
+        return self
+
+
 class Protocol(_Frozen):
     """How a task is trained; an experiment sets it for all tasks, a task may set its own."""
 
-    epochs: int = Field(5, ge=1)
-    batch_size: int = Field(4, ge=1)
-    image_size: int = Field(512, ge=32, multiple_of=32)
+    epochs: Count = 5
+    batch_size: Count = 4
+    image_size: Side = 512
     """Images are squashed to a square of this side, in pixels."""
-    learning_rate: float = Field(8e-4, gt=0, allow_inf_nan=False)
-    weight_decay: float = Field(1e-4, ge=0, allow_inf_nan=False)
-    flip: bool = False
-    """Flip half of the training images left to right."""
+    learning_rate: Positive = 8e-4
+    weight_decay: NotNegative = 1e-4
+    backbone_rate: NotNegative = 1.0
+    """Factor on the learning rate of the backbone."""
+    warmup_steps: int = Field(0, ge=0)
+    """Steps in which the learning rate rises linearly at the start of every stage."""
+    clip_norm: NotNegative = 0.0
+    """Greatest norm of a step's gradient, which is scaled down to it; 0: any."""
+    ema_decay: Share = 0.0
+    """Score, and end the stage with, the exponential moving average of the weights; 0: the weights themselves."""
+    batch_norm: BatchNorm = "train"
+    """`frozen`: normalise by the running statistics, as in evaluation, and leave them alone."""
+    augment: Augment = Augment()
+
+
+OPTIMIZATION = (
+    *("learning_rate", "weight_decay", "backbone_rate"),
+    *("warmup_steps", "clip_norm", "ema_decay", "batch_norm"),
+)
+"""What of the protocol is about a stage's steps, whatever the tasks in it."""
 
 
 class TaskConfig(_Frozen):
@@ -51,13 +108,21 @@ class TaskConfig(_Frozen):
     """`format` names the reader; the rest is the reader's own (files on disk: `path`)."""
     classes: tuple[str, ...] | None = None
     predictor: str | None = None
-    level: Literal[8, 16, 32, 64] | None = None
-    epochs: int | None = Field(None, ge=1)
-    batch_size: int | None = Field(None, ge=1)
-    image_size: int | None = Field(None, ge=32, multiple_of=32)
-    learning_rate: float | None = Field(None, gt=0, allow_inf_nan=False)
-    weight_decay: float | None = Field(None, ge=0, allow_inf_nan=False)
-    flip: bool | None = None
+    levels: Annotated[tuple[Level, ...] | None, BeforeValidator(_one_or_more), AfterValidator(_finest_first)] = None
+    """Strides of the pyramid levels that feed the predictor; a single one needs no brackets."""
+    settings: dict[str, Any] = {}
+    """What the kind lets one choose (losses, assignment): `cl-bench list kinds` names it."""
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    image_size: Side | None = None
+    learning_rate: Positive | None = None
+    weight_decay: NotNegative | None = None
+    backbone_rate: NotNegative | None = None
+    warmup_steps: int | None = Field(None, ge=0)
+    clip_norm: NotNegative | None = None
+    ema_decay: Share | None = None
+    batch_norm: BatchNorm | None = None
+    augment: Augment | None = None
 
     @model_validator(mode="after")
     def _has_format(self) -> TaskConfig:
@@ -87,6 +152,8 @@ class Experiment(Protocol):
     strategies: tuple[str, ...] = ("naive",)
     seeds: tuple[int, ...] = (0,)
     model: ModelConfig = ModelConfig()
+    split: Literal["val", "dev"] = "val"
+    """What is scored: `dev`, a part split off train, serves every choice, so that val is scored once, at the end."""
     schedule: Literal["per_stage", "total"] = "per_stage"
     """Cosine annealing, stepped per epoch, over each stage or once over all epochs of the run."""
     evaluate_every: int = Field(1, ge=0)
@@ -129,10 +196,10 @@ class Experiment(Protocol):
         shared = {name: getattr(self, name) for name in Protocol.model_fields}
         return Protocol(**{name: shared[name] if own[name] is None else own[name] for name in shared})
 
-    def optimized_like(self, trained: Sequence[Protocol]) -> dict[str, float]:
-        """Return learning rate and weight decay of a stage: its task's or, where it has several, the experiment's."""
+    def optimized_like(self, trained: Sequence[Protocol]) -> dict[str, Any]:
+        """Return how a stage's steps are made: as its task says or, where it has several, as the experiment does."""
         shared = trained[0] if len(trained) == 1 else self
-        return {"learning_rate": shared.learning_rate, "weight_decay": shared.weight_decay}
+        return {name: getattr(shared, name) for name in OPTIMIZATION}
 
     def to_yaml(self) -> str:
         """Return the resolved experiment as YAML."""
@@ -188,9 +255,9 @@ def validate(content: dict[str, Any], where: str) -> Experiment:
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    nested: dict[str, type[BaseModel]] = {"tasks": TaskConfig, "model": ModelConfig}
-    model = nested.get(str(location[0]), Experiment)
-    return list((model if len(location) > 1 else Experiment).model_fields)
+    nested: dict[str, type[BaseModel]] = {"tasks": TaskConfig, "model": ModelConfig, "augment": Augment}
+    parents = [str(part) for part in location[:-1] if str(part) in nested]
+    return list((nested[parents[-1]] if parents else Experiment).model_fields)
 
 
 def _parse_change(text: str) -> tuple[str, Any]:

@@ -64,9 +64,19 @@ class UnifiedModel(MultiTaskModule):
         self.shared = shared
         self.predictors = nn.ModuleDict({task.name: part for task, part in zip(tasks, predictors, strict=True)})
         self.tasks = tuple(tasks)
+        self.norm_frozen = False
+        """Whether batch norm normalises by its running statistics, and leaves them alone, in training too."""
         self._out_of_reach: dict[frozenset[int], list[nn.Parameter]] = {}
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def train(self, mode: bool = True) -> UnifiedModel:
+        """Set training or evaluation mode; frozen batch norm stays in the latter."""
+        super().train(mode)
+        if self.norm_frozen:
+            for layer in _norms(self):
+                layer.eval()
+        return self
 
     def features(self, images: Tensor) -> Features:
         """Run backbone and neck once on `images` (B, 3, H, W)."""
@@ -79,8 +89,8 @@ class UnifiedModel(MultiTaskModule):
 
     def raw(self, features: Features, task: Task, positions: Tensor | None = None) -> Tensor:
         """Return the raw output of `task` for the images at `positions` (all where None)."""
-        level = features[task.level]
-        return self.predictors[task.name](level if positions is None else level[positions])
+        levels = [features[level] for level in task.levels]
+        return self.predictors[task.name](*(x if positions is None else x[positions] for x in levels))
 
     def finish(self, raw: Tensor, task: Task) -> Tensor:
         """Bring a raw output of `task` to its final form."""
@@ -154,10 +164,14 @@ def build_model(config: ModelConfig, tasks: Sequence[Task], weights: Weights, se
     return model.to(memory_format=torch.channels_last)
 
 
+def _norms(model: nn.Module) -> list[_BatchNorm]:
+    return [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+
+
 @contextmanager
 def frozen_statistics(model: nn.Module) -> Iterator[None]:
     """Let batch norm normalise as it does in training without moving its running statistics."""
-    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    layers = [layer for layer in _norms(model) if layer.track_running_stats]
     for layer in layers:
         layer.track_running_stats = False
     try:

@@ -12,7 +12,7 @@ from cl_bench.stream import TaskDataset
 
 @dataclass(frozen=True)
 class StageSettings:
-    """How one stage is trained.
+    """How one stage is trained; what is named as in `Protocol` means what it does there.
 
     first_epoch, total_epochs: where the stage lies on its cosine; epochs, batch_sizes: of each task trained in it;
     visits: how often each was trained before in this run.
@@ -20,6 +20,11 @@ class StageSettings:
 
     learning_rate: float
     weight_decay: float
+    backbone_rate: float
+    warmup_steps: int
+    clip_norm: float
+    ema_decay: float
+    batch_norm: str
     epochs: dict[str, int]
     batch_sizes: dict[str, int]
     first_epoch: int
@@ -35,10 +40,14 @@ class StageSettings:
         """Return how often `task` was trained before in this run."""
         return self.visits.get(task, 0)
 
-    def rate(self, epoch: int) -> float:
-        """Return the learning rate of the stage's 0-based `epoch`: cosine annealing to zero, stepped per epoch."""
+    def rate(self, epoch: int, step: int) -> float:
+        """Return the learning rate of the stage's 0-based `epoch` and `step` (counted from its start).
+
+        Cosine annealing to zero, stepped per epoch, times the linear warm-up.
+        """
         done = (self.first_epoch + epoch) / self.total_epochs
-        return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
+        warm = min(1.0, (step + 1) / (self.warmup_steps + 1))
+        return warm * self.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
 class TurnSampler:

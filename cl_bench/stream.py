@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from avalanche.benchmarks.utils.flat_data import ConstantSequence
 from avalanche.benchmarks.utils.utils import TaskSet
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.transforms.v2.functional import horizontal_flip
-from torchvision.tv_tensors import TVTensor
 
+from cl_bench.config import Augment
+from cl_bench.data.augment import Sample, flipped, mosaic, recoloured, zoomed
 from cl_bench.data.base import Split
 from cl_bench.kinds.base import Target, Task
 from cl_bench.randomness import derive
@@ -51,9 +52,10 @@ class Outputs(dict[int, tuple[Tensor, Tensor]]):
 
 
 class TaskDataset(Dataset[tuple[Tensor, Target]]):
-    """One split of one task: resized images and targets, flipped as (seed, task, visit, epoch, image) decide.
+    """One split of one task: resized images and targets, changed as (seed, task, visit, epoch, image) decide.
 
-    images, masks: sequences of (S, S, 3) and (S, S) uint8 arrays, masks None where the kind has none.
+    images, masks: sequences of (S, S, 3) and (S, S) uint8 arrays, masks None where the kind has none; S may be larger
+    than the task's image size, to which a read brings them.
     """
 
     def __init__(
@@ -62,12 +64,12 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
         split: Split,
         images: Sequence[np.ndarray],
         masks: Sequence[np.ndarray] | None,
-        flip: bool = False,
+        augment: Augment | None = None,
         seed: int = 0,
     ) -> None:
         self.task = task
         self.split = split
-        self.flip = flip
+        self.augment = augment or Augment()
         self.seed = seed
         self.occasion: tuple[str | int, ...] = ()
         """What the augmentation of a plain read depends on besides the image: (visit, epoch)."""
@@ -80,18 +82,31 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
         return self.read(index, *self.occasion)
 
-    def read(self, index: int, *occasion: str | int) -> tuple[Tensor, Target]:
-        """Return image (3, S, S) uint8 and target of example `index` as augmented on this `occasion`."""
-        example = self.split.examples[index]
-        mask = None if self._masks is None else self._masks[index]
-        image = torch.from_numpy(np.array(self._images[index])).permute(2, 0, 1)
-        target = self.task.kind.target(self.task, example, mask)
-        if self.flip and derive(self.seed, "flip", self.task.name, *occasion, example.name) % 2:
-            image = horizontal_flip(image)
-            # Only what has a geometry (mask, boxes) turns with the image; labels do not.
-            target = {k: horizontal_flip(v) if isinstance(v, TVTensor) else v for k, v in target.items()}
+    def read(self, index: int, *occasion: str | int, among: Sequence[int] | None = None) -> tuple[Tensor, Target]:
+        """Return image (3, S, S) uint8 and target of example `index` as augmented on this `occasion`.
+
+        among: the examples that a mosaic may take its other images from, all where None (a memory names its own).
+        """
+        augment, name = self.augment, self.split.examples[index].name
+        draw = np.random.default_rng(derive(self.seed, "augment", self.task.name, *occasion, name))
+        sample = self._view(index, draw)
+        if augment.mosaic and draw.random() < augment.mosaic:
+            others = draw.choice(len(self) if among is None else among, 3)
+            sample = mosaic([sample, *(self._view(int(other), draw) for other in others)], draw)
+        if augment.flip and draw.random() < 0.5:
+            sample = flipped(sample)
+        image, target = sample
+        if augment.colour:
+            image = recoloured(image, augment.colour, draw)
         plain = {key: value.as_subclass(Tensor) for key, value in target.items()}
         return image, {**plain, "index": torch.tensor(index)}
+
+    def _view(self, index: int, draw: np.random.Generator) -> Sample:
+        mask = None if self._masks is None else self._masks[index]
+        image = torch.from_numpy(np.array(self._images[index])).permute(2, 0, 1)
+        kept = replace(self.task, image_size=image.shape[-1])
+        target = kept.kind.target(kept, self.split.examples[index], mask)
+        return zoomed((image, target), self.augment, self.task.image_size, draw)
 
 
 class StreamDataset(AvalancheDataset):

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
+from cl_bench.averaging import averaged, swapped
 from cl_bench.errors import StageFailedError
 from cl_bench.kinds.base import Task
 from cl_bench.model import Features, UnifiedModel, frozen_statistics
@@ -70,12 +72,13 @@ class Harness(SupervisedTemplate):
         self.log: list[dict[str, float]] = []
         self.evaluation_seconds = 0.0
         self.passes_per_evaluation = 1.0
+        self._average: AveragedModel | None = None
         self._extra: list[list[Any]] = []
         self._active: set[int] = set()
         self._scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "float16")
         super().__init__(
             model=model,
-            optimizer=torch.optim.AdamW(model.parameters(), fused=True),
+            optimizer=torch.optim.AdamW(_parameter_groups(model), fused=True),
             criterion=StreamLoss(model.tasks),
             device=settings.device,
             plugins=list(plugins),
@@ -97,8 +100,10 @@ class Harness(SupervisedTemplate):
         self.train_epochs = max(settings.epochs.values())
         self.train_mb_size = max(settings.batch_sizes.values())
         self.eval_mb_size = settings.evaluation_batch
+        self.model.norm_frozen = settings.batch_norm == "frozen"
         for group in self.optimizer.param_groups:
             group["weight_decay"] = settings.weight_decay
+        self._average = averaged(self.model, settings.ema_decay) if settings.ema_decay else None
         self.train(experience, eval_streams=[])
         self.passes = []
 
@@ -179,8 +184,6 @@ class Harness(SupervisedTemplate):
         self._sampler.epoch = self.epoch
         for dataset in self.current:
             dataset.occasion = (self.settings.visit(dataset.task.name), self.epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.rate(self.epoch)
         self._sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         self._counts: dict[str, int] = defaultdict(int)
         self._started = time.perf_counter()
@@ -189,6 +192,9 @@ class Harness(SupervisedTemplate):
     def _before_training_iteration(self, **kwargs: Any) -> None:
         self._extra = []
         self._active = set()
+        for group in self.optimizer.param_groups:
+            factor = self.settings.backbone_rate if group.get("backbone") else 1.0
+            group["lr"] = factor * self.settings.rate(self.epoch, self.step)
         super()._before_training_iteration(**kwargs)
 
     def forward(self) -> Outputs:
@@ -234,10 +240,15 @@ class Harness(SupervisedTemplate):
             parameter.grad = None
         self._scaler.unscale_(self.optimizer)
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        self._note("gradient_norm", torch.nn.utils.get_total_norm(gradients))
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self._note("gradient_norm", norm)
+        if self.settings.clip_norm:
+            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.settings.clip_norm, norm)
         self._scaler.step(self.optimizer)
         self._scaler.update()
         self.step += 1
+        if self._average is not None:
+            self._average.update_parameters(self.model)
 
     def _note(self, name: str, value: Tensor) -> None:
         self._sums[name] += value.reshape(())
@@ -251,12 +262,15 @@ class Harness(SupervisedTemplate):
         watched = {k: v for k, v in means.items() if k != "gradient_norm" or not self._scaler.is_enabled()}
         if not all(map(math.isfinite, watched.values())):
             raise StageFailedError(f"the loss is not finite in epoch {self.epoch + 1}: {means}")
-        rate = self.settings.rate(self.epoch)
+        rate = self.settings.rate(self.epoch, self.step - 1)
         self.epoch += 1
         self.log.append({"epoch": self.epoch, "learning_rate": rate, "seconds": seconds, **means})
         every, last = self.settings.evaluate_every, self.epoch == self.train_epochs
+        if last and self._average is not None:
+            self.model.load_state_dict(self._average.module.state_dict())
         if last or (every and self.epoch % every == 0):
-            self.eval(self.seen)
+            with swapped(self.model, None if last else self._average):
+                self.eval(self.seen)
 
     def eval(self, experiences: Any, **kwargs: Any) -> Any:
         """Score `experiences`; the random streams of training are left as they are."""
@@ -278,3 +292,10 @@ class Harness(SupervisedTemplate):
         self.passes_per_evaluation = calls[0] / batches
         self.evaluation_seconds += time.perf_counter() - started
         return result
+
+
+def _parameter_groups(model: UnifiedModel) -> list[dict[str, Any]]:
+    """Return the backbone's parameters, which have a learning rate of their own, and all others."""
+    backbone = set(model.backbone.parameters())
+    others = [p for p in model.parameters() if p not in backbone]
+    return [{"params": list(model.backbone.parameters()), "backbone": True}, {"params": others}]

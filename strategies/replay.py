@@ -50,7 +50,7 @@ class Replay(SupervisedPlugin):
             lap, place = divmod(draw, len(chosen))
             stream = ("replay", strategy.current[0].task.name, dataset.task.name, lap)
             index = chosen[permutation(len(chosen), strategy.seed, *stream)[place]]
-            samples.append((*dataset.read(index, *stream), dataset.task.index))
+            samples.append((*dataset.read(index, *stream, among=chosen), dataset.task.index))
         strategy.add_batch(samples)
 
 

@@ -18,7 +18,7 @@ TINY = {
             "name": "det",
             "kind": "detection",
             "data": {"format": "scenes", "train": 12, "val": 10, "size": 64},
-            "level": 8,
+            "levels": 8,
         },
         {"name": "cls", "kind": "classification", "data": {"format": "scenes", "train": 12, "val": 10, "size": 64}},
     ],
@@ -29,7 +29,7 @@ TINY = {
     "image_size": 64,
     "learning_rate": 1e-3,
     "threads": 1,
-    "flip": True,
+    "augment": {"flip": True},
 }
 """Three tasks of two short epochs: a stage takes about a second."""
 

@@ -12,7 +12,7 @@ import yaml
 from conftest import TINY
 from pydantic import ValidationError
 
-from cl_bench.config import Experiment, expand, load_experiment, parse_orders, presets, validate
+from cl_bench.config import Augment, Experiment, Protocol, expand, load_experiment, parse_orders, presets, validate
 from cl_bench.errors import UserError
 
 SMALL = {"name": "small", "tasks": [{"name": "a", "kind": "classification", "data": {"format": "scenes"}}]}
@@ -44,11 +44,16 @@ def test_the_literal_preset_is_the_protocol() -> None:
             "image_size": 512,
             "learning_rate": 8e-4,
             "weight_decay": 1e-4,
-            "flip": False,
+            "backbone_rate": 1.0,
+            "warmup_steps": 0,
+            "clip_norm": 0.0,
+            "ema_decay": 0.0,
+            "batch_norm": "train",
+            "augment": Augment().model_dump(),
         }
     assert (found.schedule, found.model.backbone, found.model.weights) == ("total", "efficientnet_b0", "imagenet")
     assert [len(config.classes or ()) for config in found.tasks] == [21, 10, 10]
-    assert [config.level for config in found.tasks] == [8, 32, 32]
+    assert [config.levels for config in found.tasks] == [(8,), (32,), (32,)]
     assert found.tasks[1].predictor == "literal"
 
 
@@ -110,7 +115,17 @@ def test_unknown_keys_come_with_the_nearest(changes: dict[str, Any], expected: s
         ({"tasks": []}, "tasks: Tuple should have at least 1 item"),
         ({"tasks": task() * 2}, "two tasks share a name: a, a"),
         ({"tasks": task(data={"path": "x"})}, "tasks.0: data of task a needs a 'format'"),
-        ({"tasks": task(level=7)}, "tasks.0.level: Input should be 8, 16, 32 or 64"),
+        ({"tasks": task(levels=7)}, "tasks.0.levels.0: Input should be 8, 16, 32 or 64"),
+        ({"tasks": task(levels=[16, 8])}, "tasks.0.levels: must name at least one stride, each once, the finest first"),
+        ({"tasks": task(levels=[])}, "tasks.0.levels: must name at least one stride"),
+        (
+            {"augment": {"zoom": [2, 0.5]}},
+            "augment: zoom must be the least and the greatest enlargement, not [2.0, 0.5]",
+        ),
+        ({"augment": {"flips": True}}, "unknown key 'flips'; did you mean 'flip'"),
+        ({"tasks": task(augment={"mosaics": 1})}, "unknown key 'mosaics'; did you mean 'mosaic'"),
+        ({"ema_decay": 1.0}, "ema_decay: Input should be less than 1"),
+        ({"split": "test"}, "split: Input should be 'val' or 'dev'"),
         ({"tasks": task(name="a/b")}, "tasks.0.name: may hold letters, digits, '_' and '-' only"),
         ({"name": "../up"}, "name: may hold letters, digits, '_' and '-' only"),
         ({"schedule": "sometimes"}, "schedule: Input should be 'per_stage' or 'total'"),
@@ -124,11 +139,17 @@ def test_what_is_wrong_names_file_and_key(changes: dict[str, Any], expected: str
 
 
 def test_a_task_may_set_its_own_protocol() -> None:
-    own = {"epochs": 9, "batch_size": 2, "image_size": 96, "learning_rate": 0.5, "weight_decay": 0.0, "flip": False}
-    both = small(tasks=[*task(), *task(name="b", **own)], flip=True, epochs=3)
-    assert both.protocol(both.tasks[1]).model_dump() == own
+    own = {
+        **{"epochs": 9, "batch_size": 2, "image_size": 96, "learning_rate": 0.5, "weight_decay": 0.0},
+        **{"backbone_rate": 0.0, "warmup_steps": 3, "clip_norm": 1.0, "ema_decay": 0.9, "batch_norm": "frozen"},
+        "augment": {"mosaic": 0.5},
+    }
+    assert own.keys() == Protocol.model_fields.keys()
+    both = small(tasks=[*task(), *task(name="b", **own)], augment={"flip": True}, epochs=3)
+    assert both.protocol(both.tasks[1]) == Protocol(**own)
     assert both.protocol(both.tasks[0]).epochs == 3
-    assert both.protocol(both.tasks[0]).flip is True
+    assert both.protocol(both.tasks[0]).augment.flip is True
+    assert both.protocol(both.tasks[1]).augment.flip is False, "a task's own block stands for itself"
     assert both.resolved_orders() == (("a", "b"),)
 
 
@@ -144,14 +165,14 @@ def test_changes_as_text(tiny: Callable[..., str]) -> None:
             "epochs=7",
             "learning_rate=1e-4",
             "seeds=[1, 2]",
-            "flip=no",
+            "augment.flip=no",
             "model.backbone=efficientnet_b0",
             "tasks.det.epochs=9",
             "tasks.det.data.train=11",
             "description=a=b",
         ],
     )
-    assert (found.epochs, found.learning_rate, found.seeds, found.flip) == (7, 1e-4, (1, 2), False)
+    assert (found.epochs, found.learning_rate, found.seeds, found.augment.flip) == (7, 1e-4, (1, 2), False)
     assert found.model.backbone == "efficientnet_b0"
     assert found.model.neck_channels == TINY["model"]["neck_channels"]  # type: ignore[index]
     det = found.tasks[1]
@@ -161,7 +182,7 @@ def test_changes_as_text(tiny: Callable[..., str]) -> None:
 
 
 def test_changes_as_a_mapping_and_the_last_one_wins(tiny: Callable[..., str]) -> None:
-    assert load_experiment(tiny(), {"seeds": [4], "tasks.seg.level": 16}).tasks[0].level == 16
+    assert load_experiment(tiny(), {"seeds": [4], "tasks.seg.levels": 16}).tasks[0].levels == (16,)
     assert load_experiment(tiny(), ["epochs=3", "epochs=4"]).epochs == 4
 
 

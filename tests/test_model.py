@@ -61,7 +61,7 @@ def test_the_lite_model_and_its_outputs() -> None:
         outputs = lite(images(128))
     assert {name: tuple(output.shape) for name, output in outputs.items()} == {
         "seg": (2, 21, 128, 128),
-        "det": (2, 6, 4, 4),  # stride 32: the 16x16 grid at 512
+        "det": (2, 6, 4 * 4),  # stride 32: the 16x16 grid at 512
         "cls": (2, 10),
     }
     assert passes == [1]
@@ -69,7 +69,7 @@ def test_the_lite_model_and_its_outputs() -> None:
 
 def test_the_literal_grid_at_512_is_16() -> None:
     experiment = load_experiment("unified_onehead")
-    assert [task.grid for task in tasks_of(experiment)] == [64, 16, 16]
+    assert [512 // level for task in tasks_of(experiment) for level in task.levels] == [64, 16, 16]
     assert [task.image_size for task in tasks_of(experiment)] == [512] * 3
 
 
@@ -111,10 +111,36 @@ def test_the_pyramid_has_a_level_for_every_stride(model: UnifiedModel) -> None:
 @pytest.mark.parametrize("level", LEVELS)
 def test_any_level_feeds_any_task(level: int) -> None:
     with torch.no_grad():
-        outputs = small(*({**config, "level": level} for config in (SEG, DET, CLS)))(images())
+        outputs = small(*({**config, "levels": level} for config in (SEG, DET, CLS)))(images())
     assert outputs["seg"].shape == (2, 3, 64, 64)
-    assert outputs["det"].shape == (2, 7, 64 // level, 64 // level)
+    assert outputs["det"].shape == (2, 7, (64 // level) ** 2)
     assert outputs["cls"].shape == (2, 4)
+
+
+def test_several_levels_feed_one_predictor() -> None:
+    model = small(*({**config, "levels": [8, 16, 64]} for config in (SEG, DET, CLS)))
+    with torch.no_grad():
+        outputs, features = model(images()), model.features(images())
+        assert outputs["seg"].shape == (2, 3, 64, 64)
+        assert outputs["det"].shape == (2, 7, 8**2 + 4**2 + 1)
+        pooled = torch.stack([features[level].mean((2, 3)) for level in (8, 16, 64)]).mean(0)
+        torch.testing.assert_close(outputs["cls"], model.predictors["cls"].logits(pooled))
+    single = small(SEG, DET, CLS)
+    assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in single.parameters())
+
+
+def test_frozen_batch_norm_stays_as_it_is_in_training() -> None:
+    model = small(SEG, DET, CLS)
+    before = digest(model.state_dict())
+    model.norm_frozen = True
+    model.train()
+    with torch.no_grad():
+        trained = model(images())["cls"]
+        torch.testing.assert_close(model.eval()(images())["cls"], trained)
+    assert digest(model.state_dict()) == before
+    model.norm_frozen = False
+    model.train()(images())
+    assert digest(model.state_dict()) != before
 
 
 def test_task_labels_choose_the_outputs(model: UnifiedModel) -> None:
@@ -178,7 +204,7 @@ def test_frozen_statistics_normalise_as_in_training_without_moving() -> None:
 @pytest.mark.parametrize("active", [{0}, {2}, {0, 1, 2}])
 def test_out_of_reach_is_what_gets_no_gradient(active: set[int]) -> None:
     # Level 8 of the neck serves segmentation alone, so other tasks must leave it as it is.
-    model = small({**SEG, "level": 8}, {**DET, "level": 32}, {**CLS, "level": 32})
+    model = small({**SEG, "levels": 8}, {**DET, "levels": 32}, {**CLS, "levels": 32})
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     found = {names[id(parameter)] for parameter in model.out_of_reach(frozenset(active))}
     other = {f"predictors.{task.name}." for task in model.tasks if task.index not in active}

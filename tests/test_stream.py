@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from cl_bench.config import Augment
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.kinds.base import Task
 from cl_bench.registry import kinds
@@ -20,7 +21,7 @@ SIZE, COUNT = 32, 24
 
 def task(kind: str, index: int = 0, name: str = "t") -> Task:
     found = kinds.get(kind)
-    return Task(index, name, found, ("background", "a", "b"), found.predictors[0], found.level, SIZE)
+    return Task(index, name, found, ("background", "a", "b"), found.predictors[0], found.levels, SIZE, found.Settings())
 
 
 @pytest.fixture
@@ -41,7 +42,9 @@ def dataset(kind: str, image: Path, flip: bool = True, seed: int = 0, name: str 
     target = {"segmentation": image, "detection": box, "classification": 2}[kind]
     split = Split(("background", "a", "b"), tuple(Example(f"{i:03}", image, target) for i in range(COUNT)))
     images, masks = arrays()
-    return TaskDataset(task(kind, index, name), split, images, masks if kind == "segmentation" else None, flip, seed)
+    return TaskDataset(
+        task(kind, index, name), split, images, masks if kind == "segmentation" else None, Augment(flip=flip), seed
+    )
 
 
 def flips(data: TaskDataset, *occasion: str | int) -> list[bool]:
@@ -119,7 +122,9 @@ def test_flips_depend_on_seed_task_occasion_and_image_only(image: Path) -> None:
 def test_the_flip_of_an_image_does_not_depend_on_the_others(image: Path) -> None:
     base = dataset("classification", image)
     turned = flips(base, 0, 1)
-    part = TaskDataset(base.task, replace(base.split, examples=base.split.examples[5:]), arrays()[0], None, True, 0)
+    part = TaskDataset(
+        base.task, replace(base.split, examples=base.split.examples[5:]), arrays()[0], None, base.augment, 0
+    )
     assert flips(part, 0, 1) == turned[5:]
 
 

@@ -181,6 +181,11 @@ def test_the_memory_depends_on_seed_and_task_alone() -> None:
 SETTINGS = StageSettings(
     learning_rate=1.0,
     weight_decay=0.0,
+    backbone_rate=1.0,
+    warmup_steps=0,
+    clip_norm=0.0,
+    ema_decay=0.0,
+    batch_norm="train",
     epochs={"a": 4},
     batch_sizes={"a": 4},
     first_epoch=0,
@@ -192,10 +197,16 @@ SETTINGS = StageSettings(
 
 
 def test_the_cosine_is_stepped_per_epoch_and_spans_stage_or_run() -> None:
-    assert [SETTINGS.rate(e) for e in range(4)] == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
+    assert [SETTINGS.rate(e, 10 * e) for e in range(4)] == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
     second = replace(SETTINGS, first_epoch=4, total_epochs=8)
-    assert second.rate(0) == pytest.approx(0.5)
-    assert second.rate(3) < second.rate(0)
+    assert second.rate(0, 0) == pytest.approx(0.5)
+    assert second.rate(3, 30) < second.rate(0, 0)
+
+
+def test_the_warm_up_rises_linearly_to_the_cosine() -> None:
+    warm = replace(SETTINGS, warmup_steps=4)
+    assert [warm.rate(0, step) for step in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
+    assert warm.rate(1, 9) == SETTINGS.rate(1, 9)
 
 
 class _Fake:

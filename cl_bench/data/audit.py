@@ -96,7 +96,7 @@ def audit(task: Task, train: Split, val: Split) -> Audit:
 
 def _place(task: Task, *fingerprints: str) -> Path:
     code = hashlib.sha256(Path(source_of(task.kind)).read_bytes()).hexdigest()
-    identity = [VERSION, *fingerprints, task.kind.name, code, task.predictor, task.level, task.image_size]
+    identity = [VERSION, *fingerprints, task.kind.name, code, task.predictor, task.levels, task.image_size]
     return cache_root() / "audit" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()}.json"
 
 

@@ -93,4 +93,5 @@ def model_card(name_or_path: str, changes: Sequence[str] = ()) -> str:
 
 
 def _output_text(task: Task) -> str:
-    return f"{task.kind.name}, {len(task.classes)} classes, {task.predictor}, stride {task.level}"
+    strides = "+".join(map(str, task.levels))
+    return f"{task.kind.name}, {len(task.classes)} classes, {task.predictor}, stride {strides}"

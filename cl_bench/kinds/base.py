@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from cl_bench.data.base import Example, Split
@@ -30,12 +31,19 @@ class Distill:
     direction: str = "student_teacher"
 
 
+class Settings(BaseModel):
+    """What a kind lets one choose for a task, beside the protocol; a kind adds its own fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
 @dataclass(frozen=True)
 class Task:
     """One task of a stream as the model and the kinds see it.
 
-    index: its place in the experiment's list of tasks (Avalanche's task label); level: the stride of the pyramid level
-    that feeds its predictor; image_size: the side in pixels of the square its images are resized to.
+    index: its place in the experiment's list of tasks (Avalanche's task label); levels: the strides of the pyramid
+    levels that feed its predictor, finest first; image_size: the side in pixels of the square its images are resized
+    to; settings: its kind's own, an instance of `Kind.Settings`.
     """
 
     index: int
@@ -43,17 +51,13 @@ class Task:
     kind: Kind
     classes: tuple[str, ...]
     predictor: str
-    level: int
+    levels: tuple[int, ...]
     image_size: int
-
-    @property
-    def grid(self) -> int:
-        """The side, in cells, of the feature map that feeds the predictor."""
-        return -(-self.image_size // self.level)
+    settings: Any
 
 
 class Predictor(nn.Module):
-    """The last layers of one task: shared features (B, C, h, w) in, raw output out."""
+    """The last layers of one task: the shared features (B, C, h, w) of each of its levels in, one raw output out."""
 
     def finish(self, raw: Tensor, image_size: int) -> Tensor:
         """Bring a raw output to its final form (segmentation: upsampled to the input size)."""
@@ -84,8 +88,12 @@ class Kind(ABC):
     """Names of its metrics; the verdict uses the first."""
     predictors: ClassVar[tuple[str, ...]]
     """Names of its predictors; the first is the default."""
-    level: ClassVar[int]
-    """The stride that feeds its predictor where the task names none."""
+    levels: ClassVar[tuple[int, ...]]
+    """The strides that feed its predictor where the task names none."""
+    whole: ClassVar[bool] = False
+    """Whether a target is about the image as a whole, so that images cannot be put together from several."""
+    Settings: ClassVar[type[Settings]] = Settings
+    """What a task of the kind may set under `settings`."""
 
     @property
     def decode_target(self) -> Decoder | None:

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
+from pydantic import Field
 from torch import Tensor, nn
 
 from cl_bench.data.base import Example, Split
-from cl_bench.kinds.base import Distill, Kind, Predictor, Target, Task
+from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task
 from cl_bench.kinds.divergence import kl
 from cl_bench.metrics.top_k import TopK
 from cl_bench.registry import kinds
@@ -26,9 +27,9 @@ class PooledPredictor(Predictor):
         super().__init__()
         self.logits = nn.Linear(channels, classes)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return logits (B, classes)."""
-        return self.logits(features.mean((2, 3)))
+    def forward(self, *levels: Tensor) -> Tensor:
+        """Return logits (B, classes) of the mean over the levels."""
+        return self.logits(torch.stack([features.mean((2, 3)) for features in levels]).mean(0))
 
 
 class ClassificationMetric:
@@ -52,6 +53,12 @@ class ClassificationMetric:
         return self._top.per_image()
 
 
+class ClassificationSettings(Settings):
+    """label_smoothing: the share of the target spread over all classes (arXiv:1512.00567)."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+
+
 @kinds.register
 class Classification(Kind):
     """Cross-entropy, KL over classes, Top-1 and Top-5."""
@@ -59,7 +66,9 @@ class Classification(Kind):
     name = "classification"
     metrics = ("Top-1", "Top-5")
     predictors = ("linear",)
-    level = 32
+    levels = (32,)
+    whole = True
+    Settings = ClassificationSettings
 
     def predictor(self, task: Task, channels: int) -> Predictor:
         """Return the pooled predictor."""
@@ -71,7 +80,8 @@ class Classification(Kind):
 
     def loss(self, task: Task, output: Tensor, targets: Sequence[Target]) -> Tensor:
         """Return the cross-entropy, a mean over images."""
-        return F.cross_entropy(output.float(), torch.stack([target["label"] for target in targets]))
+        labels = torch.stack([target["label"] for target in targets])
+        return F.cross_entropy(output.float(), labels, label_smoothing=task.settings.label_smoothing)
 
     def distillation(self, task: Task, student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
         """Return the KL over classes, a mean over images."""

@@ -1,4 +1,4 @@
-"""Object detection: boxes on a grid of cells, one prediction a cell."""
+"""Object detection: boxes on grids of cells, one prediction a cell."""
 
 from __future__ import annotations
 
@@ -6,34 +6,60 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from pydantic import Field
 from torch import Tensor, nn
-from torchvision.ops import batched_nms, box_area, generalized_box_iou_loss, sigmoid_focal_loss
+from torchvision.ops import (
+    batched_nms,
+    box_iou,
+    complete_box_iou_loss,
+    distance_box_iou_loss,
+    generalized_box_iou_loss,
+    sigmoid_focal_loss,
+)
 from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 from torchvision.utils import draw_bounding_boxes
 
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.errors import UserError
-from cl_bench.kinds.base import Distill, Kind, Predictor, Target, Task
+from cl_bench.kinds.assignment import aligned, by_centre
+from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task
 from cl_bench.kinds.divergence import bernoulli_kl, kl
+from cl_bench.kinds.grid import Cells, cells, decode_boxes, encode_boxes
 from cl_bench.metrics.average_precision import AveragePrecision
 from cl_bench.registry import kinds
 
 CONFIDENCE = 4
 """Channel of the confidence; 0..3 are the box, 5 and up the class."""
-REACH = 2.0
-"""How far, in cells, a predicted centre may lie from its cell's."""
-CENTRE_RADIUS = 1.5
-"""Cells this near to a box's centre, inside the box, are trained to predict it, as in FCOS (arXiv:1904.01355)."""
 PRIOR = 0.01
 """Initial confidence of every cell, so that the many empty ones do not drown the first steps (arXiv:1708.02002)."""
-MIN_SCORE, CANDIDATES, NMS_IOU, KEPT = 0.01, 400, 0.6, 100
+MIN_SCORE, CANDIDATES, KEPT = 0.01, 400, 100
+
+BOX_LOSSES = {"giou": generalized_box_iou_loss, "diou": distance_box_iou_loss, "ciou": complete_box_iou_loss}
+
+
+class DetectionSettings(Settings):
+    """How a detector is trained and read.
+
+    assignment: which cells must predict a box, those near its centre (FCOS) or those that do it best already (TOOD);
+    confidence: focal loss towards 1, or quality focal loss (arXiv:2006.04388) towards the IoU (`task_aligned`: the
+    quality of the assignment) of what a cell predicts; box: the IoU loss; *_weight: of each loss beside the
+    confidence's; label_smoothing: of the class; nms_iou: overlap above which the surer of two boxes of a class stays.
+    """
+
+    assignment: Literal["centre", "task_aligned"] = "centre"
+    confidence: Literal["focal", "quality_focal"] = "focal"
+    box: Literal["giou", "diou", "ciou"] = "giou"
+    box_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+    class_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    nms_iou: float = Field(0.6, gt=0, le=1)
 
 
 class GridPredictor(Predictor):
@@ -47,57 +73,9 @@ class GridPredictor(Predictor):
         with torch.no_grad():
             self.cells.bias[CONFIDENCE] = math.log(PRIOR / (1 - PRIOR))  # type: ignore[index]
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return (B, 5 + class channels, grid, grid)."""
-        return self.cells(features)
-
-
-def cell_centres(grid: int, stride: int, device: torch.device) -> Tensor:
-    """Return the centres of the cells, (grid, grid, 2) as x, y in pixels of the resized image."""
-    line = (torch.arange(grid, device=device) + 0.5) * stride
-    return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
-
-
-def decode_boxes(raw: Tensor, stride: int) -> Tensor:
-    """Turn raw outputs (B, >= 4, g, g) into boxes (B, g, g, 4), xyxy in pixels of the resized image.
-
-    Bounded, so that no step can throw a box out of reach of the gradient: centres lie within `REACH` cells of the
-    cell's own, sides between nothing and the whole image (a quarter of it where the raw output is 0).
-    """
-    x = raw[:, :4].float().sigmoid().permute(0, 2, 3, 1)
-    grid = x.shape[1]
-    centre = cell_centres(grid, stride, x.device) + (2 * x[..., :2] - 1) * (REACH * stride)
-    half = x[..., 2:].square() * (grid * stride / 2)
-    return torch.cat((centre - half, centre + half), -1)
-
-
-def encode_boxes(boxes: Tensor, stride: int) -> Tensor:
-    """Return the raw outputs (4, g, g) that decode to `boxes` (g, g, 4)."""
-    grid = boxes.shape[0]
-    offset = (boxes[..., :2] + boxes[..., 2:]) / 2 - cell_centres(grid, stride, boxes.device)
-    side = boxes[..., 2:] - boxes[..., :2]
-    share = torch.cat(((offset / (REACH * stride) + 1) / 2, (side / (grid * stride)).sqrt()), -1)
-    return share.logit(eps=1e-6).permute(2, 0, 1)
-
-
-def assign(boxes: Tensor, grid: int, stride: int, radius: float = CENTRE_RADIUS) -> Tensor:
-    """Return, for every cell (grid, grid), the index of the box (n, 4) it must predict, -1 for none.
-
-    A box owns the cell its centre lies in, and asks for the cells within `radius` whose centres lie inside it; where
-    several boxes own or ask for one cell, an owner comes first, then the smaller box.
-    """
-    if len(boxes) == 0:
-        return torch.full((grid, grid), -1, device=boxes.device)
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
-    cells = cell_centres(grid, stride, boxes.device)[None]
-    home = (centre / stride).long().clamp(0, grid - 1)
-    own = ((cells / stride).long() == home[:, None, None]).all(-1)
-    near = ((cells - centre[:, None, None]).abs() <= radius * stride).all(-1)
-    inside = ((cells > boxes[:, None, None, :2]) & (cells < boxes[:, None, None, 2:])).all(-1)
-    area = box_area(boxes)[:, None, None]
-    cost = torch.where(own, area - 1e9, torch.where(near & inside, area, torch.inf))
-    best, index = cost.min(0)
-    return torch.where(best.isinf(), -1, index)
+    def forward(self, *levels: Tensor) -> Tensor:
+        """Return (B, 5 + class channels, N): the cells of every level, row by row."""
+        return torch.cat([self.cells(features).flatten(2) for features in levels], 2)
 
 
 class DetectionMetric:
@@ -109,7 +87,7 @@ class DetectionMetric:
         self._ap = AveragePrecision(task.classes, [example.target for example in split.examples], self._sizes)
 
     def update(self, output: Tensor, indices: Sequence[int]) -> None:
-        """Take raw outputs (B, channels, g, g) of the examples at `indices`."""
+        """Take raw outputs (B, channels, N) of the examples at `indices`."""
         for raw, index in zip(output, indices, strict=True):
             boxes, scores, labels = self._kind.decode_detections(self._task, raw)
             width, height = self._sizes[index]
@@ -127,12 +105,13 @@ class DetectionMetric:
 
 @kinds.register
 class Detection(Kind):
-    """Focal confidence on all cells, GIoU boxes and a class loss on assigned ones, COCO AP."""
+    """A confidence loss on all cells, a box and a class loss on assigned ones, COCO AP."""
 
     name = "detection"
     metrics = ("AP50", "AP")
     predictors = ("per_class", "literal")
-    level = 32
+    levels = (32,)
+    Settings = DetectionSettings
 
     def predictor(self, task: Task, channels: int) -> Predictor:
         """Return the grid predictor: `literal` regresses the class index in one channel, `per_class` has logits."""
@@ -150,28 +129,37 @@ class Detection(Kind):
         return {"boxes": boxes, "labels": torch.from_numpy(found.labels.copy())}
 
     def loss(self, task: Task, output: Tensor, targets: Sequence[Target]) -> Tensor:
-        """Return confidence + box + class loss, each a sum over the batch divided by the number of assigned cells."""
-        dense = [self._dense(task, target) for target in targets]
-        boxes, labels = (torch.stack(part) for part in zip(*dense, strict=True))
-        assigned = labels >= 0
-        count = assigned.sum().clamp(min=1)
-        confidence = sigmoid_focal_loss(output[:, CONFIDENCE].float(), assigned.float(), reduction="sum")
-        overlap = generalized_box_iou_loss(decode_boxes(output, task.level), boxes)
-        found = output[:, CONFIDENCE + 1 :].float()
-        if task.predictor == "literal":
-            wrong = (F.smooth_l1_loss(found[:, 0], labels.float(), reduction="none") * assigned).sum()
+        """Return confidence + box + class loss, each a sum over the batch divided by how much is assigned in it."""
+        settings, grid = task.settings, _cells(task, output)
+        found, sure = decode_boxes(output, grid), output[:, CONFIDENCE].float()
+        scores = self._scores(task, output.detach())
+        parts = [_assign(settings, *image, grid) for image in zip(targets, found.detach(), scores, strict=True)]
+        boxes, labels, quality = (torch.stack(part) for part in zip(*parts, strict=True))
+        assigned = (labels >= 0).float()
+        weight = quality if settings.assignment == "task_aligned" else assigned
+        if settings.confidence == "focal":
+            confidence = sigmoid_focal_loss(sure, assigned, reduction="sum")
         else:
-            wrong = F.cross_entropy(found, labels, ignore_index=-1, reduction="sum")
-        return (confidence + (overlap * assigned).sum() + wrong) / count
+            confidence = quality_focal_loss(sure, quality)
+        box = BOX_LOSSES[settings.box](found, boxes)
+        kinds_found = output[:, CONFIDENCE + 1 :].float()
+        if task.predictor == "literal":
+            wrong = F.smooth_l1_loss(kinds_found[:, 0], labels.float(), reduction="none")
+        else:
+            wrong = F.cross_entropy(
+                kinds_found, labels, ignore_index=-1, reduction="none", label_smoothing=settings.label_smoothing
+            )
+        return (
+            confidence + settings.box_weight * (box * weight).sum() + settings.class_weight * (wrong * weight).sum()
+        ) / weight.sum().clamp(min=1)
 
-    def _dense(self, task: Task, target: Target) -> tuple[Tensor, Tensor]:
-        """Return the box (g, g, 4) and the label (g, g), -1 for none, that each cell is trained to predict."""
-        boxes, labels = target["boxes"], target["labels"]
-        index = assign(boxes, task.grid, task.level)
-        if len(boxes) == 0:
-            return boxes.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(*index.shape, 4), index
-        chosen = index.clamp(min=0)
-        return boxes[chosen], torch.where(index >= 0, labels[chosen], -1)
+    def _scores(self, task: Task, raw: Tensor) -> Tensor:
+        """Return the score of every class in every cell, (B, N, classes), of raw outputs (B, channels, N).
+
+        The literal predictor has one score for all classes, (B, N, 1).
+        """
+        sure = raw[:, CONFIDENCE].float().sigmoid()[..., None]
+        return sure if task.predictor == "literal" else sure * raw[:, CONFIDENCE + 1 :].float().softmax(1).mT
 
     def distillation(self, task: Task, student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
         """Return KL over classes + Bernoulli KL of the confidence + L1 of the boxes, a mean over cells.
@@ -185,38 +173,39 @@ class Detection(Kind):
         classes = (sure * (s - t).float().abs().mean(1)).mean() if task.predictor == "literal" else kl(s, t, how)
         return classes + confidence + boxes
 
-    def decode_detections(self, task: Task, raw: Tensor, nms_iou: float = NMS_IOU) -> tuple[Tensor, Tensor, Tensor]:
-        """Return boxes (n, 4) in the resized frame, scores (n,) and labels (n,) of one raw output (channels, g, g)."""
-        boxes = decode_boxes(raw[None], task.level)[0].reshape(-1, 4).clamp(0, task.image_size)
-        sure = raw[CONFIDENCE].float().sigmoid().reshape(-1, 1)
-        found = raw[CONFIDENCE + 1 :].float().flatten(1).T
+    def decode_detections(self, task: Task, raw: Tensor, nms_iou: float | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return boxes (n, 4) in the resized frame, scores (n,) and labels (n,) of one raw output (channels, N).
+
+        nms_iou: in place of the task's own.
+        """
+        boxes = decode_boxes(raw[None], _cells(task, raw))[0].clamp(0, task.image_size)
+        scores = self._scores(task, raw[None])[0]
         if task.predictor == "literal":
-            labels = found.round().long().clamp(0, len(task.classes) - 1)
-            scores = sure
+            labels = raw[CONFIDENCE + 1].float().round().long().clamp(0, len(task.classes) - 1)[:, None]
         else:
-            labels = torch.arange(found.shape[1], device=raw.device).expand_as(found)
-            scores = sure * found.softmax(1)
+            labels = torch.arange(scores.shape[1], device=raw.device).expand_as(scores)
         top = scores.flatten().topk(min(CANDIDATES, scores.numel()))
         kept = top.indices[top.values > MIN_SCORE]
         boxes, scores, labels = boxes[kept // scores.shape[1]], scores.flatten()[kept], labels.flatten()[kept]
-        best = batched_nms(boxes, scores, labels, nms_iou)[:KEPT]
+        best = batched_nms(boxes, scores, labels, nms_iou or task.settings.nms_iou)[:KEPT]
         return boxes[best], scores[best], labels[best]
 
     def ideal(self, task: Task, example: Example) -> Tensor:
-        """Return the raw output (channels, g, g) of a detector that makes no mistake but has one box a cell."""
+        """Return the raw output (channels, N) of a detector that makes no mistake but has one box a cell."""
         target = self.target(task, example, None)
-        index = assign(target["boxes"].as_subclass(Tensor), task.grid, task.level, radius=0)
-        raw = torch.zeros(5 + (1 if task.predictor == "literal" else len(task.classes)), task.grid, task.grid)
-        raw[CONFIDENCE] = -50.0
-        for y, x in (index >= 0).nonzero().tolist():
-            box = target["boxes"][index[y, x]].as_subclass(Tensor)
-            label = int(target["labels"][index[y, x]])
-            raw[:4, y, x] = encode_boxes(box.expand(task.grid, task.grid, 4), task.level)[:, y, x]
-            raw[CONFIDENCE, y, x] = 50.0
+        boxes, labels = target["boxes"].as_subclass(Tensor), target["labels"]
+        grid = _cells(task, boxes)
+        index = by_centre(boxes, grid, radius=0)
+        raw = torch.zeros(5 + (1 if task.predictor == "literal" else len(task.classes)), len(grid))
+        raw[CONFIDENCE] = torch.where(index >= 0, 50.0, -50.0)
+        if len(boxes):
+            owned = index >= 0
+            raw[:4] = torch.where(owned, encode_boxes(boxes[index.clamp(min=0)], grid), 0.0)
+            wanted = labels[index.clamp(min=0)]
             if task.predictor == "literal":
-                raw[CONFIDENCE + 1, y, x] = label
+                raw[CONFIDENCE + 1] = wanted
             else:
-                raw[CONFIDENCE + 1 + label, y, x] = 50.0
+                raw[CONFIDENCE + 1 + wanted, torch.arange(len(grid))] = 50.0
         return raw
 
     def metric(self, task: Task, val: Split) -> DetectionMetric:
@@ -231,7 +220,9 @@ class Detection(Kind):
             boxes, scores, labels = self.decode_detections(task, self.ideal(task, example), nms_iou=1.0)
             scale = np.array([width, height, width, height]) / task.image_size
             ap.update(index, boxes.numpy() * scale, scores.numpy(), labels.numpy())
-        return {f"AP50 ceiling of the {task.grid}x{task.grid} grid": ap.compute()["AP50"]}
+        sides = [-(-task.image_size // stride) for stride in task.levels]
+        grids = "+".join(f"{side}x{side}" for side in sides)
+        return {f"AP50 ceiling of the {grids} grid": ap.compute()["AP50"]}
 
     def trivial(self, task: Task, train: Split, val: Split) -> float:
         """Return the AP50 of putting the mean box of the commonest class of `train` into every image."""
@@ -273,6 +264,38 @@ class Detection(Kind):
             ]
             pixels = draw_bounding_boxes(pixels, torch.from_numpy(target.xyxy), names, colors="yellow", width=2)
         return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+
+
+def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
+    """Return the sum of the cross-entropies of `logits` and `quality` (0..1), each times its squared error."""
+    entropy = F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
+    return (entropy * (logits.sigmoid() - quality).square()).sum()
+
+
+def _assign(
+    settings: DetectionSettings, target: Target, found: Tensor, scores: Tensor, grid: Cells
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the box (N, 4) and label (N,), -1 for none, that each cell must predict, and how well it does (N,).
+
+    found: (N, 4) the predicted boxes of one image; scores: (N, classes), or (N, 1) for the literal predictor.
+    """
+    boxes, labels = target["boxes"], target["labels"]
+    if len(boxes) == 0:
+        nowhere = boxes.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(grid), 4)
+        return nowhere, labels.new_full((len(grid),), -1), found.new_zeros(len(grid))
+    if settings.assignment == "task_aligned":
+        own = scores.T[labels] if scores.shape[1] > 1 else scores.T.expand(len(labels), -1)
+        index, quality = aligned(boxes, found, own, grid)
+    else:
+        index = by_centre(boxes, grid)
+        overlap = box_iou(boxes, found).gather(0, index.clamp(min=0)[None])[0]
+        quality = torch.where(index >= 0, overlap, 0.0)
+    chosen = index.clamp(min=0)
+    return boxes[chosen], torch.where(index >= 0, labels[chosen], -1), quality
+
+
+def _cells(task: Task, like: Tensor) -> Cells:
+    return cells(task.image_size, task.levels, like.device)
 
 
 def image_size(example: Example) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from pydantic import Field
 from torch import Tensor, nn
 from torchvision.tv_tensors import Mask
 from torchvision.utils import draw_segmentation_masks
@@ -18,7 +19,7 @@ from cl_bench.data.base import Example, Split
 from cl_bench.data.cache import Decoder
 from cl_bench.data.images import decode_mask
 from cl_bench.errors import UserError
-from cl_bench.kinds.base import Distill, Kind, Predictor, Target, Task
+from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task
 from cl_bench.kinds.divergence import kl
 from cl_bench.metrics.mean_iou import MeanIoU
 from cl_bench.registry import kinds
@@ -29,15 +30,19 @@ GALLERY = 12
 
 
 class PixelPredictor(Predictor):
-    """A 1x1 convolution to class logits, upsampled bilinearly to the input size."""
+    """A 1x1 convolution to class logits, the mean over the levels, upsampled bilinearly to the input size."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
         self.logits = nn.Conv2d(channels, classes, 1)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return logits (B, classes, h, w)."""
-        return self.logits(features)
+    def forward(self, *levels: Tensor) -> Tensor:
+        """Return logits (B, classes, h, w) at the finest level."""
+        # Resizing and a 1x1 convolution commute, and there are fewer classes than channels to resize.
+        total, *coarser = (self.logits(features) for features in levels)
+        for logits in coarser:
+            total = total + F.interpolate(logits, size=total.shape[-2:], mode="bilinear", align_corners=False)
+        return total / len(levels)
 
     def finish(self, raw: Tensor, image_size: int) -> Tensor:
         """Return logits (B, classes, image_size, image_size)."""
@@ -71,6 +76,13 @@ class SegmentationMetric:
         return {**self._miou.per_image(), "masks": self._masks}
 
 
+class SegmentationSettings(Settings):
+    """label_smoothing: as in classification; iou_weight: of the soft IoU loss beside the cross-entropy."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    iou_weight: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+
 @kinds.register
 class Segmentation(Kind):
     """Cross-entropy over pixels, KL over classes on the logits before upsampling, mean IoU."""
@@ -78,7 +90,8 @@ class Segmentation(Kind):
     name = "segmentation"
     metrics = ("mIoU",)
     predictors = ("linear",)
-    level = 8
+    levels = (8,)
+    Settings = SegmentationSettings
 
     @property
     def decode_target(self) -> Decoder:
@@ -95,10 +108,13 @@ class Segmentation(Kind):
         return {"mask": Mask(torch.from_numpy(np.array(resized)))}
 
     def loss(self, task: Task, output: Tensor, targets: Sequence[Target]) -> Tensor:
-        """Return the cross-entropy, a mean over the pixels that are not void (0 where all are)."""
+        """Return the cross-entropy, a mean over the pixels that are not void (0 where all are), and the IoU loss."""
         masks = torch.stack([target["mask"] for target in targets]).long()
-        total = F.cross_entropy(output, masks, ignore_index=VOID, reduction="sum")
-        return total / (masks != VOID).sum().clamp(min=1)
+        smoothing = task.settings.label_smoothing
+        total = F.cross_entropy(output, masks, ignore_index=VOID, reduction="sum", label_smoothing=smoothing)
+        entropy = total / (masks != VOID).sum().clamp(min=1)
+        weight = task.settings.iou_weight
+        return entropy + weight * soft_iou_loss(output, masks) if weight else entropy
 
     def distillation(self, task: Task, student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
         """Return the KL over classes, a mean over the predictor's pixels."""
@@ -146,6 +162,20 @@ class Segmentation(Kind):
             layers = torch.stack([found == c for c in present])
             pixels = draw_segmentation_masks(pixels, layers, alpha=0.6, colors=[colour(c) for c in present])
         return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+
+
+def soft_iou_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Return 1 - the IoU of probabilities and truth, a mean over the classes in `masks` (B, H, W); 0 without any.
+
+    Every class counts the same, however few its pixels (Rahman and Wang, ISVC 2016).
+    """
+    valid = masks != VOID
+    truth = F.one_hot(torch.where(valid, masks, 0), logits.shape[1]).permute(0, 3, 1, 2) * valid[:, None]
+    chance = logits.float().softmax(1) * valid[:, None]
+    common, both = (chance * truth).sum((0, 2, 3)), (chance + truth).sum((0, 2, 3))
+    present = truth.sum((0, 2, 3)) > 0
+    loss = 1 - common / (both - common).clamp(min=1)
+    return (loss * present).sum() / present.sum().clamp(min=1)
 
 
 def colour(label: int) -> tuple[int, int, int]:

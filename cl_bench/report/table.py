@@ -78,6 +78,8 @@ def notes(summary: pd.DataFrame, plan: Row) -> list[str]:
         f"{task['image_size']} px, trivial {task['trivial']:.3f}."
         for task in plan["tasks"]
     ]
+    if settings.get("split") == "dev":
+        lines.append("Scored on dev, a quarter of train that was split off; val was not looked at.")
     lines.append(f"Model: {_count(summary['parameters'].max())} parameters; {_added(summary)}.")
     lines.append(DEFINITIONS)
     environment = summary.attrs["environment"]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised by every change to this package that changes the bits of a trained stage."""
 
 

@@ -110,10 +110,10 @@ class Trainer:
 
     def _datasets(self, entry: Entry, seed: int) -> tuple[TaskDataset, TaskDataset]:
         task, audited = entry.task, entry.audit
-        train = TaskDataset(
-            task, audited.train, *pixels(task, audited.train, audited.train_fingerprint), entry.protocol.flip, seed
-        )
-        return train, TaskDataset(task, audited.val, *pixels(task, audited.val, audited.val_fingerprint))
+        size, augment = task.image_size, entry.protocol.augment
+        stored = pixels(task, audited.train, audited.train_fingerprint, round(size * augment.oversize))
+        train = TaskDataset(task, audited.train, *stored, augment, seed)
+        return train, TaskDataset(task, audited.val, *pixels(task, audited.val, audited.val_fingerprint, size))
 
     def _scores_so_far(self, plan: Plan, stage: Stage) -> tuple[dict[str, float], dict[str, list[float]]]:
         """Return, for the logs only, the baselines that are trained already and the scores at earlier stages' ends."""

@@ -13,7 +13,7 @@ from cl_bench.data.audit import audit, contact_sheet, report
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.data.cache import fingerprint
 from cl_bench.errors import UserError
-from cl_bench.kinds.base import Kind, Task
+from cl_bench.kinds.base import Kind, Settings, Task
 from cl_bench.registry import formats
 
 TEN = ("person", "car", "dog", "cat", "chair", "dining table", "book", "bottle", "cup", "bird")
@@ -26,7 +26,7 @@ class FakeKind(Kind):
     name = "fake"
     metrics = ("Score",)
     predictors = ("linear",)
-    level = 32
+    levels = (32,)
 
     def __init__(self):
         self.checked: list[str] = []
@@ -88,7 +88,7 @@ def make(tmp_path):
 
 
 def task(classes=("cat", "dog"), size=64):
-    return Task(0, "t", FakeKind(), classes, "linear", 32, size)
+    return Task(0, "t", FakeKind(), classes, "linear", (32,), size, Settings())
 
 
 def test_leaked_images_are_dropped_from_train_by_content(make):

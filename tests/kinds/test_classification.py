@@ -17,7 +17,7 @@ from cl_bench.registry import formats, kinds
 
 KIND = kinds.get("classification")
 CLASSES = ("a", "b", "c")
-TASK = Task(0, "cls", KIND, CLASSES, "linear", 32, 64)
+TASK = Task(0, "cls", KIND, CLASSES, "linear", (32,), 64, KIND.Settings())
 
 
 def split(*labels: int) -> Split:
@@ -89,7 +89,7 @@ def test_trivial_on_imagenette_is_near_chance(real_data: Path) -> None:
     train, val = (
         read({"path": str(real_data / "imagenette_160")}, "classification", s, None) for s in ("train", "val")
     )
-    task = Task(0, "cls", KIND, train.classes, "linear", 32, 64)
+    task = Task(0, "cls", KIND, train.classes, "linear", (32,), 64, KIND.Settings())
     assert len(train.classes) == 10
     assert KIND.trivial(task, train, val) == pytest.approx(0.1, abs=0.05)
 

@@ -34,7 +34,7 @@ def test_eight_images_are_learnt_by_heart(name: str, metric: str, wanted: float)
     index = [config.name for config in experiment.tasks].index(name)
     task, train, _ = read_task(experiment, index, experiment.tasks[index])
     eight = Split(train.classes, train.examples[:8])
-    dataset = TaskDataset(task, eight, *pixels(task, eight, fingerprint(eight)))
+    dataset = TaskDataset(task, eight, *pixels(task, eight, fingerprint(eight), task.image_size))
     tasks = [read_task(experiment, i, config)[0] for i, config in enumerate(experiment.tasks)]
     model = build_model(experiment.model, tasks, load_weights("tf_efficientnet_lite0", "bundled"), seed=0)
     images, targets, labels = collate([(*dataset[i], index) for i in range(8)])

@@ -22,7 +22,7 @@ KIND = kinds.get("segmentation")
 
 
 def task(size: int = 32, classes: tuple[str, ...] = CLASSES) -> Task:
-    return Task(0, "seg", KIND, classes, "linear", 8, size)
+    return Task(0, "seg", KIND, classes, "linear", (8,), size, KIND.Settings())
 
 
 def mask(size: int = 32) -> np.ndarray:
@@ -180,4 +180,3 @@ def test_what_the_kind_says_of_itself() -> None:
     assert isinstance(KIND, Segmentation)
     assert KIND.metrics[0] == "mIoU"
     assert KIND.decode_target is not None
-    assert task(512).grid == 64

@@ -93,7 +93,7 @@ def test_keys_follow_what_decides_the_bits(tiny: Callable[..., str], results: Pa
         {"batch_size": 3},
         {"epochs": 3},
         {"image_size": 96},
-        {"flip": False},
+        {"augment": {}},
         {"evaluation_batch": 4},
     ):
         assert not base & keys(**change), change

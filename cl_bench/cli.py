@@ -142,18 +142,23 @@ def table(
     experiment: ExperimentName,
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
     full: Annotated[bool, typer.Option("--full", help="Add forgetting, backward transfer and intransigence.")] = False,
+    baselines: Annotated[bool, typer.Option("--baselines", help="The tasks on their own, over seeds.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
 ) -> None:
     """Print the drops of every strategy against the tasks' baselines."""
-    _print_table(_folder(experiment), format, full, output)
+    _print_table(_folder(experiment), format, full, output, baselines)
 
 
-def _print_table(folder: Path, format: Format, full: bool, output: Path | None = None) -> None:
+def _print_table(folder: Path, format: Format, full: bool, output: Path | None = None, baselines: bool = False) -> None:
+    from cl_bench import results
+    from cl_bench.report import baselines as single
     from cl_bench.report.table import render
-    from cl_bench.results import load_results, summary
 
-    found = load_results(folder)
-    text = render(summary(found), found.attrs["plan"], format.value, full=full)
+    found = results.load_results(folder)
+    if baselines or not found.attrs["plan"]["runs"]:
+        text = single.render(results.baselines(found), format.value)
+    else:
+        text = render(results.summary(found), found.attrs["plan"], format.value, full=full)
     if output is None:
         typer.echo(text)
         return
@@ -180,6 +185,26 @@ def plot(
         stem = "curves" if len(figures) == 1 else f"curves-{order.replace('>', '-')}"
         for path in save(figure, output or folder, stem):
             typer.echo(path)
+
+
+@app.command()
+def gallery(
+    experiment: ExperimentName,
+    strategy: Annotated[str, typer.Option(help="Whose final model; the tasks' baselines otherwise.")] = "",
+    seed: Annotated[int | None, typer.Option(help="The run's seed; the first otherwise.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder; the experiment's own otherwise.")
+    ] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Draw validation images of every task with truth and prediction, side by side, as JPEG."""
+    from cl_bench.registry import load_plugin_files
+    from cl_bench.report.gallery import save_galleries
+
+    load_plugin_files(plugin or ())
+    folder = _folder(experiment)
+    for path in save_galleries(folder, output or folder, strategy, seed):
+        typer.echo(path)
 
 
 def _folder(experiment: str) -> Path:

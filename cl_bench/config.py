@@ -150,6 +150,7 @@ class Experiment(Protocol):
     orders: tuple[tuple[str, ...], ...] = ()
     """Each a sequence of task names; none: the order in which the tasks stand."""
     strategies: tuple[str, ...] = ("naive",)
+    """None: only the baselines are trained."""
     seeds: tuple[int, ...] = (0,)
     model: ModelConfig = ModelConfig()
     split: Literal["val", "dev"] = "val"
@@ -180,8 +181,8 @@ class Experiment(Protocol):
             values = getattr(self, field)
             if len(set(values)) < len(values):
                 raise ValueError(f"{field} names something twice: {values}")
-        if not self.strategies or not self.seeds:
-            raise ValueError("strategies and seeds need at least one entry each")
+        if not self.seeds:
+            raise ValueError("seeds need at least one entry")
         if min(self.seeds) < 0:
             raise ValueError("seeds must not be negative")
         return self

@@ -26,6 +26,14 @@ def mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values) if values else math.nan
 
 
+def deviation(values: Sequence[float]) -> float:
+    """Return the sample standard deviation, nan of fewer than two."""
+    if len(values) < 2:
+        return math.nan
+    middle = mean(values)
+    return math.sqrt(math.fsum((value - middle) ** 2 for value in values) / (len(values) - 1))
+
+
 def relative_drop(baseline: float, final: float) -> float:
     """Return `(baseline - final) / baseline`; nan where the baseline is zero."""
     return (baseline - final) / baseline if baseline else math.nan
@@ -144,9 +152,7 @@ def _half_width(values: Sequence[float], level: float) -> float | None:
     count = len(values)
     if count < 2:
         return None
-    middle = mean(values)
-    variance = math.fsum((value - middle) ** 2 for value in values) / (count - 1)
-    return _quantile(count - 1, level) * math.sqrt(variance / count)
+    return _quantile(count - 1, level) * deviation(values) / math.sqrt(count)
 
 
 @lru_cache(maxsize=64)

@@ -132,22 +132,36 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
     return frame
 
 
-def task_scores(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a task: metric, predictor, trivial score, mean baseline with its 95 % interval, seeds, void.
+def baselines(results: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a task and metric: the single-task score over seeds.
 
-    `void`: the baseline is not clearly above the trivial score, so the task can have no verdict.
+    `score`: the mean, `deviation`: the standard deviation, `low` and `high`: the 95 % t interval, `seeds`: how many are
+    done, `planned`: how many there are to be; `trivial` and `void` (not clearly above it, so the task can have no
+    verdict) of the headline metric; `train_seconds`: the mean.
     """
-    scores = _stage_ends(results).scores
+    scores, plan, costs = _stage_ends(results).scores, results.attrs["plan"], results.attrs["costs"]
     rows = []
-    for task in results.attrs["plan"]["tasks"]:
-        name, metric, trivial = task["name"], task["metrics"][0], task["trivial"]
-        values = [run[-1] for run in scores.get((BASELINE, name, name, metric), {}).values() if not math.isnan(run[-1])]
-        middle = measures.mean(values)
-        low, high = measures.t_interval(values) or (math.nan, math.nan)
-        void = measures.verdict(0.0, None, middle, middle, trivial) == "void"
-        rows.append((name, metric, task["predictor"], trivial, middle, low, high, len(values), void))
-    columns = ("task", "metric", "predictor", "trivial", "baseline", "low", "high", "seeds", "void")
-    return pd.DataFrame(rows, columns=list(columns))
+    for task in plan["tasks"]:
+        name, stages = task["name"], [line["stage"] for line in plan["baselines"] if line["task"] == task["name"]]
+        if not stages:
+            continue
+        spent = measures.mean([costs[stage]["train_seconds"] for stage in stages if stage in costs])
+        for metric in task["metrics"]:
+            values = [run[-1] for run in scores.get((BASELINE, name, name, metric), {}).values()]
+            done = [value for value in values if not math.isnan(value)]
+            middle, headline = measures.mean(done), metric == task["metrics"][0]
+            low, high = measures.t_interval(done) or (math.nan, math.nan)
+            trivial = task["trivial"] if headline else math.nan
+            void = headline and measures.verdict(0.0, None, middle, middle, trivial) == "void"
+            score = (middle, measures.deviation(done), low, high, len(done), len(stages))
+            rows.append((name, metric, headline, *score, trivial, void, spent))
+    score_columns = ("score", "deviation", "low", "high", "seeds", "planned")
+    frame = pd.DataFrame(
+        rows, columns=["task", "metric", "headline", *score_columns, "trivial", "void", "train_seconds"]
+    )
+    frame.attrs = {**results.attrs, "environment": environments(costs.values())}
+    frame.attrs["seeds"] = sorted({line["seed"] for line in plan["baselines"]})
+    return frame
 
 
 def environments(costs: Iterable[Record]) -> dict[str, list[str]]:

@@ -15,7 +15,7 @@ from synthetic import Experiment, plausible
 
 from cl_bench import measures
 from cl_bench.errors import UserError
-from cl_bench.results import export, load_results, select, stage_costs, summary, task_scores, write_atomically
+from cl_bench.results import baselines, export, load_results, select, stage_costs, summary, write_atomically
 
 
 @pytest.fixture(autouse=True)
@@ -109,15 +109,27 @@ def test_baseline_at_the_floor_is_void_and_not_averaged(tmp_path):
     assert row_of(table, "naive", "cls")["verdict"] == "void"
     assert row_of(table, "naive", "seg")["average_drop"] == pytest.approx(0.7)
     assert row_of(table, "naive", "seg")["averaged"] == 1
-    assert task_scores(results).set_index("task")["void"].to_dict() == {"seg": False, "cls": True}
+    assert baselines(results).query("headline").set_index("task")["void"].to_dict() == {"seg": False, "cls": True}
 
 
-def test_task_scores(tmp_path):
+def test_baselines(tmp_path):
     by_hand(tmp_path).write()
-    row = task_scores(load_results("hand")).iloc[0]
-    assert row[["task", "metric", "predictor", "trivial", "seeds"]].tolist() == ["seg", "mIoU", "linear", 0.09, 2]
-    assert row["baseline"] == pytest.approx(0.5)
+    table = baselines(load_results("hand"))
+    assert table["metric"].tolist() == ["mIoU", "Top-1", "Top-5"]
+    row = table.iloc[0]
+    assert row[["task", "metric", "trivial", "seeds", "planned"]].tolist() == ["seg", "mIoU", 0.09, 2, 2]
+    assert row["score"] == pytest.approx(0.5)
+    assert row["deviation"] == pytest.approx(math.sqrt(0.02))
     assert (row["low"], row["high"]) == pytest.approx(measures.t_interval([0.4, 0.6]))
+    assert table["headline"].tolist() == [True, True, False]
+
+
+def test_a_baseline_that_is_not_done_counts_as_planned_only(tmp_path):
+    folder = by_hand(tmp_path).write()
+    stage = json.loads((folder / "plan.json").read_text())["baselines"][0]["stage"]
+    (tmp_path / "stages" / stage / "evaluations.csv").write_text("epoch,task,metric,value\n")
+    row = baselines(load_results("hand")).iloc[0]
+    assert (row["seeds"], row["planned"]) == (1, 2)
 
 
 def test_other_metrics_have_rows_without_verdict(tmp_path):

@@ -64,6 +64,15 @@ class Predictor(nn.Module):
         return raw
 
 
+GALLERY = 12
+"""Validation images whose predictions are kept and shown."""
+
+
+def gallery_indices(count: int) -> list[int]:
+    """Return the indices of at most `GALLERY` of `count` examples, evenly spread."""
+    return np.linspace(0, count - 1, min(GALLERY, count)).round().astype(int).tolist()
+
+
 class TaskMetric(Protocol):
     """Scores the outputs for one task's images in their original frame."""
 
@@ -123,6 +132,13 @@ class Kind(ABC):
     @abstractmethod
     def trivial(self, task: Task, train: Split, val: Split) -> float:
         """Return the headline score on `val` of a predictor that looks at no image."""
+
+    @abstractmethod
+    def predicted(self, arrays: Mapping[str, npt.NDArray[Any]], index: int) -> Any:
+        """Return what was predicted for validation example `index`, one of `gallery_indices`, as `draw` takes it.
+
+        arrays: as from `TaskMetric.per_image`.
+        """
 
     @abstractmethod
     def check(self, example: Example, classes: tuple[str, ...]) -> None:

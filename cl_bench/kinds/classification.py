@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,10 @@ class Classification(Kind):
         """Return the accuracy of always naming the commonest class of `train`."""
         commonest = int(self.count(train).argmax())
         return float(np.mean([example.target == commonest for example in val.examples]))
+
+    def predicted(self, arrays: Mapping[str, npt.NDArray[Any]], index: int) -> int:
+        """Return the class with the largest logit."""
+        return int(arrays["logits"][index].argmax())
 
     def check(self, example: Example, classes: tuple[str, ...]) -> None:
         """Accept everything: a folder's class is valid by construction."""

@@ -40,6 +40,8 @@ CONFIDENCE = 4
 PRIOR = 0.01
 """Initial confidence of every cell, so that the many empty ones do not drown the first steps (arXiv:1708.02002)."""
 MIN_SCORE, CANDIDATES, KEPT = 0.01, 400, 100
+SHOWN = 0.25
+"""Score from which a detection is drawn; AP counts all of them."""
 
 BOX_LOSSES = {"giou": generalized_box_iou_loss, "diou": distance_box_iou_loss, "ciou": complete_box_iou_loss}
 
@@ -237,6 +239,11 @@ class Detection(Kind):
         for index, size in enumerate(sizes):
             ap.update(index, mean * np.tile(size, 2), np.ones(1), np.array([commonest]))
         return ap.compute()["AP50"]
+
+    def predicted(self, arrays: Mapping[str, npt.NDArray[Any]], index: int) -> Boxes:
+        """Return the detections that are surer than `SHOWN`."""
+        mine = (arrays["image"] == index) & (arrays["score"] >= SHOWN)
+        return Boxes(arrays["box"][mine], arrays["label"][mine].astype(np.int64), np.zeros(mine.sum(), bool))
 
     def check(self, example: Example, classes: tuple[str, ...]) -> None:
         """Raise UserError where a box is not finite, has no area or lies outside the image."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,12 @@ from cl_bench.data.base import Example, Split
 from cl_bench.data.cache import Decoder
 from cl_bench.data.images import decode_mask
 from cl_bench.errors import UserError
-from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task
+from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, gallery_indices
 from cl_bench.kinds.divergence import kl
 from cl_bench.metrics.mean_iou import MeanIoU
 from cl_bench.registry import kinds
 
 VOID = 255
-GALLERY = 12
-"""Validation images whose predicted masks are kept."""
 
 
 class PixelPredictor(Predictor):
@@ -55,8 +53,8 @@ class SegmentationMetric:
     def __init__(self, classes: int, split: Split, image_size: int) -> None:
         self._examples = split.examples
         self._miou = MeanIoU(classes, len(split.examples), VOID)
-        kept = min(GALLERY, len(split.examples))
-        self._masks = np.zeros((kept, image_size, image_size), np.uint8)
+        self._kept = gallery_indices(len(split.examples))
+        self._masks = np.zeros((len(self._kept), image_size, image_size), np.uint8)
 
     def update(self, output: Tensor, indices: Sequence[int]) -> None:
         """Take logits (B, classes, S, S) of the examples at `indices`."""
@@ -64,15 +62,15 @@ class SegmentationMetric:
             truth = decode_mask(self._examples[index].target, None)
             original = F.interpolate(logits[None].float(), size=truth.shape, mode="bilinear", align_corners=False)
             self._miou.update(index, original[0].argmax(0).cpu().numpy(), truth)
-            if index < len(self._masks):
-                self._masks[index] = logits.argmax(0).cpu().numpy()
+            if index in self._kept:
+                self._masks[self._kept.index(index)] = logits.argmax(0).cpu().numpy()
 
     def compute(self) -> dict[str, float]:
         """Return {"mIoU": value in 0..1}."""
         return self._miou.compute()
 
     def per_image(self) -> dict[str, npt.NDArray[Any]]:
-        """Return confusion (images, C, C) [target, prediction] and masks (first images, S, S) in the resized frame."""
+        """Return confusion (images, C, C) [target, prediction] and masks (gallery, S, S) in the resized frame."""
         return {**self._miou.per_image(), "masks": self._masks}
 
 
@@ -131,6 +129,10 @@ class Segmentation(Kind):
             truth = decode_mask(example.target, None)
             miou.update(index, np.zeros(truth.shape, np.int64), truth)
         return miou.compute()["mIoU"]
+
+    def predicted(self, arrays: Mapping[str, npt.NDArray[Any]], index: int) -> npt.NDArray[Any]:
+        """Return the predicted mask."""
+        return arrays["masks"][gallery_indices(len(arrays["confusion"])).index(index)]
 
     def check(self, example: Example, classes: tuple[str, ...]) -> None:
         """Raise UserError where the mask's size is not the image's or a value is neither a class nor void."""

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pandas as pd
-from rich import box
-from rich.console import Console, JustifyMethod
-from rich.table import Table
-from rich.text import Text
 
-from cl_bench.errors import unknown
+from cl_bench.report.layout import Heading, Section, count, number, percent, write
 
 Row = dict[Any, Any]
 
@@ -30,10 +24,6 @@ DEFINITIONS = (
 )
 DROP = "drop % [95 %]"
 _COLOURS = {"pass": "green", "bonus": "bold green", "fail": "red", "failed": "bold red", "void": "yellow"}
-_LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"},
-    **{"†": r"$\dagger$", "≤": r"$\le$", "≥": r"$\ge$", "|": r"\textbar{}", "[": "{[}", "]": "{]}"},
-}
 
 
 class Column(NamedTuple):
@@ -57,21 +47,33 @@ def render(
     if format == "csv":
         return _csv(summary, plan)
     columns = [column for column in COLUMNS if full or not column.full]
-    if format == "terminal":
-        return _terminal(summary, plan, columns, width, colour)
-    if format == "markdown":
-        return _markdown(summary, plan, columns)
-    if format == "latex":
-        return _latex(summary, plan, columns)
-    raise unknown("table format", format, ("terminal", "markdown", "csv", "latex"))
+    parts = [columns]
+    if full and format == "terminal":
+        parts = [[c for c in columns if not c.full], [*columns[:2], *(c for c in columns if c.full)]]
+    sections = [
+        Section(f"{plan['experiment']}: {order}", [_heading(column) for column in part], groups)
+        for part in parts
+        for order, groups in blocks(summary, part)
+    ]
+    return write(sections, notes(summary, plan), format, width=width, styles=_COLOURS, colour=colour)
+
+
+def _heading(column: Column) -> Heading:
+    # A strategy's settings may be of any length.
+    return Heading(column.header, left=column.header in _LEFT, free=column.header == "strategy")
 
 
 def notes(summary: pd.DataFrame, plan: Row) -> list[str]:
     """Return what a reader of the table must know: protocol, trivial scores, environment, failures, definitions."""
-    settings, origin = plan.get("settings", {}), plan.get("provenance", {})
+    model = f"Model: {count(summary['parameters'].max())} parameters; {_added(summary)}."
+    return [*protocol_notes(plan, summary.attrs["seeds"]), model, DEFINITIONS, *origin_notes(summary.attrs)]
+
+
+def protocol_notes(plan: Row, seeds: list[int]) -> list[str]:
+    """Return how the experiment was done, a line a task."""
+    settings = plan.get("settings", {})
     schedule = str(settings.get("schedule", "unknown"))
-    seeds = ", ".join(map(str, summary.attrs["seeds"]))
-    lines = [f"{plan['experiment']}: seeds {seeds}; schedule {SCHEDULES.get(schedule, schedule)}."]
+    lines = [f"{plan['experiment']}: seeds {', '.join(map(str, seeds))}; schedule {SCHEDULES.get(schedule, schedule)}."]
     lines += [
         f"{task['name']}: {task['kind']}, {task['metrics'][0]}, predictor {task['predictor']}, "
         f"{task['classes']} classes, {task['train_images']}/{task['val_images']} images, {task['epochs']} epochs at "
@@ -80,13 +82,17 @@ def notes(summary: pd.DataFrame, plan: Row) -> list[str]:
     ]
     if settings.get("split") == "dev":
         lines.append("Scored on dev, a quarter of train that was split off; val was not looked at.")
-    lines.append(f"Model: {_count(summary['parameters'].max())} parameters; {_added(summary)}.")
-    lines.append(DEFINITIONS)
-    environment = summary.attrs["environment"]
+    return lines
+
+
+def origin_notes(attrs: Row) -> list[str]:
+    """Return what ran where: mixed environments, failures, commit and machine."""
+    environment, origin = attrs["environment"], attrs["plan"].get("provenance", {})
+    lines = []
     mixed = [f"{field} {' | '.join(values)}" for field, values in environment.items() if len(values) > 1]
     if mixed:
         lines.append(f"† WARNING: these rows mix environments: {'; '.join(mixed)}.")
-    lines += [f"Failed stage {key[:12]}: {reason}." for key, reason in summary.attrs["failures"].items()]
+    lines += [f"Failed stage {key[:12]}: {reason}." for key, reason in attrs["failures"].items()]
     made = [f"{what} {origin[what]}" for what in ("commit", "machine", "version") if origin.get(what)]
     fields = ("processor", "device", "precision", "threads", "torch")
     made += [f"{field} {environment[field][0]}" for field in fields if len(environment[field]) == 1]
@@ -113,26 +119,12 @@ def blocks(summary: pd.DataFrame, columns: list[Column]) -> Iterator[tuple[str, 
 
 def _average(row: Row, tasks: int) -> Row:
     part = "" if row["averaged"] == tasks else f"{row['averaged']} of {tasks} tasks"
-    return {"task (metric)": "mean drop", DROP: _percent(row["average_drop"]), "verdict": part}
-
-
-def _number(value: float, places: int = 3, factor: float = 1, sign: str = "") -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{round(factor * value, places) + 0.0:{sign}.{places}f}"  # + 0.0 turns -0.0 into 0.0
-
-
-def _percent(value: float) -> str:
-    return _number(value, 1, 100)
-
-
-def _count(value: float) -> str:
-    return "-" if math.isnan(value) else f"{int(value):,}"
+    return {"task (metric)": "mean drop", DROP: percent(row["average_drop"]), "verdict": part}
 
 
 def _drop(row: Row) -> str:
-    ends = "" if math.isnan(row["drop_low"]) else f" [{_percent(row['drop_low'])}, {_percent(row['drop_high'])}]"
-    return _percent(row["drop"]) + ends
+    ends = "" if math.isnan(row["drop_low"]) else f" [{percent(row['drop_low'])}, {percent(row['drop_high'])}]"
+    return percent(row["drop"]) + ends
 
 
 def _verdict(row: Row) -> str:
@@ -143,7 +135,7 @@ def _verdict(row: Row) -> str:
 def _added(summary: pd.DataFrame) -> str:
     adding = summary[(summary["added_parameters"] > 0) | (summary["added_passes"] > 0)].drop_duplicates("strategy")
     added = [
-        f"{row['strategy']} adds {_count(row['added_parameters'])} parameters and {_count(row['added_passes'])} passes"
+        f"{row['strategy']} adds {count(row['added_parameters'])} parameters and {count(row['added_passes'])} passes"
         for row in adding.to_dict("records")
     ]
     return "; ".join(added) or "no strategy adds parameters or forward passes"
@@ -152,92 +144,23 @@ def _added(summary: pd.DataFrame) -> str:
 COLUMNS = (
     Column("strategy", lambda row: str(row["strategy"]), once=True),
     Column("task (metric)", lambda row: f"{row['task']} ({row['metric']})"),
-    Column("baseline", lambda row: _number(row["baseline"])),
-    Column("final", lambda row: _number(row["final"])),
+    Column("baseline", lambda row: number(row["baseline"])),
+    Column("final", lambda row: number(row["final"])),
     Column(DROP, _drop),
-    Column("points", lambda row: _number(row["points"], 1)),
-    Column("same-\nrun %", lambda row: _percent(row["same_run_drop"])),
-    Column("forgetting\n(max - last)", lambda row: _number(row["forgetting"]), full=True),
-    Column("backward\ntransfer", lambda row: _number(row["backward_transfer"], sign="+"), full=True),
-    Column("intransigence", lambda row: _number(row["intransigence"], sign="+"), full=True),
+    Column("points", lambda row: number(row["points"], 1)),
+    Column("same-\nrun %", lambda row: percent(row["same_run_drop"])),
+    Column("forgetting\n(max - last)", lambda row: number(row["forgetting"]), full=True),
+    Column("backward\ntransfer", lambda row: number(row["backward_transfer"], sign="+"), full=True),
+    Column("intransigence", lambda row: number(row["intransigence"], sign="+"), full=True),
     Column("verdict", _verdict),
-    Column("stored", lambda row: _count(row["stored_images"]), once=True),
-    Column("train\ns", lambda row: _number(row["train_seconds"], 0), once=True),
-    Column("x\nnaive", lambda row: _number(row["relative_cost"], 2), once=True),
-    Column("peak\nMB", lambda row: _number(row["peak_memory_mb"], 0), once=True),
-    Column("added\nparameters", lambda row: _count(row["added_parameters"]), once=True, full=True),
-    Column("added\npasses", lambda row: _count(row["added_passes"]), once=True, full=True),
+    Column("stored", lambda row: count(row["stored_images"]), once=True),
+    Column("train\ns", lambda row: number(row["train_seconds"], 0), once=True),
+    Column("x\nnaive", lambda row: number(row["relative_cost"], 2), once=True),
+    Column("peak\nMB", lambda row: number(row["peak_memory_mb"], 0), once=True),
+    Column("added\nparameters", lambda row: count(row["added_parameters"]), once=True, full=True),
+    Column("added\npasses", lambda row: count(row["added_passes"]), once=True, full=True),
 )
 _LEFT = ("strategy", "task (metric)", "verdict")
-
-
-def _terminal(summary: pd.DataFrame, plan: Row, columns: list[Column], width: int, colour: bool) -> str:
-    text = io.StringIO()
-    console = Console(file=text, width=width, force_terminal=colour, no_color=not colour, highlight=False)
-    parts = [[column for column in columns if not column.full]]
-    if further := [column for column in columns if column.full]:
-        parts.append([*columns[:2], *further])
-    for part in parts:
-        for order, groups in blocks(summary, part):
-            console.print(_rich(f"{plan['experiment']}: {order}", part, groups, wrap=width < 110), "")
-    for note in notes(summary, plan):
-        console.print(Text(note, style="dim"))
-    return text.getvalue()
-
-
-def _rich(title: str, columns: list[Column], groups: list[list[list[str]]], wrap: bool) -> Table:
-    table = Table(box=box.HORIZONTALS, pad_edge=False, padding=0, show_edge=False, title=title)
-    for column in columns:
-        side: JustifyMethod = "left" if column.header in _LEFT else "right"
-        free = wrap or column.header == "strategy"  # a strategy's settings may be of any length
-        table.add_column(column.header, justify=side, no_wrap=not free, overflow="fold", min_width=9 if free else None)
-    for group in groups:
-        for index, line in enumerate(group):
-            cells = [Text(cell, style=_COLOURS.get(cell.partition(" ")[0], "")) for cell in line]
-            table.add_row(*cells, end_section=index == len(group) - 1)
-    return table
-
-
-def _markdown(summary: pd.DataFrame, plan: Row, columns: list[Column]) -> str:
-    lines = []
-    for order, groups in blocks(summary, columns):
-        lines += [f"**{plan['experiment']}: {order}**", ""]
-        heads = [_one_line(column.header) for column in columns]
-        lines += [_piped(heads), _piped([":--" if head in _LEFT else "--:" for head in heads])]
-        lines += [_piped(line) for group in groups for line in group] + [""]
-    return "\n".join([*lines, *(f"- {note}" for note in notes(summary, plan)), ""])
-
-
-def _one_line(header: str) -> str:
-    return header.replace("-\n", "-").replace("\n", " ")
-
-
-def _piped(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _latex(summary: pd.DataFrame, plan: Row, columns: list[Column]) -> str:
-    lines = [r"% needs \usepackage{booktabs}"]
-    for order, groups in blocks(summary, columns):
-        title = _escape(f"{plan['experiment']}: {order}")
-        lines += [r"\begin{table}", r"\centering\footnotesize", rf"\caption{{{title}}}", r"\setlength{\tabcolsep}{3pt}"]
-        lines.append(rf"\begin{{tabular}}{{{''.join('l' if c.header in _LEFT else 'r' for c in columns)}}}")
-        lines += [r"\toprule", _row([_one_line(column.header) for column in columns])]
-        for group in groups:
-            lines += [r"\midrule", *map(_row, group)]
-        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
-    below = _escape(" ".join(notes(summary, plan)))
-    lines[-2:-2] = [rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {below}}}"]
-    return "\n".join(lines)
-
-
-def _row(cells: list[str]) -> str:
-    minus = [re.sub(r"(?<!\w)-(?=\d|$)", "$-$", _escape(cell)) for cell in cells]
-    return " & ".join(minus) + r" \\"
-
-
-def _escape(text: str) -> str:
-    return "".join(_LATEX.get(char, char) for char in text)
 
 
 def _csv(summary: pd.DataFrame, plan: Row) -> str:

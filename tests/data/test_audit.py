@@ -46,6 +46,9 @@ class FakeKind(Kind):
     def metric(self, task, val):
         raise NotImplementedError
 
+    def predicted(self, arrays, index):
+        raise NotImplementedError
+
     def trivial(self, task, train, val):
         return len(val.examples) / len(train.examples)
 

@@ -1,0 +1,145 @@
+"""How tables are set: the same sections for the terminal, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from rich import box
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from cl_bench.errors import unknown
+
+FORMATS = ("terminal", "markdown", "csv", "latex")
+_LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"},
+    **{"†": r"$\dagger$", "≤": r"$\le$", "≥": r"$\ge$", "|": r"\textbar{}", "[": "{[}", "]": "{]}", "±": r"$\pm$"},
+}
+
+
+class Heading(NamedTuple):
+    """What stands above a column; left: its cells are text, not numbers; free: they may be of any length."""
+
+    text: str
+    left: bool = False
+    free: bool = False
+
+
+class Section(NamedTuple):
+    """One table: groups of lines of cells, ruled off from each other."""
+
+    title: str
+    headings: Sequence[Heading]
+    groups: Sequence[Sequence[Sequence[str]]]
+
+
+def write(
+    sections: Sequence[Section],
+    notes: Sequence[str],
+    format: str,
+    *,
+    width: int = 120,
+    styles: Mapping[str, str] | None = None,
+    colour: bool = False,
+) -> str:
+    """Return the sections with the notes below them.
+
+    format: "terminal", "markdown" or "latex" (booktabs); width: of the terminal, in characters; styles: of cells in it,
+    by their first word; colour: with the terminal's colour codes. Raises UserError for another format.
+    """
+    if format == "terminal":
+        return _terminal(sections, notes, width, styles or {}, colour)
+    if format == "markdown":
+        return _markdown(sections, notes)
+    if format == "latex":
+        return _latex(sections, notes)
+    raise unknown("table format", format, FORMATS)
+
+
+def _terminal(
+    sections: Sequence[Section], notes: Sequence[str], width: int, styles: Mapping[str, str], colour: bool
+) -> str:
+    text = io.StringIO()
+    console = Console(file=text, width=width, force_terminal=colour, no_color=not colour, highlight=False)
+    for section in sections:
+        console.print(_rich(section, styles, wrap=width < 110), "")
+    for note in notes:
+        console.print(Text(note, style="dim"))
+    return text.getvalue()
+
+
+def _rich(section: Section, styles: Mapping[str, str], wrap: bool) -> Table:
+    table = Table(box=box.HORIZONTALS, pad_edge=False, padding=0, show_edge=False, title=section.title)
+    for heading in section.headings:
+        side: JustifyMethod = "left" if heading.left else "right"
+        free = wrap or heading.free
+        table.add_column(heading.text, justify=side, no_wrap=not free, overflow="fold", min_width=9 if free else None)
+    for group in section.groups:
+        for index, line in enumerate(group):
+            cells = [Text(cell, style=styles.get(cell.partition(" ")[0], "")) for cell in line]
+            table.add_row(*cells, end_section=index == len(group) - 1)
+    return table
+
+
+def _markdown(sections: Sequence[Section], notes: Sequence[str]) -> str:
+    lines = []
+    for section in sections:
+        lines += [f"**{section.title}**", ""]
+        lines.append(_piped([_one_line(heading.text) for heading in section.headings]))
+        lines.append(_piped([":--" if heading.left else "--:" for heading in section.headings]))
+        lines += [_piped(line) for group in section.groups for line in group] + [""]
+    return "\n".join([*lines, *(f"- {note}" for note in notes), ""])
+
+
+def _one_line(header: str) -> str:
+    return header.replace("-\n", "-").replace("\n", " ")
+
+
+def _piped(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _latex(sections: Sequence[Section], notes: Sequence[str]) -> str:
+    lines = [r"% needs \usepackage{booktabs}"]
+    for section in sections:
+        title, headings = _escape(section.title), section.headings
+        lines += [r"\begin{table}", r"\centering\footnotesize", rf"\caption{{{title}}}", r"\setlength{\tabcolsep}{3pt}"]
+        lines.append(rf"\begin{{tabular}}{{{''.join('l' if heading.left else 'r' for heading in headings)}}}")
+        lines += [r"\toprule", _row([_one_line(heading.text) for heading in headings])]
+        for group in section.groups:
+            lines += [r"\midrule", *map(_row, group)]
+        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+    below = _escape(" ".join(notes))
+    lines[-2:-2] = [rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {below}}}"]
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    minus = [re.sub(r"(?<!\w)-(?=\d|$)", "$-$", _escape(cell)) for cell in cells]
+    return " & ".join(minus) + r" \\"
+
+
+def _escape(text: str) -> str:
+    return "".join(_LATEX.get(char, char) for char in text)
+
+
+def number(value: float, places: int = 3, factor: float = 1, sign: str = "") -> str:
+    """Return `factor * value` with `places` decimals, "-" where there is none."""
+    if math.isnan(value):
+        return "-"
+    return f"{round(factor * value, places) + 0.0:{sign}.{places}f}"  # + 0.0 turns -0.0 into 0.0
+
+
+def percent(value: float) -> str:
+    """Return a share as a percentage with one decimal."""
+    return number(value, 1, 100)
+
+
+def count(value: float) -> str:
+    """Return a whole number with separators."""
+    return "-" if math.isnan(value) else f"{int(value):,}"

@@ -1,0 +1,42 @@
+"""The table of single-task baselines in every format."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from synthetic import plausible
+
+from cl_bench import api
+from cl_bench.errors import UserError
+from cl_bench.report.baselines import render
+from cl_bench.results import baselines, load_results
+
+
+def test_markdown_says_score_deviation_interval_and_protocol(tmp_path: Path) -> None:
+    table = baselines(load_results(plausible(tmp_path, seeds=(0, 1, 2)).write()))
+    text = render(table, "markdown")
+    row = table.iloc[0]
+    assert f"| seg | mIoU | {row['score']:.3f} ± {row['deviation']:.3f} | [{row['low']:.3f}, {row['high']:.3f}]" in text
+    assert "quickstart: seeds 0, 1, 2" in text
+    assert "single-task baselines" in text
+    assert text.count("| AP50 |") == text.count("|  | AP |") == 1
+
+
+def test_one_seed_has_no_interval_and_csv_has_every_number(tmp_path: Path) -> None:
+    table = baselines(load_results(plausible(tmp_path, seeds=(0,)).write()))
+    assert "±" not in render(table, "terminal").split("Score:")[0]
+    assert render(table, "csv").splitlines()[0].startswith("task,metric,headline,score,deviation")
+    assert r"\begin{tabular}" in render(table, "latex")
+    with pytest.raises(UserError, match="unknown table format 'html'"):
+        render(table, "html")
+
+
+def test_an_experiment_without_strategies_trains_baselines_only(tiny: Callable[..., str], results: Path) -> None:
+    prepared = api.prepare(tiny(strategies=[], orders=[["cls"], ["seg"]], epochs=1))
+    assert len(prepared.plan.stages) == 2
+    api.train(prepared)
+    table = baselines(load_results("tiny"))
+    assert table["task"].unique().tolist() == ["seg", "cls"]
+    assert table["seeds"].tolist() == [1, 1, 1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from cl_bench.composition import parse
 from cl_bench.config import load_experiment, presets
@@ -46,8 +46,18 @@ def _named(registry: Registry[Any]) -> list[str]:
 
 
 def kinds_() -> list[str]:
-    """Return every kind of task."""
-    return _named(kinds)
+    """Return every kind of task; then what a task of it may set under `settings`, with the defaults."""
+    lines = _named(kinds)
+    for name in kinds:
+        fields = kinds.get(name).Settings.model_fields
+        lines += [
+            f"{name}.settings.{key} = {field.default}  {_choices(field.annotation)}" for key, field in fields.items()
+        ]
+    return [line.rstrip() for line in lines]
+
+
+def _choices(annotation: Any) -> str:
+    return f"({', '.join(map(str, get_args(annotation)))})" if get_origin(annotation) is Literal else ""
 
 
 def formats_() -> list[str]:

@@ -238,3 +238,57 @@ def test_joint_batches_are_of_one_task_and_in_turn() -> None:
     of = ["a" if batch[0] < 8 else "b" for batch in batches]
     assert of == ["a", "b", "a", "b"]
     assert all((index < 8) == (name == "a") for name, batch in zip(of, batches, strict=True) for index in batch)
+
+
+def last_weights(path: str, **options: Any) -> dict[str, torch.Tensor]:
+    """Train the one stage of an experiment and return its weights."""
+    prepared = api.prepare(path, **options)
+    (key,) = prepared.plan.stages
+    assert not api.train(prepared)
+    return prepared.store.weights(key)
+
+
+@pytest.fixture
+def one_stage(results: Path, tiny: Callable[..., str]) -> Callable[..., dict[str, torch.Tensor]]:
+    """Return a function that trains the classification task alone, with changes, and returns its last weights."""
+    return lambda **changes: last_weights(tiny(strategies=[], orders=[["cls"]], **changes))
+
+
+def moved(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor], prefix: str) -> bool:
+    names = [name for name in before if name.startswith(prefix)]
+    return any(not torch.equal(before[name], after[name]) for name in names)
+
+
+def parameters_of_backbone(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k: v for k, v in weights.items() if k.startswith("backbone.") and "running" not in k and "num_b" not in k}
+
+
+def test_a_backbone_rate_of_zero_keeps_its_weights(one_stage: Callable[..., dict[str, torch.Tensor]]) -> None:
+    still, slow = one_stage(backbone_rate=0.0, epochs=1), one_stage(backbone_rate=0.0, epochs=2)
+    assert not moved(parameters_of_backbone(still), slow, "backbone.")
+    assert moved(still, slow, "shared.")
+    assert moved(parameters_of_backbone(still), one_stage(epochs=1), "backbone.")
+
+
+def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_weights(
+    one_stage: Callable[..., dict[str, torch.Tensor]],
+) -> None:
+    found = one_stage(batch_norm="frozen", epochs=1)
+    means = [v for k, v in found.items() if k.endswith("running_mean")]
+    assert means
+    assert all((mean == 0).all() for mean in means), "as they were before training"
+    assert any((v == 0).all() for k, v in one_stage(epochs=1).items() if k.endswith("running_mean")) is False
+
+
+def test_a_clipped_step_is_no_longer_than_the_norm(one_stage: Callable[..., dict[str, torch.Tensor]]) -> None:
+    plain, loose, tight = one_stage(), one_stage(clip_norm=1e6), one_stage(clip_norm=1e-3)
+    assert not moved(plain, loose, "")
+    assert moved(plain, tight, "shared.")
+
+
+def test_the_average_is_what_is_scored_and_kept(one_stage: Callable[..., dict[str, torch.Tensor]]) -> None:
+    plain, close, far = one_stage(), one_stage(ema_decay=1e-9), one_stage(ema_decay=0.9)
+    for name in plain:
+        torch.testing.assert_close(plain[name], close[name])
+    assert moved(plain, far, "shared.")
+    assert not moved(plain, far, "predictors.seg"), "what is not trained is its own average"

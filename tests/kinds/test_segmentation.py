@@ -14,7 +14,7 @@ from PIL import Image
 from cl_bench.data.base import Example, Split
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill, Task
-from cl_bench.kinds.segmentation import VOID, Segmentation, colour
+from cl_bench.kinds.segmentation import VOID, Segmentation, colour, soft_iou_loss
 from cl_bench.registry import formats, kinds
 
 CLASSES = ("background", "a", "b")
@@ -180,3 +180,16 @@ def test_what_the_kind_says_of_itself() -> None:
     assert isinstance(KIND, Segmentation)
     assert KIND.metrics[0] == "mIoU"
     assert KIND.decode_target is not None
+
+
+def test_the_soft_iou_loss_of_known_outputs() -> None:
+    masks = torch.tensor([[[0, 0, 1, 255]]])
+    sure = torch.full((1, 3, 1, 4), -50.0)
+    sure[0, 0, 0, :2] = sure[0, 1, 0, 2:] = 50.0
+    assert soft_iou_loss(sure, masks).item() == pytest.approx(0, abs=1e-6), "void plays no part"
+    wrong = sure.flip(1).roll(1, 3)
+    assert 0.5 < soft_iou_loss(wrong, masks).item() <= 1
+    # Even chances over three classes: (2/3) / (2 + 3/3 - 2/3) and (1/3) / (1 + 3/3 - 1/3), a mean over the two present.
+    even = soft_iou_loss(torch.zeros(1, 3, 1, 4), masks)
+    assert even.item() == pytest.approx(1 - ((2 / 3) / (2 + 1 - 2 / 3) + (1 / 3) / (1 + 1 - 1 / 3)) / 2)
+    assert soft_iou_loss(torch.zeros(1, 3, 1, 4), torch.full((1, 1, 4), 255)).item() == 0

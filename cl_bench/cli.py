@@ -175,12 +175,17 @@ def plot(
         Path | None, typer.Option("--output", "-o", help="Folder; the experiment's own otherwise.")
     ] = None,
 ) -> None:
-    """Draw the forgetting curves as PNG and SVG."""
+    """Draw the forgetting curves as PNG and SVG; where there are only baselines, their learning curves."""
     from cl_bench.report.curves import forgetting_curves, save
+    from cl_bench.report.learning import learning_curves
     from cl_bench.results import load_results
 
     folder = _folder(experiment)
-    figures = forgetting_curves(load_results(folder))
+    found = load_results(folder)
+    figures = forgetting_curves(found)
+    if not figures:
+        for path in save(learning_curves(found), output or folder, "baselines"):
+            typer.echo(path)
     for order, figure in figures.items():
         stem = "curves" if len(figures) == 1 else f"curves-{order.replace('>', '-')}"
         for path in save(figure, output or folder, stem):

@@ -172,11 +172,13 @@ def soft_iou_loss(logits: Tensor, masks: Tensor) -> Tensor:
     Every class counts the same, however few its pixels (Rahman and Wang, ISVC 2016).
     """
     valid = masks != VOID
-    truth = F.one_hot(torch.where(valid, masks, 0), logits.shape[1]).permute(0, 3, 1, 2) * valid[:, None]
-    chance = logits.float().softmax(1) * valid[:, None]
-    common, both = (chance * truth).sum((0, 2, 3)), (chance + truth).sum((0, 2, 3))
-    present = truth.sum((0, 2, 3)) > 0
-    loss = 1 - common / (both - common).clamp(min=1)
+    truth, counted = torch.where(valid, masks, 0), valid.float()
+    chance = logits.float().softmax(1) * counted[:, None]
+    hit = chance.gather(1, truth[:, None]).flatten()
+    none = chance.new_zeros(logits.shape[1])
+    pixels = none.index_add(0, truth.flatten(), counted.flatten())
+    common, both = none.index_add(0, truth.flatten(), hit), chance.sum((0, 2, 3)) + pixels
+    loss, present = 1 - common / (both - common).clamp(min=1), pixels > 0
     return (loss * present).sum() / present.sum().clamp(min=1)
 
 

@@ -1,0 +1,22 @@
+"""Learning curves of baselines: a panel a metric, a line a task, its values those of the rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic import plausible
+
+from cl_bench.report.learning import learning_curves
+from cl_bench.results import BASELINE, load_results
+
+
+def test_a_panel_a_metric_and_the_mean_over_seeds(tmp_path: Path) -> None:
+    results = load_results(plausible(tmp_path, seeds=(0, 1, 2)).write())
+    panels = learning_curves(results).axes
+    assert [ax.get_ylabel() for ax in panels] == ["mIoU", "AP50", "Top-1"]
+    rows = results[(results["strategy"] == BASELINE) & (results["task"] == "det") & (results["metric"] == "AP50")]
+    (line,) = panels[1].get_lines()
+    assert line.get_label() == "det"
+    assert line.get_xdata().tolist() == sorted(rows["epoch"].unique())
+    assert line.get_ydata().tolist() == pytest.approx(rows.groupby("epoch")["value"].mean().tolist())

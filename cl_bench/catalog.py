@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cl_bench.config import Experiment, Protocol, TaskConfig
+from cl_bench.config import Experiment, Protocol, TaskConfig, explain
 from cl_bench.data import cache
 from cl_bench.data.audit import Audit, audit
 from cl_bench.data.base import Split
@@ -64,7 +64,9 @@ def _entry(experiment: Experiment, index: int, config: TaskConfig) -> Entry:
     if experiment.split == "dev":
         rest, dev = dev_split(task.kind, audited.train)
         note = f"dev: {len(dev.examples)} of {len(audited.train.examples)} training images are scored in place of val"
-        audited = replace(audit(task, rest, dev), findings=(*audited.findings, note))
+        inner = audit(task, rest, dev)
+        said = (f"with dev in place of val: {finding}" for finding in inner.findings)
+        audited = replace(inner, findings=(*audited.findings, note, *said))
     return Entry(task, experiment.protocol(config), audited, (code_identity(task.kind), code_identity(source)))
 
 
@@ -101,11 +103,7 @@ def _settings(kind: Kind, config: TaskConfig) -> Settings:
     try:
         return kind.Settings(**config.settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            raise UserError(f"task {config.name}: {unknown('setting', key, kind.Settings.model_fields)}") from error
-        raise UserError(f"task {config.name}: settings.{key}: {first['msg']}") from error
+        raise UserError(f"task {config.name}: {explain(error, lambda _: list(kind.Settings.model_fields))}") from error
 
 
 def pixels(task: Task, split: Split, fingerprint: str, size: int) -> tuple[Any, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -55,7 +55,7 @@ class Augment(_Frozen):
     zoom: tuple[Zoom, Zoom] = (1.0, 1.0)
     """Least and greatest enlargement: above 1 a part is cut out, below 1 there is a grey margin."""
     stretch: float = Field(1.0, ge=1, le=4)
-    """Greatest change of the ratio of width to height, either way; it needs a `zoom`."""
+    """Greatest change of the ratio of width to height, either way."""
     oversize: float = Field(1.0, ge=1, le=4)
     """Keep training images this much larger, so that a part that is cut out has its own detail."""
     colour: float = Field(0.0, ge=0, lt=1)
@@ -247,12 +247,17 @@ def validate(content: dict[str, Any], where: str) -> Experiment:
     try:
         return Experiment.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "experiment"
-        if first["type"] == "extra_forbidden":
-            known = _fields_at(first["loc"])
-            raise UserError(f"{where}: {unknown('key', str(first['loc'][-1]), known)}") from error
-        raise UserError(f"{where}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise UserError(f"{where}: {explain(error, _fields_at)}") from error
+
+
+def explain(error: ValidationError, known: Callable[[tuple[int | str, ...]], list[str]]) -> str:
+    """Return the first thing that is wrong as a sentence; known: the keys there are where one is unknown."""
+    first = error.errors()[0]
+    if first["type"] == "extra_forbidden":
+        return str(unknown("key", str(first["loc"][-1]), known(first["loc"])))
+    place = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:

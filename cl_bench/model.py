@@ -127,7 +127,8 @@ class UnifiedModel(MultiTaskModule):
                 total = torch.stack(
                     [self.raw(features, self.tasks[index]).float().sum() for index in sorted(active)]
                 ).sum()
-                trained = [p for p in self.parameters() if p.requires_grad]
+                # The model's own parts: what a plug-in added may serve losses of the plug-in's.
+                trained = [p for part in self.parts().values() for p in part.parameters() if p.requires_grad]
                 found = torch.autograd.grad(total, trained, allow_unused=True)
             self._out_of_reach[active] = [p for p, gradient in zip(trained, found, strict=True) if gradient is None]
         return self._out_of_reach[active]

@@ -73,6 +73,8 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
         self.seed = seed
         self.occasion: tuple[str | int, ...] = ()
         """What the augmentation of a plain read depends on besides the image: (visit, epoch)."""
+        self.remembered = False
+        """Whether only stored images may be looked at, so that a plain read mixes no other image into a mosaic."""
         self._images = images
         self._masks = masks
 
@@ -80,7 +82,7 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
         return len(self.split.examples)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
-        return self.read(index, *self.occasion)
+        return self.read(index, *self.occasion, among=[index] if self.remembered else None)
 
     def read(self, index: int, *occasion: str | int, among: Sequence[int] | None = None) -> tuple[Tensor, Target]:
         """Return image (3, S, S) uint8 and target of example `index` as augmented on this `occasion`.

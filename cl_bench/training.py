@@ -103,7 +103,6 @@ class Harness(SupervisedTemplate):
         self.model.norm_frozen = settings.batch_norm == "frozen"
         for group in self.optimizer.param_groups:
             group["weight_decay"] = settings.weight_decay
-        self._average = averaged(self.model, settings.ema_decay) if settings.ema_decay else None
         self.train(experience, eval_streams=[])
         self.passes = []
 
@@ -179,11 +178,25 @@ class Harness(SupervisedTemplate):
         names = sorted(dataset.task.name for dataset in self.current)
         seed_all(derive(self.seed, "stage", *names, *map(self.settings.visit, names)))
         super()._before_training_exp(reset_optimizer_state=True, **kwargs)
+        # After the plug-ins, which may have added parameters.
+        decay = self.settings.ema_decay
+        self._average = averaged(self.model, decay) if decay else None
+
+    def make_optimizer(self, **kwargs: Any) -> None:
+        """Let parameters that a plug-in added be trained as those outside the backbone."""
+        groups = self.optimizer.param_groups
+        known = {id(p) for group in groups for p in group["params"]}
+        groups[0]["params"] += [p for p in self.model.parameters() if id(p) not in known]
+        super().make_optimizer(**kwargs)
 
     def _before_training_epoch(self, **kwargs: Any) -> None:
         self._sampler.epoch = self.epoch
+        names = [dataset.task.name for dataset in self.current]
+        for dataset in self.past:
+            # What a plug-in of Avalanche's stores is a part of the past data set, and is read through it.
+            dataset.occasion, dataset.remembered = ("memory", *names, self.epoch), True
         for dataset in self.current:
-            dataset.occasion = (self.settings.visit(dataset.task.name), self.epoch)
+            dataset.occasion, dataset.remembered = (self.settings.visit(dataset.task.name), self.epoch), False
         self._sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         self._counts: dict[str, int] = defaultdict(int)
         self._started = time.perf_counter()
@@ -295,7 +308,7 @@ class Harness(SupervisedTemplate):
 
 
 def _parameter_groups(model: UnifiedModel) -> list[dict[str, Any]]:
-    """Return the backbone's parameters, which have a learning rate of their own, and all others."""
+    """Return all parameters but the backbone's (first, as plug-ins ask the first group), and the backbone's."""
     backbone = set(model.backbone.parameters())
     others = [p for p in model.parameters() if p not in backbone]
-    return [{"params": list(model.backbone.parameters()), "backbone": True}, {"params": others}]
+    return [{"params": others}, {"params": list(model.backbone.parameters()), "backbone": True}]

@@ -280,15 +280,60 @@ def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_weights(
     assert any((v == 0).all() for k, v in one_stage(epochs=1).items() if k.endswith("running_mean")) is False
 
 
-def test_a_clipped_step_is_no_longer_than_the_norm(one_stage: Callable[..., dict[str, torch.Tensor]]) -> None:
-    plain, loose, tight = one_stage(), one_stage(clip_norm=1e6), one_stage(clip_norm=1e-3)
-    assert not moved(plain, loose, "")
-    assert moved(plain, tight, "shared.")
+def test_a_clipped_step_is_no_longer_than_the_norm(second_stage: Callable[..., Spy]) -> None:
+    norms: list[float] = []
+
+    class Watch(Spy):
+        def after_update(self, strategy: Harness, **_: Any) -> None:
+            norms.append(
+                float(
+                    torch.nn.utils.get_total_norm([p.grad for p in strategy.model.parameters() if p.grad is not None])
+                )
+            )
+
+    second_stage("naive", Watch())
+    plain, limit = norms.copy(), min(norms) / 2
+    norms.clear()
+    second_stage("naive", Watch(), clip_norm=limit)
+    assert min(plain) > limit
+    assert norms == pytest.approx([limit] * 6, rel=1e-3)
 
 
-def test_the_average_is_what_is_scored_and_kept(one_stage: Callable[..., dict[str, torch.Tensor]]) -> None:
-    plain, close, far = one_stage(), one_stage(ema_decay=1e-9), one_stage(ema_decay=0.9)
-    for name in plain:
-        torch.testing.assert_close(plain[name], close[name])
-    assert moved(plain, far, "shared.")
-    assert not moved(plain, far, "predictors.seg"), "what is not trained is its own average"
+def test_the_average_is_what_is_scored_and_kept(
+    one_stage: Callable[..., dict[str, torch.Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[str] = []
+    plain = Harness.eval
+
+    def watched(self: Harness, *arguments: Any, **options: Any) -> Any:
+        assert self._average is not None
+        scored.append(digest(self.model.state_dict()))
+        assert scored[-1] == digest(self._average.module.state_dict())
+        return plain(self, *arguments, **options)
+
+    raw, close = one_stage(), one_stage(ema_decay=1e-9)
+    monkeypatch.setattr(Harness, "eval", watched)
+    far = one_stage(ema_decay=0.9)
+    for name in raw:
+        torch.testing.assert_close(raw[name], close[name])
+    assert len(scored) == 2
+    assert scored[-1] == digest(far)
+    assert moved(raw, far, "shared.")
+    assert not moved(raw, far, "predictors.seg"), "what is not trained is its own average"
+
+
+def test_parameters_that_a_plug_in_adds_are_trained_and_averaged(second_stage: Callable[..., Spy]) -> None:
+    seen: list[float] = []
+
+    class Adding(Spy):
+        def before_train_dataset_adaptation(self, strategy: Harness, **_: Any) -> None:
+            strategy.model.added = torch.nn.Parameter(torch.ones(3))
+
+        def before_backward(self, strategy: Harness, **_: Any) -> None:
+            strategy.loss = strategy.loss + strategy.model.added.square().sum()
+
+        def after_training_exp(self, strategy: Harness, **_: Any) -> None:
+            seen.append(float(strategy.model.added.detach().max()))
+
+    second_stage("naive", Adding(), backbone_rate=0.5, ema_decay=0.5)
+    assert 0.9 < seen[0] < 1.0

@@ -13,12 +13,13 @@ from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import BoundingBoxes, Mask, TVTensor
 
 from cl_bench.config import Augment
+from cl_bench.data.base import VOID
 
 Sample = tuple[Tensor, dict[str, Tensor]]
 """An image (3, H, W) uint8 and its target, in which masks and boxes are the tensors of torchvision that say so."""
 
-GREY, VOID = 124, 255
-"""What fills the margin of an image and of a mask."""
+GREY = 124
+"""What fills the margin of an image; a mask's is void."""
 VISIBLE = 0.25
 """A box of which less than this share is left counts as cut away."""
 

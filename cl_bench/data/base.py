@@ -10,6 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+VOID = 255
+"""The value of a mask's pixels that count for nothing."""
+
 
 @dataclass(frozen=True, eq=False)
 class Boxes:

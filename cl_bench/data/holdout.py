@@ -34,4 +34,5 @@ def dev_split(kind: Kind, train: Split) -> tuple[Split, Split]:
     # Every fourth of the strata laid end to end: a quarter of each, to within one, and of the whole.
     dev = {example.name for example in ordered[EVERY // 2 :: EVERY]}
     parts = [tuple(e for e in train.examples if (e.name in dev) == wanted) for wanted in (False, True)]
-    return replace(train, examples=parts[0]), replace(train, examples=parts[1], notes=())
+    rest, split_off = (replace(train, examples=part, notes=()) for part in parts)
+    return rest, split_off

@@ -53,7 +53,7 @@ def aligned(boxes: Tensor, found: Tensor, scores: Tensor, cells: Cells) -> tuple
     chosen &= torch.arange(len(boxes), device=boxes.device)[:, None] == index
     metric = metric * chosen
     reached = (overlap * chosen).amax(1, keepdim=True)
-    quality = metric / metric.amax(1, keepdim=True).clamp(min=1e-9) * reached
+    quality = metric / metric.amax(1, keepdim=True).clamp(min=torch.finfo(metric.dtype).tiny) * reached
     return index, quality.amax(0)
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torchvision.ops import (
     batched_nms,
@@ -49,12 +49,14 @@ BOX_LOSSES = {"giou": generalized_box_iou_loss, "diou": distance_box_iou_loss, "
 class DetectionSettings(Settings):
     """How a detector is trained and read.
 
+    largest: the longer side of a box, in strides, up to which a level serves it, and from which the next one does;
     assignment: which cells must predict a box, those near its centre (FCOS) or those that do it best already (TOOD);
     confidence: focal loss towards 1, or quality focal loss (arXiv:2006.04388) towards the IoU (`task_aligned`: the
     quality of the assignment) of what a cell predicts; box: the IoU loss; *_weight: of each loss beside the
     confidence's; label_smoothing: of the class; nms_iou: overlap above which the surer of two boxes of a class stays.
     """
 
+    largest: float = Field(8.0, gt=0)
     assignment: Literal["centre", "task_aligned"] = "centre"
     confidence: Literal["focal", "quality_focal"] = "focal"
     box: Literal["giou", "diou", "ciou"] = "giou"
@@ -62,6 +64,13 @@ class DetectionSettings(Settings):
     class_weight: float = Field(1.0, ge=0, allow_inf_nan=False)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     nms_iou: float = Field(0.6, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> DetectionSettings:
+        if (self.assignment, self.confidence) == ("task_aligned", "focal"):
+            # Cells are chosen before they predict well; towards 1 they would be trained to false confidence.
+            raise ValueError("assignment task_aligned needs confidence quality_focal")
+        return self
 
 
 class GridPredictor(Predictor):
@@ -143,7 +152,8 @@ class Detection(Kind):
             confidence = sigmoid_focal_loss(sure, assigned, reduction="sum")
         else:
             confidence = quality_focal_loss(sure, quality)
-        box = BOX_LOSSES[settings.box](found, boxes)
+        # Cells without a box are given their target, as CIoU has no gradient where a wild guess has no area.
+        box = BOX_LOSSES[settings.box](torch.where((labels >= 0)[..., None], found, boxes), boxes)
         kinds_found = output[:, CONFIDENCE + 1 :].float()
         if task.predictor == "literal":
             wrong = F.smooth_l1_loss(kinds_found[:, 0], labels.float(), reduction="none")
@@ -302,7 +312,7 @@ def _assign(
 
 
 def _cells(task: Task, like: Tensor) -> Cells:
-    return cells(task.image_size, task.levels, like.device)
+    return cells(task.image_size, task.levels, task.settings.largest, like.device)
 
 
 def image_size(example: Example) -> tuple[int, int]:

@@ -11,16 +11,16 @@ from torch import Tensor
 REACH = 2.0
 """How far, in cells, a predicted centre may lie from its cell's."""
 SPAN = 16
-"""The longest side that a cell predicts, in strides of its level; on the coarsest level at least the image's."""
+"""The longest side that a cell predicts, in strides of its level; on the coarsest level it is the image's."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
     """All N cells of a detector, level by level, each level row by row.
 
-    centre: (N, 2) x, y in pixels of the resized image; stride, span, reach: (N, 1) in pixels, the cell's side, the
-    longest side it can predict and how far a predicted centre may lie from its own; least, most: (N, 1), the range of
-    a box's longer side, least < side <= most, that the cell's level is for.
+    centre: (N, 2) x, y in pixels of the resized image; stride, span: (N, 1) in pixels, the cell's side and the
+    longest side it can predict; least, most: (N, 1), the range of a box's longer side, least < side <= most, that the
+    cell's level is for.
     """
 
     centre: Tensor
@@ -34,20 +34,22 @@ class Cells:
 
 
 @lru_cache(maxsize=32)
-def cells(image_size: int, levels: tuple[int, ...], device: torch.device) -> Cells:
+def cells(image_size: int, levels: tuple[int, ...], largest: float, device: torch.device) -> Cells:
     """Return the cells of the pyramid levels with strides `levels` (finest first) for square images.
 
-    A level is for boxes of four to eight strides, the finest also for smaller and the coarsest for larger ones, as in
-    FCOS (arXiv:1904.01355).
+    A level is for the boxes that are too large for the next finer one and whose longer side is at most `largest`
+    strides, the coarsest for all larger ones too (FCOS, arXiv:1904.01355, has 8).
     """
     centres, columns = [], []
+    least = 0.0
     for stride in levels:
         line = (torch.arange(-(-image_size // stride)) + 0.5) * stride
         centres.append(torch.stack(torch.meshgrid(line, line, indexing="xy"), -1).reshape(-1, 2))
-        span = max(SPAN * stride, image_size) if stride == levels[-1] else SPAN * stride
-        least = 0 if stride == levels[0] else 4 * stride
-        most = torch.inf if stride == levels[-1] else 8 * stride
+        coarsest = stride == levels[-1]
+        span = image_size if coarsest else min(SPAN * stride, image_size)
+        most = torch.inf if coarsest else largest * stride
         columns.append(torch.tensor([[stride, span, least, most]]).expand(len(centres[-1]), 4))
+        least = most
     parts = [torch.cat(centres), *torch.cat(columns).float().split(1, 1)]
     return Cells(*(part.to(device) for part in parts))
 

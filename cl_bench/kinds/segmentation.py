@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.tv_tensors import Mask
 from torchvision.utils import draw_segmentation_masks
 
-from cl_bench.data.base import Example, Split
+from cl_bench.data.base import VOID, Example, Split
 from cl_bench.data.cache import Decoder
 from cl_bench.data.images import decode_mask
 from cl_bench.errors import UserError
@@ -23,8 +23,6 @@ from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task
 from cl_bench.kinds.divergence import kl
 from cl_bench.metrics.mean_iou import MeanIoU
 from cl_bench.registry import kinds
-
-VOID = 255
 
 
 class PixelPredictor(Predictor):

@@ -32,6 +32,7 @@ def save_galleries(folder: Path, output: Path, strategy: str = "", seed: int | N
     paths = []
     for name, key in _stages(plan, strategy, seed).items():
         entry = next(entry for entry in entries if entry.task.name == name)
+        _check_same_data(entry, key)
         sheet = _sheet(entry, _predictions(key, name))
         path = make_writable(output) / f"gallery-{strategy or 'baseline'}-{name}.jpg"
         sheet.save(path, quality=80)
@@ -55,12 +56,21 @@ def _stages(plan: Mapping[str, Any], strategy: str, seed: int | None) -> dict[st
 
 
 def _predictions(key: str, task: str) -> dict[str, Any]:
-    path = store_root() / key / "predictions.safetensors"
-    if not path.is_file():
-        raise UserError(f"stage {key[:12]} is not in the store {store_root()}: run the experiment again to draw it")
-    return {
-        name.removeprefix(f"{task}/"): array for name, array in load_file(path).items() if name.startswith(f"{task}/")
-    }
+    found, prefix = load_file(store_root() / key / "predictions.safetensors"), f"{task}/"
+    return {name.removeprefix(prefix): array for name, array in found.items() if name.startswith(prefix)}
+
+
+def _check_same_data(entry: Entry, key: str | None) -> None:
+    """Raise UserError where the stage's predictions are not of the images there are now."""
+    while key is not None:
+        path = store_root() / key / "stage.json"
+        if not path.is_file():
+            raise UserError(f"stage {key[:12]} is not in the store {store_root()}: run the experiment again to draw it")
+        stage = read_json(path)
+        for trained in stage["settings"]["train"]:
+            if trained["task"] == entry.task.name and trained["validation_data"] != entry.audit.val_fingerprint:
+                raise UserError(f"the data of task {entry.task.name} changed since it was scored: run it again")
+        key = stage["parent"]
 
 
 def _sheet(entry: Entry, arrays: Mapping[str, Any]) -> Image.Image:

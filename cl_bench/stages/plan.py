@@ -139,6 +139,6 @@ class _Planner:
                 "threads": experiment.threads,
                 "device": torch.device(experiment.device).type,
                 "precision": experiment.precision,
-                **{name: version(name) for name in ("torch", "torchvision", "timm", "pillow")},
+                **{name: version(name) for name in ("numpy", "torch", "torchvision", "timm", "pillow")},
             },
         }

@@ -132,6 +132,15 @@ def test_a_memory_s_mosaics_hold_stored_images_only() -> None:
     assert [int(v) for v in torch.cat(free).aminmax()] == [10, 80]
 
 
+def test_a_past_data_set_mixes_no_other_image_into_a_plain_read() -> None:
+    data = dataset(Augment(mosaic=1.0))
+    data.remembered, data.occasion = True, ("memory", "cls", 0)
+    assert data[3][0].unique().tolist() == [40]
+    data.remembered = False
+    assert len(torch.cat([data[i][0] for i in range(8)]).unique()) > 4
+    assert len(data[3][0].unique()) > 1
+
+
 def test_what_is_read_depends_on_the_occasion_and_not_on_what_was_read_before() -> None:
     augment = Augment(flip=True, zoom=(0.5, 2.0), stretch=1.3, colour=0.3, mosaic=0.5)
     one, two = dataset(augment), dataset(augment)

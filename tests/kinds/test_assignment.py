@@ -10,8 +10,8 @@ from cl_bench.kinds.assignment import TOP, aligned, by_centre
 from cl_bench.kinds.grid import cells
 
 CPU = torch.device("cpu")
-GRID = cells(256, (32,), CPU)
-PYRAMID = cells(256, (8, 16, 32), CPU)
+GRID = cells(256, (32,), 8.0, CPU)
+PYRAMID = cells(256, (8, 16, 32), 8.0, CPU)
 
 
 def random_boxes(count: int, seed: int) -> torch.Tensor:
@@ -108,6 +108,14 @@ def test_a_cell_wanted_twice_goes_to_the_box_it_overlaps_more() -> None:
     assert set(index.tolist()) == {-1, 0, 1}
     want = ((PYRAMID.centre > boxes[1, :2]) & (PYRAMID.centre < boxes[1, 2:])).all(1)
     assert not (index[want] == 0).any() or (index == 1).sum() == TOP
+
+
+def test_the_quality_of_a_box_that_is_hardly_met_yet_is_its_best_iou() -> None:
+    boxes = torch.tensor([[64.0, 64.0, 70.0, 70.0]])
+    found = torch.tensor([60.0, 60.0, 95.0, 95.0]).expand(len(PYRAMID), 4)
+    index, quality = aligned(boxes, found, torch.full((1, len(PYRAMID)), 1e-3), PYRAMID)
+    assert (index >= 0).any()
+    assert quality.max().item() == pytest.approx(36 / 35**2)
 
 
 def test_a_tiny_box_still_gets_a_cell_and_no_box_none() -> None:

@@ -27,7 +27,7 @@ CLASSES = ("a", "b", "c")
 
 
 def grid_of(task: Task) -> Cells:
-    return cells(task.image_size, task.levels, torch.device("cpu"))
+    return cells(task.image_size, task.levels, task.settings.largest, torch.device("cpu"))
 
 
 PER_CLASS = Task(0, "det", KIND, CLASSES, "per_class", (32,), 256, DetectionSettings())
@@ -152,6 +152,20 @@ def test_loss_without_boxes_is_finite_and_asks_for_silence(
     silent = torch.zeros(1, output.shape[1], CELLS)
     silent[:, CONFIDENCE] = -30.0
     assert KIND.loss(task, silent, [target]).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("box", ["giou", "diou", "ciou"])
+def test_a_wild_guess_in_a_cell_without_a_box_does_no_harm(box: str, tmp_path: Path) -> None:
+    task = replace(PER_CLASS, settings=DetectionSettings(box=box))
+    target = plain(task, example(tmp_path, boxes((20, 20, 120, 130))))
+    output = torch.zeros(1, 8, CELLS)
+    output[:, 2:4, -1] = -60.0  # a box without width and height, far from the true one
+    output.requires_grad_()
+    loss = KIND.loss(task, output, [target])
+    loss.backward()
+    assert output.grad is not None
+    assert output.grad.isfinite().all()
+    assert output.grad[0, :4, -1].abs().max() == 0
 
 
 def test_quality_focal_loss_is_zero_at_the_quality_and_known_elsewhere() -> None:

@@ -20,6 +20,12 @@ from cl_bench.stages.store import Store
 EWC = "avalanche.training.plugins.EWCPlugin[ewc_lambda=0.5]"
 
 
+STEPS = {
+    **{"warmup_steps": 3, "clip_norm": 5.0, "ema_decay": 0.9, "backbone_rate": 0.5},
+    "augment": {"flip": True, "zoom": [0.7, 1.5], "stretch": 1.2, "oversize": 1.5, "colour": 0.2},
+}
+
+
 def train(experiment: str, results: Path, strategies: list[str], workers: int = 1, **options: Any) -> api.Prepared:
     """Train into a results folder of its own and return what was planned."""
     os.environ["CL_BENCH_RESULTS"] = str(results)  # the `results` fixture puts it back
@@ -44,8 +50,8 @@ def artifacts(store: Store) -> dict[str, tuple[bytes, str]]:
 
 @pytest.fixture
 def tiny_path(tiny: Callable[..., str], results: Path) -> str:
-    """The tiny experiment; results go to folders under this test's own."""
-    return tiny()
+    """The tiny experiment with all that steps can do; results go to folders under this test's own."""
+    return tiny(**STEPS)
 
 
 def test_neutral_settings_equal_naive_bit_for_bit(tiny_path: str, tmp_path: Path) -> None:
@@ -67,7 +73,7 @@ def test_strategies_differ_where_they_act_and_only_there(tiny_path: str, tmp_pat
 def test_extra_evaluations_change_no_bit(tiny: Callable[..., str], results: Path, tmp_path: Path) -> None:
     weights, rows = [], []
     for every in (0, 1):
-        prepared = train(tiny(evaluate_every=every), tmp_path / str(every), ["naive", "kd+replay"])
+        prepared = train(tiny(evaluate_every=every, **STEPS), tmp_path / str(every), ["naive", "kd+replay"])
         weights.append(ends(prepared, "naive") + ends(prepared, "kd+replay"))
         rows.append(prepared.store.scores(prepared.plan.runs[0].stages[-1]))
     assert weights[0] == weights[1]

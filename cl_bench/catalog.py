@@ -44,6 +44,7 @@ class Entry:
             "task": task.name,
             "kind": task.kind.name,
             "predictor": task.predictor,
+            "streams": task.randomness,
             "levels": list(task.levels),
             "settings": task.settings.model_dump(mode="json"),
             "image_size": task.image_size,
@@ -93,9 +94,16 @@ def make_task(experiment: Experiment, index: int, config: TaskConfig, classes: t
     protocol = experiment.protocol(config)
     if kind.whole and protocol.augment.mosaic:
         raise UserError(f"task {config.name}: a mosaic of four images has no one label; {kind.name} needs mosaic 0")
-    settings = _settings(kind, config)
     return Task(
-        index, config.name, kind, classes, predictor, config.levels or kind.levels, protocol.image_size, settings
+        index=index,
+        name=config.name,
+        kind=kind,
+        classes=classes,
+        predictor=predictor,
+        levels=config.levels or kind.levels,
+        image_size=protocol.image_size,
+        settings=_settings(kind, config),
+        streams=config.streams or config.name,
     )
 
 

@@ -110,6 +110,9 @@ class TaskConfig(_Frozen):
     predictor: str | None = None
     levels: Annotated[tuple[Level, ...] | None, BeforeValidator(_one_or_more), AfterValidator(_finest_first)] = None
     """Strides of the pyramid levels that feed the predictor; a single one needs no brackets."""
+    streams: Name | None = None
+    """What its random streams are derived from, its name otherwise: tasks that share it have equal first weights,
+    orders of images and augmentation, so that they differ in nothing but their settings (an ablation)."""
     settings: dict[str, Any] = {}
     """What the kind lets one choose (losses, assignment): `cl-bench list kinds` names it."""
     epochs: Count | None = None

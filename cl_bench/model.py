@@ -159,7 +159,7 @@ def build_model(config: ModelConfig, tasks: Sequence[Task], weights: Weights, se
         shared = nn.Sequential(nn.Conv2d(config.neck_channels, config.shared_channels, 3, padding=1), nn.ReLU())
     predictors = []
     for task in tasks:
-        with isolated(seeded(f"predictor {task.name}")):
+        with isolated(seeded(f"predictor {task.randomness}")):
             predictors.append(task.kind.predictor(task, config.shared_channels))
     model = UnifiedModel(backbone, neck, shared, predictors, tasks, weights.mean, weights.std)
     return model.to(memory_format=torch.channels_last)

@@ -74,7 +74,8 @@ class TurnSampler:
         task, settings = dataset.task.name, self.settings
         if self.epoch >= settings.epochs[task]:
             return []
-        order = permutation(len(dataset), settings.seed, "order", task, settings.visit(task), self.epoch)
+        stream = ("order", dataset.task.randomness, settings.visit(task), self.epoch)
+        order = permutation(len(dataset), settings.seed, *stream)
         size = settings.batch_sizes[task]
         return [[offset + i for i in order[start : start + size]] for start in range(0, len(order), size)]
 

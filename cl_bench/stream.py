@@ -90,7 +90,7 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
         among: the examples that a mosaic may take its other images from, all where None (a memory names its own).
         """
         augment, name = self.augment, self.split.examples[index].name
-        draw = np.random.default_rng(derive(self.seed, "augment", self.task.name, *occasion, name))
+        draw = np.random.default_rng(derive(self.seed, "augment", self.task.randomness, *occasion, name))
         sample = self._view(index, draw)
         if augment.mosaic and draw.random() < augment.mosaic:
             others = draw.choice(len(self) if among is None else among, 3)

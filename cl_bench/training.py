@@ -175,8 +175,8 @@ class Harness(SupervisedTemplate):
 
     def _before_training_exp(self, **kwargs: Any) -> None:
         self.epoch = self.step = 0
-        names = sorted(dataset.task.name for dataset in self.current)
-        seed_all(derive(self.seed, "stage", *names, *map(self.settings.visit, names)))
+        trained = sorted((d.task.randomness, self.settings.visit(d.task.name)) for d in self.current)
+        seed_all(derive(self.seed, "stage", *(part for pair in trained for part in pair)))
         super()._before_training_exp(reset_optimizer_state=True, **kwargs)
         # After the plug-ins, which may have added parameters.
         decay = self.settings.ema_decay

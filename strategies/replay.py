@@ -32,8 +32,7 @@ class Replay(SupervisedPlugin):
         """Choose the stored images of every past task and record their names."""
         self._stored = []
         for dataset in strategy.past if self.memory else ():
-            name = dataset.task.name
-            chosen = sorted(permutation(len(dataset), strategy.seed, "memory", name)[: self.memory])
+            chosen = sorted(permutation(len(dataset), strategy.seed, "memory", dataset.task.randomness)[: self.memory])
             self._stored.append((dataset, chosen))
             strategy.weigh(dataset.task, self.weight)
         strategy.report["memory"] = {d.task.name: [d.split.examples[i].name for i in ids] for d, ids in self._stored}
@@ -48,7 +47,7 @@ class Replay(SupervisedPlugin):
         for draw in range(turn * size, (turn + 1) * size):
             # The memory is gone through in a new order each time it is used up.
             lap, place = divmod(draw, len(chosen))
-            stream = ("replay", strategy.current[0].task.name, dataset.task.name, lap)
+            stream = ("replay", strategy.current[0].task.randomness, dataset.task.randomness, lap)
             index = chosen[permutation(len(chosen), strategy.seed, *stream)[place]]
             samples.append((*dataset.read(index, *stream, among=chosen), dataset.task.index))
         strategy.add_batch(samples)

@@ -213,7 +213,7 @@ class _Fake:
     """Enough of a data set for the sampler."""
 
     def __init__(self, name: str, length: int) -> None:
-        self.task = type("T", (), {"name": name})()
+        self.task = type("T", (), {"name": name, "randomness": name})()
         self.length = length
 
     def __len__(self) -> int:

@@ -54,6 +54,13 @@ class Task:
     levels: tuple[int, ...]
     image_size: int
     settings: Any
+    streams: str = ""
+    """What its random streams are derived from where that is not its name."""
+
+    @property
+    def randomness(self) -> str:
+        """What its random streams are derived from."""
+        return self.streams or self.name
 
 
 class Predictor(nn.Module):

@@ -116,6 +116,21 @@ def test_orders_share_initial_weights_and_the_order_of_images(tiny_path: str, tm
     assert first["seg"] == first["det"]
 
 
+def test_tasks_that_share_their_streams_differ_in_nothing_but_their_settings(
+    tiny: Callable[..., str], results: Path, tmp_path: Path
+) -> None:
+    cls: Any = TINY["tasks"][2]  # type: ignore[index]
+    twins = [cls, {**cls, "name": "twin", "streams": "cls"}, {**cls, "name": "other"}]
+    prepared = train(tiny(**{**STEPS, "tasks": twins, "strategies": []}), tmp_path / "a", [])
+    losses = {}
+    for run in prepared.plan.baselines:
+        text = (prepared.store.folder(run.stages[0]) / "training.csv").read_text()
+        losses[run.order[0]] = [line.split(",")[2] for line in text.splitlines() if f",{run.order[0]}," in line]
+    assert len(losses["cls"]) == 2
+    assert losses["cls"] == losses["twin"]
+    assert losses["cls"] != losses["other"]
+
+
 def test_a_stage_starts_from_its_parents_last_weights(tiny_path: str, tmp_path: Path) -> None:
     prepared = train(tiny_path, tmp_path / "a", ["kd+replay"])
     stages = {stage["key"]: stage for stage in prepared.store.stages()}

@@ -43,6 +43,11 @@ class Term:
         """
         return min((getattr(plugin, "acts_from", 1) for plugin in self.build()), default=None)
 
+    @cached_property
+    def resumable(self) -> bool:
+        """Whether its stages can be trained by one process each: what acts from the first can store what it carries."""
+        return all(hasattr(p, "load_state_dict") for p in self.build() if getattr(p, "acts_from", 1) == 1)
+
     def code(self) -> tuple[str, ...]:
         """Return the hashes of the files from outside this package that define the strategy and its plug-ins."""
         found = {code_identity(self.entry), *map(code_identity, self.build())}
@@ -67,8 +72,8 @@ class Composition:
 
     @property
     def chained(self) -> bool:
-        """Whether its stages need one process from the first to the last (a plug-in carries state from stage 1 on)."""
-        return any(term.acts_from == 1 for term in self.terms)
+        """Whether its stages need one process from the first to the last (a plug-in carries what it cannot store)."""
+        return not all(term.resumable for term in self.terms)
 
     def acting(self, position: int) -> tuple[Term, ...]:
         """Return the terms that act in the stage at 0-based `position`."""

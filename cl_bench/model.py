@@ -78,6 +78,11 @@ class UnifiedModel(MultiTaskModule):
                 layer.eval()
         return self
 
+    def freeze_norm(self, frozen: bool) -> None:
+        """Let batch norm normalise by its running statistics in training too, and leave them alone, or not."""
+        self.norm_frozen = frozen
+        self.train(self.training)
+
     def features(self, images: Tensor) -> Features:
         """Run backbone and neck once on `images` (B, 3, H, W)."""
         x = images.to(self.mean.dtype, memory_format=torch.channels_last)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,11 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
             image = recoloured(image, augment.colour, draw)
         plain = {key: value.as_subclass(Tensor) for key, value in target.items()}
         return image, {**plain, "index": torch.tensor(index)}
+
+    @cached_property
+    def plain(self) -> TaskDataset:
+        """The same examples, not augmented."""
+        return TaskDataset(self.task, self.split, self._images, self._masks, seed=self.seed)
 
     def _view(self, index: int, draw: np.random.Generator) -> Sample:
         mask = None if self._masks is None else self._masks[index]

@@ -6,19 +6,22 @@ import contextlib
 import math
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from avalanche.training.templates import SupervisedTemplate
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
+from cl_bench.ancestry import Ancestor, frozen_copy
 from cl_bench.averaging import averaged, swapped
 from cl_bench.errors import StageFailedError
 from cl_bench.kinds.base import Task
+from cl_bench.loss import StreamLoss
 from cl_bench.model import Features, UnifiedModel, frozen_statistics
+from cl_bench.optimizer import parameter_groups, regroup, scale_rate
 from cl_bench.randomness import derive, isolated, seed_all
 from cl_bench.schedule import StageSettings, TurnSampler
 from cl_bench.stream import Outputs, Targets, TaskDataset, collate
@@ -26,36 +29,13 @@ from cl_bench.stream import Outputs, Targets, TaskDataset, collate
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-class StreamLoss:
-    """The criterion: the sum over tasks of each task's mean loss times its weight (1 where none is set)."""
-
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self.tasks = tuple(tasks)
-        self.weights: dict[int, float] = {}
-        self.parts: dict[int, Tensor] = {}
-        """The unweighted losses of the last call, by task index."""
-
-    def __call__(self, outputs: Outputs, targets: Targets) -> Tensor:
-        """Return the weighted sum, a scalar, and keep its unweighted `parts`."""
-        self.parts = {}
-        total: Tensor | None = None
-        for index, (positions, output) in outputs.items():
-            task = self.tasks[index]
-            loss = task.kind.loss(task, output, [targets[i] for i in positions.tolist()])
-            self.parts[index] = loss.detach()
-            weighted = loss * self.weights.get(index, 1.0)
-            total = weighted if total is None else total + weighted
-        assert total is not None, "a batch has no image"
-        return total
-
-
 class Harness(SupervisedTemplate):
     """Trains one stage at a time on an Avalanche experience; what strategies may use is public.
 
-    current, past: data sets of the tasks trained in this stage, and of those learnt before it; seen: the test
-    experiences that evaluations score; step, epoch: how many of them the stage has done; passes: (images, features) of
-    every forward pass of the step; report: what strategies record about themselves (stored images), kept with the
-    stage; log: one mapping an epoch; passes_per_evaluation: times the backbone ran for one evaluation batch.
+    current: data sets of the tasks trained in this stage; ancestors: the stages before it, the first one first; seen:
+    the test experiences that evaluations score; step, epoch: how many of them the stage has done; passes: (images,
+    features) of every forward pass of the step; report: what strategies record about themselves (stored images), kept
+    with the stage; log: one mapping an epoch; passes_per_evaluation: times the backbone ran for one evaluation batch.
     """
 
     mbatch: Any
@@ -64,7 +44,7 @@ class Harness(SupervisedTemplate):
     def __init__(self, *, model: UnifiedModel, settings: StageSettings, plugins: Sequence[Any], evaluator: Any) -> None:
         self.settings = settings
         self.current: Sequence[TaskDataset] = ()
-        self.past: Sequence[TaskDataset] = ()
+        self.ancestors: Sequence[Ancestor] = ()
         self.seen: Any = ()
         self.step = self.epoch = 0
         self.passes: list[tuple[Tensor, Features]] = []
@@ -73,12 +53,15 @@ class Harness(SupervisedTemplate):
         self.evaluation_seconds = 0.0
         self.passes_per_evaluation = 1.0
         self._average: AveragedModel | None = None
+        self._teacher: UnifiedModel | None = None
+        self._taught: list[Features] | None = None
+        self._endings: list[Callable[[], None]] = []
         self._extra: list[list[Any]] = []
         self._active: set[int] = set()
         self._scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "float16")
         super().__init__(
             model=model,
-            optimizer=torch.optim.AdamW(_parameter_groups(model), fused=True),
+            optimizer=torch.optim.AdamW(parameter_groups(model, settings.backbone_rate), fused=True),
             criterion=StreamLoss(model.tasks),
             device=settings.device,
             plugins=list(plugins),
@@ -90,37 +73,39 @@ class Harness(SupervisedTemplate):
         experience: Any,
         settings: StageSettings,
         current: Sequence[TaskDataset],
-        past: Sequence[TaskDataset],
+        ancestors: Sequence[Ancestor],
         seen: Any,
     ) -> None:
         """Train on one experience, whose data sets are `current`, and score the test experiences `seen` as it goes."""
-        self.settings, self.current, self.past, self.seen = settings, current, past, seen
+        self.settings, self.current, self.ancestors, self.seen = settings, current, ancestors, seen
         self.report, self.log, self.evaluation_seconds = {}, [], 0.0
+        self._teacher, self._endings = None, []
         self._criterion.weights = {}
         self.train_epochs = max(settings.epochs.values())
         self.train_mb_size = max(settings.batch_sizes.values())
         self.eval_mb_size = settings.evaluation_batch
-        self.model.norm_frozen = settings.batch_norm == "frozen"
-        for group in self.optimizer.param_groups:
-            group["weight_decay"] = settings.weight_decay
+        self.model.freeze_norm(settings.batch_norm == "frozen")
         self.train(experience, eval_streams=[])
-        self.passes = []
+        self.passes, self._taught = [], None
 
     # What strategies use.
 
-    def add_batch(self, samples: Sequence[tuple[Tensor, Any, int]]) -> None:
+    def add_batch(self, samples: Sequence[tuple[Tensor, Any, int]]) -> tuple[int, slice]:
         """Train on `samples` (of one task) in this step too; call it in `before_forward`.
 
         Images of the current batch's size join its forward pass, so that batch-norm statistics move once; others get
-        a pass of their own, which leaves the statistics alone.
+        a pass of their own, which leaves the statistics alone. Returns which of the step's `passes` they go through,
+        and where in it they are.
         """
         images, targets, labels = collate(samples)
         moved = [images.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True), labels]
         assert self.mbatch is not None
         if images.shape[1:] == self.mb_x.shape[1:]:
+            before = len(self.mb_x)
             self.mbatch = [torch.cat(pair) for pair in zip(self.mbatch, moved, strict=True)]
-        else:
-            self._extra.append(moved)
+            return 0, slice(before, before + len(images))
+        self._extra.append(moved)
+        return len(self._extra), slice(0, len(images))
 
     def activate(self, tasks: Sequence[Task]) -> None:
         """Let the predictors of `tasks` be updated in this step; others without a sample in it stay as they are."""
@@ -129,6 +114,42 @@ class Harness(SupervisedTemplate):
     def weigh(self, task: Task, weight: float) -> None:
         """Let the loss of `task` count `weight` times from now on."""
         self._criterion.weights[task.index] = weight
+
+    def scale_rate(self, parameters: Iterable[nn.Parameter], factor: float) -> None:
+        """Let `parameters` learn `factor` times as fast in this stage; call it in `before_training_exp`."""
+        scale_rate(self.optimizer, parameters, factor)
+
+    def learnt_parameters(self) -> dict[str, nn.Parameter]:
+        """Return by name the parameters that the past tasks' outputs depend on; none in a run's first stage."""
+        if not self.ancestors:
+            return {}
+        others = set(self.model.out_of_reach(frozenset(task.index for task in self.past_tasks)))
+        own = {p for part in self.model.parts().values() for p in part.parameters()}
+        return {name: p for name, p in self.model.named_parameters() if p in own - others}
+
+    def at_end(self, change: Callable[[], None]) -> None:
+        """Call `change` when the stage's last step is done, before its last evaluation; it may change the model."""
+        self._endings.append(change)
+
+    @property
+    def teacher(self) -> UnifiedModel | None:
+        """The model as the stage found it, frozen and in eval mode; None in a run's first stage.
+
+        There is one, whatever asks for it; the first to do so must ask in `before_training_exp`.
+        """
+        if self._teacher is None and self.ancestors:
+            if self.step:
+                raise RuntimeError("the teacher must be asked for in before_training_exp: the model has moved on")
+            self._teacher = frozen_copy(self.model)
+        return self._teacher
+
+    def taught(self) -> list[Features]:
+        """Return the teacher's features of each of the step's `passes`; it runs once a step, whatever asks for it."""
+        if self._taught is None:
+            assert self.teacher is not None, "a run's first stage has no teacher"
+            with torch.no_grad(), self.autocast():
+                self._taught = [self.teacher.features(images) for images, _ in self.passes]
+        return self._taught
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which models are run at the configured precision."""
@@ -139,6 +160,11 @@ class Harness(SupervisedTemplate):
     def seed(self) -> int:
         """The run's seed."""
         return self.settings.seed
+
+    @property
+    def past(self) -> list[TaskDataset]:
+        """The data sets of the tasks learnt before this stage, in order."""
+        return [dataset for ancestor in self.ancestors for dataset in ancestor.datasets]
 
     @property
     def past_tasks(self) -> list[Task]:
@@ -183,11 +209,10 @@ class Harness(SupervisedTemplate):
         self._average = averaged(self.model, decay) if decay else None
 
     def make_optimizer(self, **kwargs: Any) -> None:
-        """Let parameters that a plug-in added be trained as those outside the backbone."""
-        groups = self.optimizer.param_groups
-        known = {id(p) for group in groups for p in group["params"]}
-        groups[0]["params"] += [p for p in self.model.parameters() if id(p) not in known]
-        super().make_optimizer(**kwargs)
+        """Give every parameter, those that a plug-in added included, to an optimizer without state."""
+        groups = parameter_groups(self.model, self.settings.backbone_rate)
+        regroup(self.optimizer, groups, weight_decay=self.settings.weight_decay)
+        self.optimized_param_id = dict(self.model.named_parameters())
 
     def _before_training_epoch(self, **kwargs: Any) -> None:
         self._sampler.epoch = self.epoch
@@ -203,11 +228,10 @@ class Harness(SupervisedTemplate):
         super()._before_training_epoch(**kwargs)
 
     def _before_training_iteration(self, **kwargs: Any) -> None:
-        self._extra = []
+        self._extra, self._taught = [], None
         self._active = set()
         for group in self.optimizer.param_groups:
-            factor = self.settings.backbone_rate if group.get("backbone") else 1.0
-            group["lr"] = factor * self.settings.rate(self.epoch, self.step)
+            group["lr"] = group["scale"] * self.settings.rate(self.epoch, self.step)
         super()._before_training_iteration(**kwargs)
 
     def forward(self) -> Outputs:
@@ -279,11 +303,17 @@ class Harness(SupervisedTemplate):
         self.epoch += 1
         self.log.append({"epoch": self.epoch, "learning_rate": rate, "seconds": seconds, **means})
         every, last = self.settings.evaluate_every, self.epoch == self.train_epochs
-        if last and self._average is not None:
-            self.model.load_state_dict(self._average.module.state_dict())
+        if last:
+            self._end()
         if last or (every and self.epoch % every == 0):
             with swapped(self.model, None if last else self._average):
                 self.eval(self.seen)
+
+    def _end(self) -> None:
+        if self._average is not None:
+            self.model.load_state_dict(self._average.module.state_dict())
+        for change in self._endings:
+            change()
 
     def eval(self, experiences: Any, **kwargs: Any) -> Any:
         """Score `experiences`; the random streams of training are left as they are."""
@@ -305,10 +335,3 @@ class Harness(SupervisedTemplate):
         self.passes_per_evaluation = calls[0] / batches
         self.evaluation_seconds += time.perf_counter() - started
         return result
-
-
-def _parameter_groups(model: UnifiedModel) -> list[dict[str, Any]]:
-    """Return all parameters but the backbone's (first, as plug-ins ask the first group), and the backbone's."""
-    backbone = set(model.backbone.parameters())
-    others = [p for p in model.parameters() if p not in backbone]
-    return [{"params": others}, {"params": list(model.backbone.parameters()), "backbone": True}]

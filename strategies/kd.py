@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Annotated, Any, Literal
 
 import torch
@@ -10,7 +9,7 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
 from cl_bench.kinds.base import Distill
-from cl_bench.model import UnifiedModel
+from cl_bench.model import Features, UnifiedModel
 from cl_bench.registry import strategy
 from cl_bench.training import Harness
 
@@ -27,14 +26,12 @@ class Distillation(SupervisedPlugin):
     def __init__(self, weight: float = 1.0, how: Distill | None = None) -> None:
         super().__init__()
         self.weight = weight
-        self.how = how or Distill()
         self.teacher: UnifiedModel | None = None
+        self.how = how or Distill()
 
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:
-        """Freeze a copy of the model as the teacher, where it has learnt anything."""
-        self.teacher = None
-        if strategy.past:
-            self.teacher = copy.deepcopy(strategy.model).eval().requires_grad_(False)
+        """Have the teacher frozen before the model moves."""
+        self.teacher = strategy.teacher
 
     def before_backward(self, strategy: Harness, **_: Any) -> None:
         """Add the term to the loss."""
@@ -43,20 +40,20 @@ class Distillation(SupervisedPlugin):
         if self.weight:
             strategy.activate(strategy.past_tasks)
         total = sum(len(images) for images, _ in strategy.passes)
-        for images, features in strategy.passes:
-            strategy.loss += self.weight * len(images) / total * self._term(strategy, images, features)
+        for (images, features), taught in zip(strategy.passes, strategy.taught(), strict=True):
+            strategy.loss += self.weight * len(images) / total * self.term(strategy, features, taught)
 
-    def _term(self, strategy: Harness, images: torch.Tensor, features: Any) -> torch.Tensor:
+    def term(self, strategy: Harness, features: Features, taught: Features) -> torch.Tensor:
+        """Return the sum of the past tasks' distillation losses, given the student's and the teacher's features."""
         assert self.teacher is not None
-        with torch.no_grad(), strategy.autocast():
-            taught = self.teacher.features(images)
-            wanted = [self.teacher.raw(taught, task) for task in strategy.past_tasks]
-        term = torch.zeros((), device=images.device)
-        for task, target in zip(strategy.past_tasks, wanted, strict=True):
+        losses = []
+        for task in strategy.past_tasks:
             with strategy.autocast():
                 output = strategy.model.raw(features, task)
-            term = term + task.kind.distillation(task, output, target, self.how)
-        return term
+                with torch.no_grad():
+                    wanted = self.teacher.raw(taught, task)
+            losses.append(task.kind.distillation(task, output, wanted, self.how))
+        return torch.stack(losses).sum()
 
 
 @strategy(

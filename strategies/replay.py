@@ -6,51 +6,80 @@ from typing import Annotated, Any
 
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
+from torch import Tensor
 
+from cl_bench.kinds.base import Target
 from cl_bench.randomness import permutation
 from cl_bench.registry import strategy
 from cl_bench.stream import TaskDataset
 from cl_bench.training import Harness
 
 
-class Replay(SupervisedPlugin):
-    """Adds one memory batch of the stage's batch size to every step, of one past task, the tasks in turn.
+class Memory:
+    """At most `size` training images of every past task, drawn in batches of one task, the tasks in turn.
 
-    The images stored of a task depend on (seed, task) alone, so a later stage finds the same ones again. They pass
-    through the model together with the current batch where their size is the same.
+    What is stored of a task depends on (seed, task) alone, so a later stage finds the same images again.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.stored: list[tuple[TaskDataset, list[int]]] = []
+        """The data set of every past task, and which of its images are stored."""
+
+    def remember(self, strategy: Harness) -> None:
+        """Choose the images of every past task and record their names; call it in `before_training_exp`."""
+        self.stored = []
+        for dataset in strategy.past if self.size else ():
+            order = permutation(len(dataset), strategy.seed, "memory", dataset.task.randomness)
+            self.stored.append((dataset, sorted(order[: self.size])))
+        report = strategy.report.setdefault("memory", {})  # of all memories together
+        for dataset, indices in self.stored:
+            names = [dataset.split.examples[index].name for index in indices]
+            report[dataset.task.name] = list(dict.fromkeys([*report.get(dataset.task.name, []), *names]))
+
+    def draw(self, strategy: Harness) -> tuple[TaskDataset, list[tuple[int, tuple[str | int, ...]]]]:
+        """Return this step's data set, and of each of its images the index and the occasion, as `read` takes them."""
+        turn, which = divmod(strategy.step, len(self.stored))
+        dataset, chosen = self.stored[which]
+        size = strategy.train_mb_size
+        drawn: list[tuple[int, tuple[str | int, ...]]] = []
+        for place in range(turn * size, (turn + 1) * size):
+            # The memory is gone through in a new order each time it is used up.
+            lap, position = divmod(place, len(chosen))
+            stream = ("replay", strategy.current[0].task.randomness, dataset.task.randomness, lap)
+            drawn.append((chosen[permutation(len(chosen), strategy.seed, *stream)[position]], stream))
+        return dataset, drawn
+
+    def batch(self, strategy: Harness) -> list[tuple[Tensor, Target, int]]:
+        """Return this step's images as the task's augmentation changes them, with targets and task labels."""
+        dataset, drawn = self.draw(strategy)
+        chosen = next(ids for other, ids in self.stored if other is dataset)
+        return [(*dataset.read(index, *stream, among=chosen), dataset.task.index) for index, stream in drawn]
+
+
+class Replay(SupervisedPlugin):
+    """Adds one memory batch of the stage's batch size to every step.
+
+    It passes through the model together with the current batch where the images' size is the same.
     """
 
     acts_from = 2
 
     def __init__(self, memory: int = 10, weight: float = 1.0) -> None:
         super().__init__()
-        self.memory = memory
+        self.memory = Memory(memory)
         self.weight = weight
-        self._stored: list[tuple[TaskDataset, list[int]]] = []
 
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:
-        """Choose the stored images of every past task and record their names."""
-        self._stored = []
-        for dataset in strategy.past if self.memory else ():
-            chosen = sorted(permutation(len(dataset), strategy.seed, "memory", dataset.task.randomness)[: self.memory])
-            self._stored.append((dataset, chosen))
+        """Choose the stored images of every past task."""
+        self.memory.remember(strategy)
+        for dataset, _images in self.memory.stored:
             strategy.weigh(dataset.task, self.weight)
-        strategy.report["memory"] = {d.task.name: [d.split.examples[i].name for i in ids] for d, ids in self._stored}
 
     def before_forward(self, strategy: Harness, **_: Any) -> None:
         """Add this step's memory batch."""
-        if not self._stored:
-            return
-        turn, which = divmod(strategy.step, len(self._stored))
-        dataset, chosen = self._stored[which]
-        size, samples = strategy.train_mb_size, []
-        for draw in range(turn * size, (turn + 1) * size):
-            # The memory is gone through in a new order each time it is used up.
-            lap, place = divmod(draw, len(chosen))
-            stream = ("replay", strategy.current[0].task.randomness, dataset.task.randomness, lap)
-            index = chosen[permutation(len(chosen), strategy.seed, *stream)[place]]
-            samples.append((*dataset.read(index, *stream, among=chosen), dataset.task.index))
-        strategy.add_batch(samples)
+        if self.memory.stored:
+            strategy.add_batch(self.memory.batch(strategy))
 
 
 @strategy(

@@ -111,9 +111,8 @@ def test_the_teacher_does_not_change(second_stage: Callable[..., Spy], monkeypat
 
     class Watch(Spy):
         def after_update(self, strategy: Harness, **_: Any) -> None:
-            kd = next(plugin for plugin in strategy.plugins if isinstance(plugin, Distillation))
-            assert kd.teacher is not None
-            teachers.append((digest(kd.teacher.state_dict()), kd.teacher.training))
+            assert strategy.teacher is not None
+            teachers.append((digest(strategy.teacher.state_dict()), strategy.teacher.training))
 
     second_stage("kd", Watch())
     assert len(teachers) == 6
@@ -128,16 +127,17 @@ def test_distillation_is_zero_where_student_and_teacher_agree(second_stage: Call
         def before_training_exp(self, strategy: Harness, **_: Any) -> None:
             images = torch.stack([strategy.current[0][i][0] for i in range(4)])
             strategy.model.eval()
-            terms.append(self.term(strategy, images, strategy.model.features(images)))
+            assert strategy.teacher is not None
+            terms.append(self.term(strategy, strategy.model.features(images), strategy.teacher.features(images)))
             strategy.model.train()
 
         def before_backward(self, strategy: Harness, **_: Any) -> None:
-            terms.append(self.term(strategy, *strategy.passes[0]))
+            terms.append(self.term(strategy, strategy.passes[0][1], strategy.taught()[0]))
 
         @torch.no_grad()
         def term(self, strategy: Harness, *seen: Any) -> float:
             kd = next(plugin for plugin in strategy.plugins if isinstance(plugin, Distillation))
-            return float(kd._term(strategy, *seen))
+            return float(kd.term(strategy, *seen))
 
     second_stage("kd", Watch())
     assert terms[0] == pytest.approx(0.0, abs=1e-6)
@@ -175,7 +175,7 @@ def test_the_memory_depends_on_seed_and_task_alone() -> None:
 
     assert permutation(50, 0, "memory", "seg")[:10] == permutation(50, 0, "memory", "seg")[:10]
     assert permutation(50, 0, "memory", "seg")[:10] != permutation(50, 1, "memory", "seg")[:10]
-    assert Replay(10).memory == 10
+    assert Replay(10).memory.size == 10
 
 
 SETTINGS = StageSettings(

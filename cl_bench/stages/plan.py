@@ -64,6 +64,14 @@ class Plan:
         """Return the key of the baseline of `task`."""
         return next(run.stages[0] for run in self.baselines if run.order == (task,) and run.seed == seed)
 
+    def ancestors(self, stage: Stage) -> list[Stage]:
+        """Return the stages that `stage` descends from, the first one first."""
+        found: list[Stage] = []
+        while stage.parent is not None:
+            stage = self.stages[stage.parent]
+            found.insert(0, stage)
+        return found
+
     def units(self) -> list[tuple[str, ...]]:
         """Return the keys that are trained together, in an order in which parents come first."""
         return list(dict.fromkeys(stage.chain or (stage.key,) for stage in self.stages.values()))

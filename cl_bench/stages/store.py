@@ -42,6 +42,13 @@ class Store:
 
         return load_file(self.folder(key) / "model.safetensors")
 
+    def states(self, key: str) -> dict[str, Tensor]:
+        """Return what plug-ins carried out of the stage; nothing where they carried nothing."""
+        from safetensors.torch import load_file
+
+        path = self.folder(key) / "state.safetensors"
+        return load_file(path) if path.is_file() else {}
+
     def scores(self, key: str) -> dict[tuple[str, str], float]:
         """Return the last evaluation: (task, metric) -> value."""
         with (self.folder(key) / "evaluations.csv").open(newline="", encoding="utf-8") as file:

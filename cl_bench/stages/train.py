@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import EvaluationPlugin
 from safetensors.torch import save_file
 
+from cl_bench.ancestry import Ancestor
 from cl_bench.catalog import Entry, pixels
 from cl_bench.config import Experiment
 from cl_bench.errors import StageFailedError
@@ -22,6 +24,7 @@ from cl_bench.model import UnifiedModel, build_model
 from cl_bench.registry import code_identity
 from cl_bench.resources import environment, peak_memory_mb, reset_peak_memory, set_up_numerics
 from cl_bench.schedule import StageSettings
+from cl_bench.stages import states
 from cl_bench.stages.plan import Plan, Stage
 from cl_bench.stages.store import Store, write_csv, write_json
 from cl_bench.stream import TaskDataset, make_benchmark
@@ -70,7 +73,12 @@ class Trainer:
         for stage, experience in zip(stages, benchmark.train_stream, strict=True):
             settings = self._settings(stage, entries)
             current = [data[name][0] for name in stage.trained]
-            past = [data[name][0] for name in stage.past]
+            ancestors = [
+                Ancestor(tuple(data[name][0] for name in one.trained), partial(self.store.weights, one.key))
+                for one in plan.ancestors(stage)
+            ]
+            if stage.parent is not None and stage.parent not in keys:
+                states.restore(plugins, self.store.states(stage.parent))
             seen = [
                 e for e, name in zip(benchmark.test_stream, names, strict=True) if name in (*stage.past, *stage.trained)
             ]
@@ -78,9 +86,9 @@ class Trainer:
             reporter.start(stage.key, settings, current)
             reset_peak_memory(experiment.device)
             before, started = digest(model.state_dict()), time.perf_counter()
-            harness.train_stage(experience, settings, current, past, seen)
+            harness.train_stage(experience, settings, current, ancestors, seen)
             seconds = time.perf_counter() - started - harness.evaluation_seconds
-            self._save(stage, harness, metrics, parameters, before, seconds)
+            self._save(stage, harness, plugins, metrics, parameters, before, seconds)
 
     def _model(self, stage: Stage) -> UnifiedModel:
         tasks = [entry.task for entry in self.catalog]
@@ -140,7 +148,14 @@ class Trainer:
         return [TensorboardLogger(str(self.logs / stage.key[:16]))]
 
     def _save(
-        self, stage: Stage, harness: Harness, metrics: StreamMetrics, parameters: int, before: str, seconds: float
+        self,
+        stage: Stage,
+        harness: Harness,
+        plugins: Sequence[Any],
+        metrics: StreamMetrics,
+        parameters: int,
+        before: str,
+        seconds: float,
     ) -> None:
         experiment = self.experiment
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in harness.model.state_dict().items()}
@@ -168,6 +183,8 @@ class Trainer:
 
         def write(folder: Path) -> None:
             save_file(state, folder / "model.safetensors")
+            if carried := states.collect(plugins):
+                save_file(carried, folder / "state.safetensors")
             arrays = {
                 f"{task}/{name}": torch.from_numpy(array).contiguous()
                 for task, found in metrics.per_image.items()

@@ -1,0 +1,37 @@
+"""Parameter groups of the one optimizer: each has a factor of its own on the learning rate, its `scale`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from cl_bench.model import UnifiedModel
+
+
+def parameter_groups(model: UnifiedModel, backbone_rate: float) -> list[dict[str, Any]]:
+    """Return all parameters but the backbone's (first, as plug-ins ask the first group), and the backbone's."""
+    backbone = set(model.backbone.parameters())
+    others = [p for p in model.parameters() if p not in backbone]
+    return [{"params": others, "scale": 1.0}, {"params": list(model.backbone.parameters()), "scale": backbone_rate}]
+
+
+def regroup(optimizer: torch.optim.Optimizer, groups: Iterable[dict[str, Any]], **options: Any) -> None:
+    """Let `optimizer` start afresh, without state, with `groups`; options: as weight_decay, for all of them."""
+    optimizer.state.clear()
+    optimizer.param_groups.clear()
+    for group in groups:
+        optimizer.add_param_group({**group, **options})
+
+
+def scale_rate(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], factor: float) -> None:
+    """Let `parameters` learn `factor` times as fast as they did; 0 keeps them as they are."""
+    chosen = set(parameters)
+    for group in list(optimizer.param_groups):
+        mine = [p for p in group["params"] if p in chosen]
+        group["params"] = [p for p in group["params"] if p not in chosen]
+        if mine:
+            optimizer.add_param_group({**group, "params": mine, "scale": group["scale"] * factor})
+    optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]

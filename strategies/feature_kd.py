@@ -1,0 +1,62 @@
+"""Feature distillation: the student's shared features stay close to its parent's on the images of the step."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from avalanche.core import SupervisedPlugin
+from pydantic import Field
+
+from cl_bench.model import Features
+from cl_bench.registry import strategy
+from cl_bench.training import Harness
+
+
+class FeatureDistillation(SupervisedPlugin):
+    """Adds weight * the relative squared distance of student's and teacher's features, a mean over levels.
+
+    The levels are those that feed a past task; relative: divided by the mean square of the teacher's features.
+    """
+
+    acts_from = 2
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__()
+        self.weight = weight
+        self.levels: list[int] = []
+
+    def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+        """Have the teacher frozen before the model moves."""
+        self.levels = sorted({level for task in strategy.past_tasks for level in task.levels})
+        assert strategy.teacher is not None or not self.levels
+
+    def before_backward(self, strategy: Harness, **_: Any) -> None:
+        """Add the term to the loss."""
+        if not self.levels:
+            return
+        if self.weight:
+            strategy.activate(strategy.past_tasks)
+        total = sum(len(images) for images, _ in strategy.passes)
+        for (images, features), taught in zip(strategy.passes, strategy.taught(), strict=True):
+            strategy.loss += self.weight * len(images) / total * self.term(strategy, features, taught)
+
+    def term(self, strategy: Harness, features: Features, taught: Features) -> torch.Tensor:
+        """Return the mean over levels of the relative squared distance; 0 where student and teacher agree."""
+        distances = []
+        for level in self.levels:
+            with strategy.autocast():
+                student, teacher = features[level].float(), taught[level].float()
+            distances.append((student - teacher).square().mean() / teacher.square().mean().clamp(min=1e-12))
+        return torch.stack(distances).mean()
+
+
+@strategy(
+    "feature_kd",
+    summary="keep the shared features close to the parent's",
+    paper="arXiv:1412.6550",
+    neutral={"weight": 0.0},
+)
+def feature_kd(weight: Annotated[float, Field(ge=0)] = 1.0) -> list[SupervisedPlugin]:
+    """Return the distance of the features, which counts `weight` times."""
+    return [FeatureDistillation(weight)]

@@ -1,0 +1,49 @@
+"""Layer-wise learning rates: what was learnt before moves slowly, or not at all, while a later task is learnt."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from avalanche.core import SupervisedPlugin
+from pydantic import Field
+
+from cl_bench.registry import strategy
+from cl_bench.training import Harness
+
+
+class LayerRates(SupervisedPlugin):
+    """Multiplies the learning rates of backbone, neck, shared layer and past predictors from the second stage on."""
+
+    acts_from = 2
+
+    def __init__(self, backbone: float, neck: float, shared: float, past: float) -> None:
+        super().__init__()
+        self.factors = {"backbone": backbone, "neck": neck, "shared layer": shared}
+        self.past = past
+
+    def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+        """Slow the parts down for this stage."""
+        if not strategy.ancestors:
+            return
+        learnt = {f"{task.name} predictor" for task in strategy.past_tasks}
+        for name, part in strategy.model.parts().items():
+            if name in self.factors:
+                strategy.scale_rate(part.parameters(), self.factors[name])
+            elif name in learnt:
+                strategy.scale_rate(part.parameters(), self.past)
+
+
+Factor = Annotated[float, Field(ge=0)]
+
+
+@strategy(
+    "layer_rates",
+    summary="slower learning where earlier tasks were learnt; 0 freezes",
+    paper="arXiv:1801.06146",
+    neutral={"backbone": 1.0, "neck": 1.0, "shared": 1.0, "past": 1.0},
+)
+def layer_rates(
+    backbone: Factor = 0.1, neck: Factor = 0.1, shared: Factor = 0.1, past: Factor = 0.1
+) -> list[SupervisedPlugin]:
+    """Return the factors on the learning rate of backbone, neck, shared layer and past tasks' predictors."""
+    return [LayerRates(backbone, neck, shared, past)]

@@ -1,0 +1,45 @@
+"""Memory Aware Synapses: parameters are held by how much past tasks' outputs depend on them; needs no labels."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from avalanche.core import SupervisedPlugin
+from pydantic import Field
+from torch import Tensor
+
+from cl_bench.kinds.base import Target, Task
+from cl_bench.model import UnifiedModel
+from cl_bench.registry import strategy
+from cl_bench.strategies.ewc import accumulated
+from cl_bench.strategies.l2_sp import QuadraticPenalty
+from cl_bench.training import Harness
+
+
+class SensitiveWeights(QuadraticPenalty):
+    """Importance is the mean size of the gradient of the output's mean square, summed over past tasks."""
+
+    def __init__(self, weight: float, images: int) -> None:
+        super().__init__(weight)
+        self.images = images
+
+    def importance(self, strategy: Harness) -> dict[str, Tensor]:
+        """Return the mean absolute gradient of the past tasks' outputs."""
+        return accumulated(strategy, 1.0, self.images, _output_size, order=1)
+
+
+def _output_size(model: UnifiedModel, task: Task, image: Tensor, target: Target) -> Tensor:
+    return model.raw(model.features(image), task).square().mean()
+
+
+@strategy(
+    "mas",
+    summary="hold parameters by how much past tasks' outputs depend on them",
+    paper="arXiv:1711.09601",
+    neutral={"weight": 0.0},
+)
+def mas(
+    weight: Annotated[float, Field(ge=0)] = 0.1, images: Annotated[int, Field(ge=1)] = 100
+) -> list[SupervisedPlugin]:
+    """Return the penalty; images: of each past task that the importance is measured on."""
+    return [SensitiveWeights(weight, images)]

@@ -1,0 +1,87 @@
+"""Synaptic Intelligence: parameters are held by how much their movement lowered the losses of past tasks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from avalanche.core import SupervisedPlugin
+from pydantic import Field
+from torch import Tensor
+
+from cl_bench.registry import strategy
+from cl_bench.strategies.l2_sp import QuadraticPenalty
+from cl_bench.training import Harness
+
+
+class SynapticIntelligence(QuadraticPenalty):
+    """Importance is gathered while a stage trains, so it acts from the first on and is kept with the stage.
+
+    It is the sum over stages of (loss decrease along the parameter's path) / (its movement^2 + damping), never below 0.
+    The gradient is that of everything but this penalty.
+    """
+
+    acts_from = 1
+
+    def __init__(self, weight: float, damping: float) -> None:
+        super().__init__(weight)
+        self.damping = damping
+        self._importance: dict[str, Tensor] = {}
+        self._first: dict[str, Tensor] = {}
+        self._path: dict[str, Tensor] = {}
+        self._before: dict[str, Tensor] = {}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the importance gathered so far, by parameter."""
+        return dict(self._importance)
+
+    def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what was gathered."""
+        self._importance = dict(tensors)
+
+    def importance(self, strategy: Harness) -> dict[str, Tensor]:
+        """Return what earlier stages gathered."""
+        learnt = strategy.learnt_parameters()
+        return {name: value.to(strategy.device) for name, value in self._importance.items() if name in learnt}
+
+    def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+        """Start the path at the stage's first weights."""
+        super().before_training_exp(strategy)
+        self._first = _copies(strategy)
+        self._path = {name: torch.zeros_like(start) for name, start in self._first.items()}
+        strategy.at_end(lambda: self._gather(strategy))
+
+    def before_update(self, strategy: Harness, **_: Any) -> None:
+        """Remember where the step starts."""
+        self._before = _copies(strategy)
+
+    @torch.no_grad()
+    def after_update(self, strategy: Harness, **_: Any) -> None:
+        """Add what the step's movement did to the loss, to first order."""
+        pulls = {name: self.weight * weight * (self._before[name] - start) for name, start, weight in self._held}
+        for name, p in strategy.model.named_parameters():
+            if p.grad is not None:
+                self._path[name] -= (p.grad - pulls.get(name, 0)) * (p - self._before[name])
+
+    @torch.no_grad()
+    def _gather(self, strategy: Harness) -> None:
+        for name, p in strategy.model.named_parameters():
+            found = self._path[name].clamp(min=0) / ((p - self._first[name]).square() + self.damping)
+            self._importance[name] = self._importance.get(name, torch.zeros_like(found)).to(found.device) + found
+
+
+def _copies(strategy: Harness) -> dict[str, Tensor]:
+    return {name: p.detach().clone() for name, p in strategy.model.named_parameters()}
+
+
+@strategy(
+    "si",
+    summary="hold parameters by how much their movement lowered past losses",
+    paper="arXiv:1703.04200",
+    neutral={"weight": 0.0},
+)
+def si(
+    weight: Annotated[float, Field(ge=0)] = 1.0, damping: Annotated[float, Field(gt=0)] = 1e-3
+) -> list[SupervisedPlugin]:
+    """Return the penalty; damping: keeps the importance of parameters that hardly moved finite."""
+    return [SynapticIntelligence(weight, damping)]

@@ -1,0 +1,50 @@
+"""WiSE-FT: a stage ends with the mean of the weights it found and the weights it trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from avalanche.core import SupervisedPlugin
+from pydantic import Field
+
+from cl_bench.registry import strategy
+from cl_bench.training import Harness
+
+
+class WeightInterpolation(SupervisedPlugin):
+    """Ends the stage with (1 - alpha) * its first weights + alpha * its last, batch-norm statistics included.
+
+    The predictors of the stage's own tasks, which started from nothing, keep their last weights.
+    """
+
+    acts_from = 2
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        self.alpha = alpha
+
+    def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+        """Have the first weights kept, and mixed in at the end."""
+        if strategy.teacher is not None:
+            strategy.at_end(lambda: self._mix(strategy))
+
+    @torch.no_grad()
+    def _mix(self, strategy: Harness) -> None:
+        assert strategy.teacher is not None
+        own = tuple(f"predictors.{dataset.task.name}." for dataset in strategy.current)
+        first = strategy.teacher.state_dict()
+        for name, last in strategy.model.state_dict().items():
+            if last.is_floating_point() and not name.startswith(own):
+                last.copy_(torch.lerp(first[name], last, self.alpha))
+
+
+@strategy(
+    "wise_ft",
+    summary="average the weights before and after each stage",
+    paper="arXiv:2109.01903",
+    neutral={"alpha": 1.0},
+)
+def wise_ft(alpha: Annotated[float, Field(ge=0, le=1)] = 0.5) -> list[SupervisedPlugin]:
+    """Return the interpolation; alpha: the share of the weights that the stage trained."""
+    return [WeightInterpolation(alpha)]

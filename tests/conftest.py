@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from avalanche.core import SupervisedPlugin
+
+from cl_bench import api
+from cl_bench.stages.train import Trainer
+from cl_bench.training import Harness
+from cl_bench.weights import digest
 
 TINY = {
     "name": "tiny",
@@ -75,3 +83,60 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("CL_BENCH_DATA names no folder with the real data sets")
     return Path(folder)
+
+
+def predictors(model: torch.nn.Module) -> dict[str, str]:
+    return {name: digest(part.state_dict()) for name, part in model.predictors.items()}
+
+
+def batch_norm_updates(model: torch.nn.Module) -> int:
+    return int(next(v for k, v in model.state_dict().items() if k.endswith("num_batches_tracked")))
+
+
+class Spy(SupervisedPlugin):
+    """Looks at the harness once a step and at the beginning and end of a stage."""
+
+    acts_from = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: dict[str, str] = {}
+        self.last: dict[str, str] = {}
+        self.batches = [0, 0]
+        self.seen: list[Any] = []
+
+    def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+        self.first = predictors(strategy.model)
+        self.batches[0] = batch_norm_updates(strategy.model)
+
+    def before_backward(self, strategy: Harness, **_: Any) -> None:
+        self.seen.append(strategy.mb_task_id.tolist())
+
+    def after_training_exp(self, strategy: Harness, **_: Any) -> None:
+        self.last = predictors(strategy.model)
+        self.batches[1] = batch_norm_updates(strategy.model)
+
+
+@pytest.fixture
+def second_stage(results: Path, tiny: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Spy]:
+    """Return a function that trains seg, then det under a strategy, and returns what a spy saw in the second stage."""
+
+    def train(strategy: str, watch: Spy | None = None, **changes: Any) -> Spy:
+        spy = watch or Spy()
+        prepared = api.prepare(tiny(orders=[["seg", "det"]], **changes), strategies=[strategy])
+        trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
+        first, second = prepared.plan.runs[0].stages
+        if first not in prepared.store:
+            trainer.train(prepared.plan, [first])
+        build = Harness.__init__
+
+        @wraps(build)  # Avalanche inspects the signature
+        def with_spy(self: Harness, **options: Any) -> None:
+            build(self, **{**options, "plugins": [*options["plugins"], spy]})
+
+        monkeypatch.setattr(Harness, "__init__", with_spy)
+        trainer.train(prepared.plan, [second])
+        monkeypatch.setattr(Harness, "__init__", build)
+        return spy
+
+    return train

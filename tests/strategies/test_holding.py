@@ -1,0 +1,75 @@
+"""Known answers of the strategies that slow, freeze or average weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from cl_bench import api
+from cl_bench.errors import UserError
+
+
+@pytest.fixture
+def two_stages(results: Path, tiny: Callable[..., str]) -> Callable[..., tuple[dict[str, torch.Tensor], ...]]:
+    """Return a function that trains seg, then det under a strategy, and returns the weights after each."""
+
+    def train(strategy: str) -> tuple[dict[str, torch.Tensor], ...]:
+        prepared = api.prepare(tiny(orders=[["seg", "det"]]), strategies=[strategy])
+        assert api.train(prepared) == {}
+        return tuple(map(prepared.store.weights, prepared.plan.runs[0].stages))
+
+    return train
+
+
+def moved(pair: tuple[dict[str, torch.Tensor], ...], prefix: str, buffers: bool = False) -> bool:
+    first, second = pair
+    chosen = [n for n in first if n.startswith(prefix) and ("running_" in n or "num_batches" in n) == buffers]
+    assert chosen
+    return any(not torch.equal(first[name], second[name]) for name in chosen)
+
+
+def test_a_rate_of_zero_keeps_a_part_and_trains_the_rest(two_stages: Callable[..., tuple]) -> None:
+    pair = two_stages("layer_rates[backbone=0, neck=1, shared=0, past=1]")
+    assert not moved(pair, "backbone.")
+    assert not moved(pair, "shared.")
+    assert moved(pair, "neck.")
+    assert moved(pair, "predictors.det.")
+
+
+def test_a_slow_part_moves_less(two_stages: Callable[..., tuple]) -> None:
+    def way(strategy: str) -> float:
+        first, second = two_stages(strategy)
+        learnt = [n for n in first if n.startswith("backbone.") and "running" not in n and "num_batches" not in n]
+        return sum(float((first[name] - second[name]).abs().sum()) for name in learnt)
+
+    assert 0 < way("layer_rates[backbone=0.01]") < way("naive") / 5
+
+
+def test_frozen_statistics_stay_from_the_second_stage_on(two_stages: Callable[..., tuple]) -> None:
+    first, second = pair = two_stages("frozen_bn")
+    assert not moved(pair, "backbone.", buffers=True)
+    assert moved(pair, "backbone.")
+    assert any(float(v) for n, v in first.items() if n.endswith("num_batches_tracked")), "stage 1 gathers them"
+    assert moved(two_stages("naive"), "backbone.", buffers=True)
+    assert second.keys() == first.keys()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.25])
+def test_the_stage_ends_between_its_first_and_its_last_weights(two_stages: Callable[..., tuple], alpha: float) -> None:
+    first, trained = two_stages("naive")
+    _, mixed = two_stages(f"wise_ft[alpha={alpha}]")
+    for name, tensor in mixed.items():
+        own = name.startswith("predictors.det.") or not tensor.is_floating_point()
+        wanted = trained[name] if own else (1 - alpha) * first[name] + alpha * trained[name]
+        torch.testing.assert_close(tensor, wanted)
+
+
+@pytest.mark.parametrize("text", ["wise_ft[alpha=1.5]", "layer_rates[neck=-1]", "ewc[images=0]", "der[memory=-1]"])
+def test_settings_out_of_range_are_refused(text: str) -> None:
+    from cl_bench.composition import parse
+
+    with pytest.raises(UserError, match=r"greater|less"):
+        parse(text)

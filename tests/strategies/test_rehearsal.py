@@ -1,0 +1,162 @@
+"""Known answers of the strategies that look at stored images or at the parent's features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Spy
+
+from cl_bench import api
+from cl_bench.strategies.agem import GradientProjection
+from cl_bench.strategies.der import DarkReplay
+from cl_bench.strategies.feature_kd import FeatureDistillation
+from cl_bench.training import Harness
+
+
+def plugin_of(strategy: Harness, kind: type) -> Any:
+    return next(plugin for plugin in strategy.plugins if isinstance(plugin, kind))
+
+
+def test_der_stores_the_outputs_of_the_stage_that_learnt_the_task(
+    second_stage: Callable[..., Spy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distances: list[float] = []
+    seen: list[bool] = []
+
+    class Watch(Spy):
+        def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+            plugin = plugin_of(strategy, DarkReplay)
+            assert len(plugin.outputs) == 5
+            strategy.model.eval()
+            for (name, index), output in plugin.outputs.items():
+                dataset = strategy.past[0]
+                assert name == "seg"
+                features = strategy.model.features(dataset.plain[index][0][None])
+                seen.append(bool(torch.equal(strategy.model.raw(features, dataset.task), output)))
+            strategy.model.train()
+
+        def before_backward(self, strategy: Harness, **_: Any) -> None:
+            task, wanted, which, where = plugin_of(strategy, DarkReplay)._step
+            assert (task.name, which, where) == ("seg", 0, slice(4, 8))
+            assert strategy.mb_task_id.tolist() == [1] * 4 + [0] * 4
+            features = strategy.passes[which][1]
+            output = strategy.model.raw(features, task, torch.arange(4, 8))
+            distances.append(float((output - wanted).square().mean()))
+
+    second_stage("der[memory=5]", Watch(), learning_rate=1e-6)
+    assert seen == [True] * 5
+    assert len(distances) == 6
+
+
+def test_der_of_images_of_another_size_meets_its_own_pass(second_stage: Callable[..., Spy]) -> None:
+    from conftest import TINY
+
+    tasks = [{**task, "image_size": 96} if task["name"] == "seg" else task for task in TINY["tasks"]]
+    places: list[Any] = []
+
+    class Watch(Spy):
+        def before_backward(self, strategy: Harness, **_: Any) -> None:
+            _, _, which, where = plugin_of(strategy, DarkReplay)._step
+            places.append((which, where, strategy.passes[which][0].shape[-1]))
+
+    second_stage("der[memory=5]", Watch(), tasks=tasks)
+    assert places == [(1, slice(0, 4), 96)] * 6
+
+
+def test_two_memories_are_recorded_as_one(results: Path, tiny: Callable[..., str]) -> None:
+    prepared = api.prepare(tiny(orders=[["seg", "det"]]), strategies=["der[memory=3]+replay[memory=5]"])
+    assert api.train(prepared) == {}
+    described = prepared.store.describe(prepared.plan.runs[0].stages[1])
+    assert described["cost"]["stored_images"] == 5, "the smaller memory holds no other images than the larger"
+    assert len(described["memory"]["seg"]) == 5
+
+
+def test_feature_distillation_is_zero_where_student_and_teacher_agree(second_stage: Callable[..., Spy]) -> None:
+    terms: list[float] = []
+
+    class Watch(Spy):
+        def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+            images = torch.stack([strategy.current[0][i][0] for i in range(4)])
+            plugin = plugin_of(strategy, FeatureDistillation)
+            assert plugin.levels == [8]
+            assert strategy.teacher is not None
+            strategy.model.eval()
+            student, teacher = strategy.model.features(images), strategy.teacher.features(images)
+            terms.append(float(plugin.term(strategy, student, teacher).detach()))
+            other = strategy.teacher.features(images)
+            other._levels[8] = 3 * other[8]  # three times the features: a relative squared distance of 4 / 9
+            terms.append(float(plugin.term(strategy, teacher, other)))
+            strategy.model.train()
+
+        def before_backward(self, strategy: Harness, **_: Any) -> None:
+            plugin = plugin_of(strategy, FeatureDistillation)
+            terms.append(float(plugin.term(strategy, strategy.passes[0][1], strategy.taught()[0]).detach()))
+
+    second_stage("feature_kd", Watch())
+    assert terms[0] == pytest.approx(0, abs=1e-10)
+    assert terms[1] == pytest.approx(4 / 9, rel=1e-5)
+    assert all(term > 1e-4 for term in terms[2:])
+
+
+def test_kd_and_feature_distillation_share_one_pass_of_one_teacher(second_stage: Callable[..., Spy]) -> None:
+    passes: list[int] = []
+
+    class Watch(Spy):
+        def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+            assert strategy.teacher is not None
+            strategy.teacher.backbone.register_forward_hook(lambda *_: passes.append(1))
+
+    second_stage("kd+feature_kd", Watch())
+    assert len(passes) == 6
+
+
+def test_projected_steps_do_not_raise_the_loss_of_the_memory(second_stage: Callable[..., Spy]) -> None:
+    agreements: list[float] = []
+
+    class Watch(Spy):
+        def after_backward(self, strategy: Harness, **_: Any) -> None:
+            # Plug-ins are called in turn, and this one after the projection.
+            plugin = plugin_of(strategy, GradientProjection)
+            shared = [p for p in strategy.learnt_parameters().values() if p.grad is not None]
+            found = torch.autograd.grad(plugin._loss(strategy), shared, allow_unused=True)
+            pairs = [(p.grad, r) for p, r in zip(shared, found, strict=True) if r is not None]
+            size = sum(float(r.square().sum()) for _, r in pairs)
+            agreements.append(sum(float((g * r).sum()) for g, r in pairs) / size)
+
+    second_stage("agem", Watch())
+    assert len(agreements) == 6
+    assert min(agreements) > -1e-4
+
+
+def test_a_step_against_the_memory_is_projected_onto_the_plane(second_stage: Callable[..., Spy]) -> None:
+    class Reversed(Spy):
+        """Turns the step's gradient against the memory's before A-GEM sees it."""
+
+        def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+            plugin = plugin_of(strategy, GradientProjection)
+            project = plugin.after_backward
+
+            def turned(strategy: Harness, **_: Any) -> None:
+                shared = [p for p in strategy.learnt_parameters().values() if p.grad is not None]
+                found = torch.autograd.grad(plugin._loss(strategy), shared, allow_unused=True)
+                for p, r in zip(shared, found, strict=True):
+                    if r is not None:
+                        p.grad.copy_(-r)  # type: ignore[union-attr]
+                project(strategy)
+                norm = sum(
+                    float(p.grad.square().sum())  # type: ignore[union-attr]
+                    for p, r in zip(shared, found, strict=True)
+                    if r is not None
+                )
+                assert norm == pytest.approx(0, abs=1e-8), "nothing of it is left"
+                norms.append(norm)
+
+            plugin.after_backward = turned
+
+    norms: list[float] = []
+    second_stage("agem", Reversed())
+    assert len(norms) == 6

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from cl_bench.errors import UserError, unknown
 from cl_bench.registry import StrategyEntry, code_identity, strategies
+from cl_bench.states import carries
 
 _TERM = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)\s*(\[(?P<settings>.*)\])?", re.DOTALL)
 
@@ -46,7 +47,7 @@ class Term:
     @cached_property
     def resumable(self) -> bool:
         """Whether its stages can be trained by one process each: what acts from the first can store what it carries."""
-        return all(hasattr(p, "load_state_dict") for p in self.build() if getattr(p, "acts_from", 1) == 1)
+        return all(carries(p) for p in self.build() if getattr(p, "acts_from", 1) == 1)
 
     def code(self) -> tuple[str, ...]:
         """Return the hashes of the files from outside this package that define the strategy and its plug-ins."""

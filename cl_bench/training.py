@@ -24,6 +24,7 @@ from cl_bench.model import Features, UnifiedModel, frozen_statistics
 from cl_bench.optimizer import parameter_groups, regroup, scale_rate
 from cl_bench.randomness import derive, isolated, seed_all
 from cl_bench.schedule import StageSettings, TurnSampler
+from cl_bench.snapshot import Snapshot, put_back
 from cl_bench.stream import Outputs, Targets, TaskDataset, collate
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -34,8 +35,9 @@ class Harness(SupervisedTemplate):
 
     current: data sets of the tasks trained in this stage; ancestors: the stages before it, the first one first; seen:
     the test experiences that evaluations score; step, epoch: how many of them the stage has done; passes: (images,
-    features) of every forward pass of the step; report: what strategies record about themselves (stored images), kept
-    with the stage; log: one mapping an epoch; passes_per_evaluation: times the backbone ran for one evaluation batch.
+    features) of every forward pass of the step; average: the weights' moving average; report: what strategies record
+    about themselves (stored images), kept with the stage; log: one mapping an epoch; passes_per_evaluation: times the
+    backbone ran for one evaluation batch.
     """
 
     mbatch: Any
@@ -52,13 +54,15 @@ class Harness(SupervisedTemplate):
         self.log: list[dict[str, float]] = []
         self.evaluation_seconds = 0.0
         self.passes_per_evaluation = 1.0
-        self._average: AveragedModel | None = None
+        self.average: AveragedModel | None = None
         self._teacher: UnifiedModel | None = None
         self._taught: list[Features] | None = None
         self._endings: list[Callable[[], None]] = []
+        self._snapshot: Snapshot | None = None
+        self._between_epochs: Callable[[], None] = lambda: None
         self._extra: list[list[Any]] = []
         self._active: set[int] = set()
-        self._scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "float16")
+        self.scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "float16")
         super().__init__(
             model=model,
             optimizer=torch.optim.AdamW(parameter_groups(model, settings.backbone_rate), fused=True),
@@ -75,13 +79,18 @@ class Harness(SupervisedTemplate):
         current: Sequence[TaskDataset],
         ancestors: Sequence[Ancestor],
         seen: Any,
+        snapshot: Snapshot | None = None,
+        between_epochs: Callable[[], None] = lambda: None,
     ) -> None:
-        """Train on one experience, whose data sets are `current`, and score the test experiences `seen` as it goes."""
+        """Train on one experience, whose data sets are `current`, and score the test experiences `seen` as it goes.
+
+        snapshot: where an earlier attempt at this very stage had got to; between_epochs: called after all but the last.
+        """
         self.settings, self.current, self.ancestors, self.seen = settings, current, ancestors, seen
         self.report, self.log, self.evaluation_seconds = {}, [], 0.0
         self._teacher, self._endings = None, []
+        self._snapshot, self._between_epochs = snapshot, between_epochs
         self._criterion.weights = {}
-        self.train_epochs = max(settings.epochs.values())
         self.train_mb_size = max(settings.batch_sizes.values())
         self.eval_mb_size = settings.evaluation_batch
         self.model.freeze_norm(settings.batch_norm == "frozen")
@@ -206,7 +215,11 @@ class Harness(SupervisedTemplate):
         super()._before_training_exp(reset_optimizer_state=True, **kwargs)
         # After the plug-ins, which may have added parameters.
         decay = self.settings.ema_decay
-        self._average = averaged(self.model, decay) if decay else None
+        self.average = averaged(self.model, decay) if decay else None
+        if self._snapshot is not None:
+            # What they took from the stage's first weights, such as the teacher, they have by now.
+            put_back(self, self._snapshot)
+        self.train_epochs = self._epochs() - self.epoch
 
     def make_optimizer(self, **kwargs: Any) -> None:
         """Give every parameter, those that a plug-in added included, to an optimizer without state."""
@@ -268,24 +281,24 @@ class Harness(SupervisedTemplate):
     def backward(self) -> None:
         """Run the backward pass, with the loss scaled where the precision is float16."""
         self._note("total", self.loss.detach())
-        self._scaler.scale(self.loss).backward(retain_graph=self.retain_graph)
+        self.scaler.scale(self.loss).backward(retain_graph=self.retain_graph)
 
     def optimizer_step(self) -> None:
         """Update what this step is about; what serves inactive tasks alone keeps its bytes."""
         for parameter in self.model.out_of_reach(frozenset(self._active)):
             # None, not zero: momentum and weight decay would move a parameter whose gradient is zero.
             parameter.grad = None
-        self._scaler.unscale_(self.optimizer)
+        self.scaler.unscale_(self.optimizer)
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         self._note("gradient_norm", norm)
         if self.settings.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.settings.clip_norm, norm)
-        self._scaler.step(self.optimizer)
-        self._scaler.update()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.step += 1
-        if self._average is not None:
-            self._average.update_parameters(self.model)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
 
     def _note(self, name: str, value: Tensor) -> None:
         self._sums[name] += value.reshape(())
@@ -296,22 +309,27 @@ class Harness(SupervisedTemplate):
         seconds = time.perf_counter() - self._started
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         # A loss scaler skips steps whose gradient overflows, on purpose: there only the losses must be finite.
-        watched = {k: v for k, v in means.items() if k != "gradient_norm" or not self._scaler.is_enabled()}
+        watched = {k: v for k, v in means.items() if k != "gradient_norm" or not self.scaler.is_enabled()}
         if not all(map(math.isfinite, watched.values())):
             raise StageFailedError(f"the loss is not finite in epoch {self.epoch + 1}: {means}")
         rate = self.settings.rate(self.epoch, self.step - 1)
         self.epoch += 1
         self.log.append({"epoch": self.epoch, "learning_rate": rate, "seconds": seconds, **means})
-        every, last = self.settings.evaluate_every, self.epoch == self.train_epochs
+        every, last = self.settings.evaluate_every, self.epoch == self._epochs()
         if last:
             self._end()
         if last or (every and self.epoch % every == 0):
-            with swapped(self.model, None if last else self._average):
+            with swapped(self.model, None if last else self.average):
                 self.eval(self.seen)
+        if not last:
+            self._between_epochs()
+
+    def _epochs(self) -> int:
+        return max(self.settings.epochs.values())
 
     def _end(self) -> None:
-        if self._average is not None:
-            self.model.load_state_dict(self._average.module.state_dict())
+        if self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
         for change in self._endings:
             change()
 

@@ -32,12 +32,14 @@ class SynapticIntelligence(QuadraticPenalty):
         self._before: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the importance gathered so far, by parameter."""
-        return dict(self._importance)
+        """Return the importance gathered so far, by parameter, and what the stage at hand has added to its paths."""
+        paths = {f"path of {name}": path for name, path in self._path.items()}
+        return {**self._importance, **paths}
 
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Go on from what was gathered."""
-        self._importance = dict(tensors)
+        self._importance = {name: tensor for name, tensor in tensors.items() if not name.startswith("path of ")}
+        self._path = {name.removeprefix("path of "): tensors[name] for name in tensors.keys() - self._importance.keys()}
 
     def importance(self, strategy: Harness) -> dict[str, Tensor]:
         """Return what earlier stages gathered."""
@@ -68,6 +70,7 @@ class SynapticIntelligence(QuadraticPenalty):
         for name, p in strategy.model.named_parameters():
             found = self._path[name].clamp(min=0) / ((p - self._first[name]).square() + self.damping)
             self._importance[name] = self._importance.get(name, torch.zeros_like(found)).to(found.device) + found
+        self._path = {}
 
 
 def _copies(strategy: Harness) -> dict[str, Tensor]:

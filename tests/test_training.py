@@ -247,9 +247,9 @@ def test_the_average_is_what_is_scored_and_kept(
     plain = Harness.eval
 
     def watched(self: Harness, *arguments: Any, **options: Any) -> Any:
-        assert self._average is not None
+        assert self.average is not None
         scored.append(digest(self.model.state_dict()))
-        assert scored[-1] == digest(self._average.module.state_dict())
+        assert scored[-1] == digest(self.average.module.state_dict())
         return plain(self, *arguments, **options)
 
     raw, close = one_stage(), one_stage(ema_decay=1e-9)

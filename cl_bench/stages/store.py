@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from cl_bench.paths import make_writable
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from cl_bench.stages.checkpoint import Checkpoints
+
 SCHEMA = 1
 
 
@@ -24,6 +27,13 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = make_writable(root)
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        """How far unfinished stages have got."""
+        from cl_bench.stages.checkpoint import Checkpoints
+
+        return Checkpoints(self.root / ".checkpoints")
 
     def folder(self, key: str) -> Path:
         """Return where the stage lies, or would lie."""
@@ -69,6 +79,7 @@ class Store:
                 if key not in self:
                     raise
             _sync(self.root)
+            self.checkpoints.drop(key)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import EvaluationPlugin
-from safetensors.torch import save_file
 
+from cl_bench import states
 from cl_bench.ancestry import Ancestor
 from cl_bench.catalog import Entry, pixels
 from cl_bench.config import Experiment
 from cl_bench.errors import StageFailedError
-from cl_bench.metrics.forgetting import StreamMetrics
+from cl_bench.metrics.forgetting import Row, StreamMetrics
 from cl_bench.model import UnifiedModel, build_model
 from cl_bench.registry import code_identity
 from cl_bench.resources import environment, peak_memory_mb, reset_peak_memory, set_up_numerics
 from cl_bench.schedule import StageSettings
-from cl_bench.stages import states
+from cl_bench.snapshot import Snapshot, take
+from cl_bench.stages.artifact import describe, keep
 from cl_bench.stages.plan import Plan, Stage
-from cl_bench.stages.store import Store, write_csv, write_json
+from cl_bench.stages.store import Store
 from cl_bench.stream import TaskDataset, make_benchmark
 from cl_bench.training import Harness
 from cl_bench.weights import Weights, digest
@@ -47,50 +47,18 @@ class Trainer:
 
     def train(self, plan: Plan, keys: Sequence[str], progress: Progress = lambda *_: None) -> None:
         """Train the stages `keys`, one after the other in one process, and put each into the store."""
-        experiment = self.experiment
-        set_up_numerics(experiment.threads)
-        stages = [plan.stages[key] for key in keys]
-        first = stages[0]
-        entries = {entry.task.name: entry for entry in self.catalog}
-        model = self._model(first)
-        parameters = sum(p.numel() for p in model.parameters())
-        tasks = tuple(entry.task for entry in self.catalog)
-        metrics = StreamMetrics(tasks, {name: entry.audit.val for name, entry in entries.items()})
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "No loggers specified")  # rows are what we keep
-            evaluator = EvaluationPlugin(metrics, loggers=self._loggers(first))
-        reporter = _Reporter(progress)
-        # Plug-ins live as long as the chain; the last stage has every term that acts in an earlier one.
-        plugins = [plugin for term in stages[-1].terms for plugin in term.build()]
-        harness = Harness(
-            model=model, settings=self._settings(first, entries), plugins=[*plugins, reporter], evaluator=evaluator
-        )
-        names = dict.fromkeys(name for stage in stages for name in (*stage.past, *stage.trained))
-        data = {name: self._datasets(entries[name], first.seed) for name in names}
-        benchmark = make_benchmark(
-            [[data[name][0] for name in stage.trained] for stage in stages], [data[name][1] for name in names]
-        )
-        for stage, experience in zip(stages, benchmark.train_stream, strict=True):
-            settings = self._settings(stage, entries)
-            current = [data[name][0] for name in stage.trained]
-            ancestors = [
-                Ancestor(tuple(data[name][0] for name in one.trained), partial(self.store.weights, one.key))
-                for one in plan.ancestors(stage)
-            ]
-            if stage.parent is not None and stage.parent not in keys:
-                states.restore(plugins, self.store.states(stage.parent))
-            seen = [
-                e for e, name in zip(benchmark.test_stream, names, strict=True) if name in (*stage.past, *stage.trained)
-            ]
-            metrics.reset(*self._scores_so_far(plan, stage))
-            reporter.start(stage.key, settings, current)
-            reset_peak_memory(experiment.device)
-            before, started = digest(model.state_dict()), time.perf_counter()
-            harness.train_stage(experience, settings, current, ancestors, seen)
-            seconds = time.perf_counter() - started - harness.evaluation_seconds
-            self._save(stage, harness, plugins, metrics, parameters, before, seconds)
+        set_up_numerics(self.experiment.threads)
+        unit = _Unit(self, plan, [plan.stages[key] for key in keys], progress)
+        for stage, experience in zip(unit.stages, unit.benchmark.train_stream, strict=True):
+            unit.train(stage, experience)
 
-    def _model(self, stage: Stage) -> UnifiedModel:
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """The tasks by name."""
+        return {entry.task.name: entry for entry in self.catalog}
+
+    def model(self, stage: Stage) -> UnifiedModel:
+        """Return the model as the stage finds it: its parent's last weights, or the initial ones."""
         tasks = [entry.task for entry in self.catalog]
         model = build_model(self.experiment.model, tasks, self.weights, stage.seed)
         if stage.parent is not None:
@@ -99,9 +67,10 @@ class Trainer:
                 raise StageFailedError(f"the stored weights of stage {stage.parent[:12]} are not those it ended with")
         return model.to(self.experiment.device)
 
-    def _settings(self, stage: Stage, entries: Mapping[str, Entry]) -> StageSettings:
+    def settings(self, stage: Stage) -> StageSettings:
+        """Return how the stage is trained."""
         experiment = self.experiment
-        protocols = {name: entries[name].protocol for name in stage.trained}
+        protocols = {name: self.entries[name].protocol for name in stage.trained}
         return StageSettings(
             **experiment.optimized_like(list(protocols.values())),
             epochs={name: protocol.epochs for name, protocol in protocols.items()},
@@ -116,14 +85,16 @@ class Trainer:
             visits={name: stage.past.count(name) for name in stage.trained},
         )
 
-    def _datasets(self, entry: Entry, seed: int) -> tuple[TaskDataset, TaskDataset]:
+    def datasets(self, name: str, seed: int) -> tuple[TaskDataset, TaskDataset]:
+        """Return the training and the validation images of a task."""
+        entry = self.entries[name]
         task, audited = entry.task, entry.audit
         size, augment = task.image_size, entry.protocol.augment
         stored = pixels(task, audited.train, audited.train_fingerprint, round(size * augment.oversize))
         train = TaskDataset(task, audited.train, *stored, augment, seed)
         return train, TaskDataset(task, audited.val, *pixels(task, audited.val, audited.val_fingerprint, size))
 
-    def _scores_so_far(self, plan: Plan, stage: Stage) -> tuple[dict[str, float], dict[str, list[float]]]:
+    def scores_so_far(self, plan: Plan, stage: Stage) -> tuple[dict[str, float], dict[str, list[float]]]:
         """Return, for the logs only, the baselines that are trained already and the scores at earlier stages' ends."""
         headline = {entry.task.name: entry.task.kind.metrics[0] for entry in self.catalog}
         baselines: dict[str, float] = {}
@@ -140,79 +111,100 @@ class Trainer:
             parent = plan.stages[parent].parent
         return baselines, history
 
-    def _loggers(self, stage: Stage) -> list[Any]:
+    def loggers(self, stage: Stage) -> list[Any]:
+        """Return Avalanche's loggers that the experiment asks for."""
         if self.logs is None or "tensorboard" not in self.experiment.trackers:
             return []
         from avalanche.logging import TensorboardLogger
 
         return [TensorboardLogger(str(self.logs / stage.key[:16]))]
 
-    def _save(
-        self,
-        stage: Stage,
-        harness: Harness,
-        plugins: Sequence[Any],
-        metrics: StreamMetrics,
-        parameters: int,
-        before: str,
-        seconds: float,
-    ) -> None:
-        experiment = self.experiment
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in harness.model.state_dict().items()}
-        stored = harness.report.get("memory", {})
-        counted = sum(p.numel() for p in harness.model.parameters())
-        description = {
-            "key": stage.key,
-            "parent": stage.parent,
-            "tasks": list(stage.trained),
-            "settings": stage.identity,
-            "environment": environment(experiment.threads, experiment.device, experiment.precision),
-            "cost": {
-                "train_seconds": seconds,
-                "evaluation_seconds": harness.evaluation_seconds,
-                "peak_memory_mb": peak_memory_mb(experiment.device),
-                "parameters": counted,
-                "added_parameters": counted - parameters,
-                "added_passes": harness.passes_per_evaluation - 1,
-                # None, not 0, where a plug-in from elsewhere may store images without saying so.
-                "stored_images": max(map(len, stored.values()), default=0 if _all_report(stage) else None),
-            },
-            "memory": stored,
-            "hashes": {"first": before, "last": digest(state)},
-        }
 
-        def write(folder: Path) -> None:
-            save_file(state, folder / "model.safetensors")
-            if carried := states.collect(plugins):
-                save_file(carried, folder / "state.safetensors")
-            arrays = {
-                f"{task}/{name}": torch.from_numpy(array).contiguous()
-                for task, found in metrics.per_image.items()
-                for name, array in found.items()
+class _Unit:
+    """Stages that one process trains one after the other: model, plug-ins and data live as long as it does."""
+
+    def __init__(self, trainer: Trainer, plan: Plan, stages: Sequence[Stage], progress: Progress) -> None:
+        self.trainer, self.plan, self.stages = trainer, plan, stages
+        first = stages[0]
+        model = trainer.model(first)
+        self.parameters = sum(p.numel() for p in model.parameters())
+        tasks = tuple(entry.task for entry in trainer.catalog)
+        self.metrics = StreamMetrics(tasks, {name: entry.audit.val for name, entry in trainer.entries.items()})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "No loggers specified")  # rows are what we keep
+            evaluator = EvaluationPlugin(self.metrics, loggers=trainer.loggers(first))
+        self.reporter = _Reporter(progress)
+        # The last stage has every term that acts in an earlier one.
+        self.plugins = [plugin for term in stages[-1].terms for plugin in term.build()]
+        plugins = [*self.plugins, self.reporter]
+        self.harness = Harness(model=model, settings=trainer.settings(first), plugins=plugins, evaluator=evaluator)
+        # A plug-in from elsewhere that keeps nothing may hold anything: then a stage is resumed as a whole.
+        whole = len(stages) > 1 or any(code_identity(p) and not states.carries(p) for p in self.plugins)
+        self.resumable = not whole
+        self.names = list(dict.fromkeys(name for stage in stages for name in (*stage.past, *stage.trained)))
+        data = {name: trainer.datasets(name, first.seed) for name in self.names}
+        self.images = {name: train for name, (train, _) in data.items()}
+        self.benchmark = make_benchmark(
+            [[self.images[name] for name in stage.trained] for stage in stages], [test for _, test in data.values()]
+        )
+
+    def train(self, stage: Stage, experience: Any) -> None:
+        """Train one stage, from where an earlier attempt at it had got to, and put it into the store."""
+        trainer, harness = self.trainer, self.harness
+        settings, current = trainer.settings(stage), [self.images[name] for name in stage.trained]
+        tests = zip(self.benchmark.test_stream, self.names, strict=True)
+        seen = [test for test, name in tests if name in (*stage.past, *stage.trained)]
+        self.metrics.reset(*trainer.scores_so_far(self.plan, stage))
+        if stage is self.stages[0] and stage.parent is not None:
+            states.restore(self.plugins, trainer.store.states(stage.parent))
+        before, snapshot = digest(harness.model.state_dict()), self._resumed(stage)
+        earlier = snapshot.values["cost"] if snapshot else {"seconds": 0.0, "peak_memory_mb": 0.0}
+        reset_peak_memory(settings.device)
+        started = time.perf_counter()
+
+        def cost() -> dict[str, float]:
+            seconds = earlier["seconds"] + time.perf_counter() - started
+            return {
+                "seconds": seconds,
+                "peak_memory_mb": max(earlier["peak_memory_mb"], peak_memory_mb(settings.device)),
             }
-            save_file(arrays, folder / "predictions.safetensors")
-            write_csv(folder / "evaluations.csv", map(asdict, metrics.rows), ["epoch", "task", "metric", "value"])
-            write_csv(folder / "training.csv", _training_rows(harness.log), list(_TRAINING))
-            write_json(folder / "stage.json", description)
 
-        self.store.add(stage.key, write)
+        def checkpoint() -> None:
+            if self.resumable:
+                now = take(harness)
+                now.values.update(rows=list(map(asdict, self.metrics.rows)), cost=cost())
+                trainer.store.checkpoints.save(stage.key, now)
 
+        self.reporter.start(stage.key, settings, current)
+        harness.train_stage(experience, settings, current, self._ancestors(stage), seen, snapshot, checkpoint)
+        self._keep(stage, before, cost())
 
-def _all_report(stage: Stage) -> bool:
-    return all(code_identity(plugin) is None for term in stage.terms for plugin in term.build())
+    def _resumed(self, stage: Stage) -> Snapshot | None:
+        """Return where an earlier attempt at the stage had got to, and take up its rows."""
+        snapshot = self.trainer.store.checkpoints.load(stage.key) if self.resumable else None
+        if snapshot is not None:
+            self.metrics.rows.extend(Row(**row) for row in snapshot.values["rows"])
+        return snapshot
 
+    def _ancestors(self, stage: Stage) -> list[Ancestor]:
+        return [
+            Ancestor(tuple(self.images[name] for name in one.trained), partial(self.trainer.store.weights, one.key))
+            for one in self.plan.ancestors(stage)
+        ]
 
-_TRAINING = ("epoch", "task", "loss", "gradient_norm", "learning_rate", "seconds")
-
-
-def _training_rows(log: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
-    shared = ("epoch", "gradient_norm", "learning_rate", "seconds")
-    return [
-        {**{key: entry[key] for key in shared}, "task": name, "loss": loss}
-        for entry in log
-        for name, loss in entry.items()
-        if name not in shared
-    ]
+    def _keep(self, stage: Stage, before: str, cost: dict[str, float]) -> None:
+        experiment, counted = self.trainer.experiment, sum(p.numel() for p in self.harness.model.parameters())
+        measured = {
+            "train_seconds": cost["seconds"] - self.harness.evaluation_seconds,
+            "peak_memory_mb": cost["peak_memory_mb"],
+            "parameters": counted,
+            "added_parameters": counted - self.parameters,
+        }
+        description = {
+            **describe(stage, self.harness, measured, before),
+            "environment": environment(experiment.threads, experiment.device, experiment.precision),
+        }
+        keep(self.trainer.store, description, self.harness, self.metrics, self.plugins)
 
 
 class _Reporter(SupervisedPlugin):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cl_bench.stages import states
+from cl_bench import states
 
 
 class Counter:

@@ -1,4 +1,4 @@
-"""What plug-ins carry from stage to stage: kept with the stage, so that a run resumes between any two stages.
+"""What plug-ins carry from stage to stage and from epoch to epoch: kept with both, so that a run resumes at any.
 
 A plug-in carries something by having `state_dict()`, which returns tensors by name, and `load_state_dict(tensors)`.
 """
@@ -29,9 +29,14 @@ def restore(plugins: Sequence[Any], stored: Mapping[str, Tensor]) -> None:
             plugin.load_state_dict(own)
 
 
+def carries(plugin: Any) -> bool:
+    """Return whether the plug-in carries something, and can be given it back."""
+    return hasattr(plugin, "state_dict") and hasattr(plugin, "load_state_dict")
+
+
 def _carriers(plugins: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     seen: Counter[str] = Counter()
-    for plugin in (p for p in plugins if hasattr(p, "load_state_dict")):
+    for plugin in filter(carries, plugins):
         name = type(plugin).__name__
         yield f"{name}.{seen[name]}", plugin
         seen[name] += 1

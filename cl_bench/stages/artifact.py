@@ -1,0 +1,78 @@
+"""What a trained stage leaves in the store: weights, rows, predictions, and a description of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from cl_bench import states
+from cl_bench.metrics.forgetting import StreamMetrics
+from cl_bench.registry import code_identity
+from cl_bench.stages.plan import Stage
+from cl_bench.stages.store import Store, write_csv, write_json
+from cl_bench.training import Harness
+from cl_bench.weights import digest
+
+_TRAINING = ("epoch", "task", "loss", "gradient_norm", "learning_rate", "seconds")
+
+
+def describe(stage: Stage, harness: Harness, cost: Mapping[str, Any], before: str) -> dict[str, Any]:
+    """Return the stage's stage.json; before: the hash of the weights that it started from."""
+    stored = harness.report.get("memory", {})
+    return {
+        "key": stage.key,
+        "parent": stage.parent,
+        "tasks": list(stage.trained),
+        "settings": stage.identity,
+        "cost": {
+            **cost,
+            "evaluation_seconds": harness.evaluation_seconds,
+            "added_passes": harness.passes_per_evaluation - 1,
+            # None, not 0, where a plug-in from elsewhere may store images without saying so.
+            "stored_images": max(map(len, stored.values()), default=0 if _all_report(stage) else None),
+        },
+        "memory": stored,
+        "hashes": {"first": before, "last": digest(harness.model.state_dict())},
+    }
+
+
+def keep(
+    store: Store, description: Mapping[str, Any], harness: Harness, metrics: StreamMetrics, plugins: Sequence[Any]
+) -> None:
+    """Put the trained stage into the store, whole."""
+
+    def write(folder: Path) -> None:
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in harness.model.state_dict().items()}
+        save_file(state, folder / "model.safetensors")
+        if carried := states.collect(plugins):
+            save_file(carried, folder / "state.safetensors")
+        arrays = {
+            f"{task}/{name}": torch.from_numpy(array).contiguous()
+            for task, found in metrics.per_image.items()
+            for name, array in found.items()
+        }
+        save_file(arrays, folder / "predictions.safetensors")
+        write_csv(folder / "evaluations.csv", map(asdict, metrics.rows), ["epoch", "task", "metric", "value"])
+        write_csv(folder / "training.csv", _training_rows(harness.log), list(_TRAINING))
+        write_json(folder / "stage.json", description)
+
+    store.add(description["key"], write)
+
+
+def _all_report(stage: Stage) -> bool:
+    return all(code_identity(plugin) is None for term in stage.terms for plugin in term.build())
+
+
+def _training_rows(log: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
+    shared = ("epoch", "gradient_norm", "learning_rate", "seconds")
+    return [
+        {**{key: entry[key] for key in shared}, "task": name, "loss": loss}
+        for entry in log
+        for name, loss in entry.items()
+        if name not in shared
+    ]

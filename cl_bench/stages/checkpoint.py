@@ -1,0 +1,57 @@
+"""How far unfinished stages have got: one file a stage, replaced whole after every epoch; never unpickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from cl_bench.snapshot import Snapshot
+from cl_bench.weights import digest
+
+
+class Checkpoints:
+    """Snapshots by the key of their stage, in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, key: str) -> Path:
+        """Return where the snapshot of the stage lies, or would lie."""
+        return self.folder / f"{key}.safetensors"
+
+    def save(self, key: str, snapshot: Snapshot) -> None:
+        """Keep `snapshot` in place of the one before."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        values = json.dumps(snapshot.values)
+        draft = self.folder / f".{key}-{os.getpid()}"
+        try:
+            save_file(snapshot.tensors, draft, metadata={"values": values, "sha256": _hash(snapshot, values)})
+            with draft.open("rb") as file:
+                os.fsync(file.fileno())
+            draft.replace(self.path(key))
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def load(self, key: str) -> Snapshot | None:
+        """Return the snapshot of the stage; None where there is none, or one that is torn or changed."""
+        try:
+            with safe_open(self.path(key), framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            snapshot = Snapshot(tensors, json.loads(metadata["values"]))
+        except (OSError, SafetensorError, KeyError, ValueError):
+            return None
+        return snapshot if _hash(snapshot, metadata["values"]) == metadata.get("sha256") else None
+
+    def drop(self, key: str) -> None:
+        """Forget the snapshot of a stage that is done."""
+        self.path(key).unlink(missing_ok=True)
+
+
+def _hash(snapshot: Snapshot, values: str) -> str:
+    return hashlib.sha256(f"{digest(snapshot.tensors)} {values}".encode()).hexdigest()

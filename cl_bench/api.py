@@ -7,7 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,10 @@ from cl_bench.catalog import Entry, load_catalog
 from cl_bench.composition import parse
 from cl_bench.config import Experiment, load_experiment, parse_orders, validate
 from cl_bench.errors import UserError
-from cl_bench.executors.local import Job, Report, execute
+from cl_bench.executors.frontier import Failure, Frontier
+from cl_bench.executors.local import Job, Report, train_here, train_in_workers
+from cl_bench.executors.ray import train_with_ray
+from cl_bench.failures import Failures
 from cl_bench.paths import make_writable, results_root, store_root
 from cl_bench.registry import load_plugin_files
 from cl_bench.resources import processor, set_up_numerics
@@ -131,34 +134,64 @@ def train(
     progress: Progress = lambda *_: None,
     report: Report = lambda *_: None,
     command: str = "",
-) -> dict[str, str]:
-    """Write the plan, train the stages that the store lacks, export the rows; return the reasons of failed stages."""
+    retry: bool = False,
+    cluster: str | None = None,
+) -> dict[str, Failure]:
+    """Write the plan, train the stages that the store lacks, export the rows; return why stages are not there, by key.
+
+    retry: try stages that diverged in an earlier run once more, too; what failed otherwise is always tried again.
+    cluster: the address of a Ray cluster that trains them, "" for one of this machine; None for no Ray.
+    """
     folder = make_writable(prepared.folder)
     write_json(folder / "plan.json", describe_plan(prepared, command))
     logs = folder / "tensorboard" if prepared.experiment.trackers else None
     trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store, logs)
-    job = Job(prepared.experiment, prepared.plugin_files, prepared.store.root, logs)
-    failures = make_writable(results_root() / "failed")
-    for key in prepared.plan.stages:
-        (failures / f"{key}.json").unlink(missing_ok=True)
+    job = Job(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve(), logs)
+    _discard_damaged(prepared, report)
+    failures = Failures(results_root())
+    kept = {} if retry else failures.diverged(prepared.plan.stages)
+    failures.forget(prepared.plan.stages)
+
+    def record(key: str, state: str | Failure) -> None:
+        if isinstance(state, Failure):
+            failures.add(key, state)
+        report(key, state)
+
+    plan = prepared.plan
+    parents = {key: stage.parent for key, stage in plan.stages.items()}
+    frontier = Frontier(plan.units(), parents, prepared.store.__contains__, kept)
+    for key, failure in frontier.failures.items():
+        record(key, failure)
     try:
-        return execute(prepared.plan, trainer, job, workers, progress, _recording(failures, report))
+        if cluster is not None:
+            train_with_ray(frontier, job, cluster, record)
+        elif workers == 1:
+            train_here(frontier, plan, trainer, progress, record)
+        else:
+            train_in_workers(frontier, job, workers, progress, record)
     finally:
         results.export(folder)
+    return frontier.failures
+
+
+def _discard_damaged(prepared: Prepared, report: Report) -> None:
+    """Move stages that are not what was written, and that stages to come are to start from, out of the way."""
+    store, stages = prepared.store, prepared.plan.stages
+    pending, seen = [stage.parent for stage in prepared.missing()], set[str]()
+    while pending:
+        key = pending.pop()
+        if key is None or key in seen:
+            continue
+        seen.add(key)
+        if key in store and not store.intact(key, tensors=True):
+            store.discard(key)
+            report(key, "damaged")
+        pending.append(stages[key].parent)
 
 
 def _folder_name(experiment: Experiment) -> str:
     # What was scored on dev must never stand where a score on val is looked for.
     return experiment.name if experiment.split == "val" else f"{experiment.name}-{experiment.split}"
-
-
-def _recording(folder: Path, report: Report) -> Callable[[str, str], None]:
-    def record(key: str, state: str) -> None:
-        if state not in ("started", "done"):
-            write_json(folder / f"{key}.json", {"key": key, "reason": state})
-        report(key, state)
-
-    return record
 
 
 def describe_plan(prepared: Prepared, command: str = "") -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import time
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +14,10 @@ import typer
 from cl_bench.errors import StageFailedError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cl_bench.api import Prepared
+    from cl_bench.executors.frontier import Failure
 
 app = typer.Typer(
     name="cl-bench",
@@ -24,6 +29,8 @@ app = typer.Typer(
 data_app = typer.Typer(name="data", help="Prepare, audit and show data sets.", no_args_is_help=True)
 app.add_typer(data_app)
 
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C or SIGTERM stopped, which typer sets without a word."""
 ExperimentName = Annotated[str, typer.Argument(help="A preset's name (`cl-bench list experiments`) or a YAML file.")]
 Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; repeatable.")]
 Plugins = Annotated[
@@ -38,6 +45,19 @@ class Format(str, Enum):
     markdown = "markdown"
     csv = "csv"
     latex = "latex"
+
+
+class Executor(str, Enum):
+    """Who trains the stages."""
+
+    local = "local"
+    ray = "ray"
+
+
+class Retry(str, Enum):
+    """What is tried again beside the stages that were cut off."""
+
+    failed = "failed"
 
 
 class Listing(str, Enum):
@@ -73,6 +93,9 @@ def run(
     changes: Changes = None,
     plugin: Plugins = None,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Stages trained side by side.")] = 1,
+    executor: Annotated[Executor, typer.Option(help="Who trains: this machine, or a Ray cluster.")] = Executor.local,
+    address: Annotated[str, typer.Option(help="Of the Ray cluster; `auto`: the one this machine is part of.")] = "",
+    retry: Annotated[Retry | None, typer.Option(help="failed: try stages whose loss diverged once more, too.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
     why: Annotated[
         bool, typer.Option("--why", help="With --dry-run: which setting makes a stage train again.")
@@ -101,10 +124,24 @@ def run(
         return
     missing = {stage.key: (_label(stage), prepared.steps(stage)) for stage in prepared.missing()}
     with StageProgress(missing) as shown:
-        failed = api.train(prepared, jobs, shown.step, shown.report, api.command_line())
+        cluster = address if executor is Executor.ray else None
+        failed = api.train(
+            prepared, jobs, shown.step, shown.report, api.command_line(), retry=retry is not None, cluster=cluster
+        )
     _print_table(prepared.folder, Format.terminal, full=False)
     if failed:
-        raise StageFailedError(f"{len(failed)} of {len(prepared.plan.stages)} stages failed; run again to retry them")
+        raise StageFailedError(_what_failed(prepared, failed))
+
+
+def _what_failed(prepared: Prepared, failed: Mapping[str, Failure]) -> str:
+    """Return what went wrong, a line a stage, the skipped ones only counted, and how to go on."""
+    own = {key: failure for key, failure in failed.items() if failure.kind != "skipped"}
+    lines = [f"  {_label(prepared.plan.stages[key])}: {failure.kind}: {failure.reason}" for key, failure in own.items()]
+    skipped = f", and {len(failed) - len(own)} that descend from them were skipped" if len(failed) > len(own) else ""
+    again = "run again to retry them"
+    if any(failure.kind == "diverged" for failure in own.values()):
+        again += "; one that diverged would again, unless with --retry failed"
+    return "\n".join([f"{len(own)} of {len(prepared.plan.stages)} stages failed{skipped}; {again}", *lines])
 
 
 def _summary(prepared: Prepared) -> str:
@@ -135,6 +172,24 @@ def _numbers(text: str) -> list[int]:
         return [int(part) for part in text.split(",") if part.strip()]
     except ValueError as error:
         raise UserError(f"--seeds takes whole numbers such as 0,1,2, not {text!r}") from error
+
+
+@app.command()
+def status(
+    experiment: ExperimentName,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds, until Ctrl-C.")] = False,
+) -> None:
+    """Show which stages are done, being trained, stopped, failed, skipped or waiting, live from any terminal."""
+    from rich.console import Console
+
+    from cl_bench.report.status import render, status
+
+    folder = _folder(experiment)
+    while watch:
+        Console().clear()
+        typer.echo(render(status(folder)))
+        time.sleep(2)
+    typer.echo(render(status(folder)))
 
 
 @app.command()
@@ -297,6 +352,48 @@ def show(
     typer.echo(output)
 
 
+@app.command()
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it; otherwise it is only listed.")] = False,
+) -> None:
+    """List, or remove, what the store holds for no experiment of the results folder."""
+    from cl_bench.paths import results_root, store_root
+    from cl_bench.stages.storage import garbage, remove
+    from cl_bench.stages.store import Store
+
+    found = garbage(Store(store_root()), sorted(results_root().glob("*/plan.json")))
+    for one in found:
+        typer.echo(f"{one.path}: {one.what}, {one.size / 1e6:.1f} MB")
+    if delete:
+        remove(found)
+    total = sum(one.size for one in found) / 1e6
+    typer.echo(f"{len(found)} entries, {total:.1f} MB {'removed' if delete else 'can go: --delete removes them'}")
+
+
+@app.command(name="export-results")
+def export_results(
+    experiment: ExperimentName,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="EXPERIMENT.tar otherwise.")] = None,
+) -> None:
+    """Write an experiment's results and stages, weights included, into one file with checksums."""
+    from cl_bench.paths import store_root
+    from cl_bench.stages import storage
+    from cl_bench.stages.store import Store
+
+    folder = _folder(experiment)
+    typer.echo(storage.export_results(folder, Store(store_root()), output or Path(f"{folder.name}.tar")))
+
+
+@app.command(name="import-results")
+def import_results(file: Annotated[Path, typer.Argument(help="What `export-results` wrote.")]) -> None:
+    """Take results and stages from another machine, checked against their checksums."""
+    from cl_bench.paths import results_root, store_root
+    from cl_bench.stages import storage
+    from cl_bench.stages.store import Store
+
+    typer.echo(storage.import_results(file, results_root(), Store(store_root())))
+
+
 @data_app.command(name="prepare")
 def prepare_data(
     names: Annotated[
@@ -317,6 +414,7 @@ def prepare_data(
 def main() -> None:
     """Run the command line: bad input exits with 2 and one sentence, a failed stage with 1."""
     debug = "--debug" in sys.argv
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's way to say Ctrl-C
     try:
         app()
     except UserError as error:
@@ -329,6 +427,10 @@ def main() -> None:
             raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("stopped; the finished stages are kept: run the same command again to go on", err=True)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code != INTERRUPTED:
+            raise
+        typer.echo(
+            "stopped; all is kept to the last whole epoch of every stage: run the same command again to go on", err=True
+        )
+        raise

@@ -144,6 +144,14 @@ class ModelConfig(_Frozen):
     shared_channels: int = Field(64, ge=1)
 
 
+class Resources(_Frozen):
+    """What one stage takes of a Ray cluster; a share of a GPU lets stages share one."""
+
+    num_cpus: NotNegative | None = None
+    """None: as many as `threads`."""
+    num_gpus: NotNegative = 0.0
+
+
 class Experiment(Protocol):
     """Tasks x orders x strategies x seeds on one model under one protocol."""
 
@@ -167,6 +175,7 @@ class Experiment(Protocol):
     """CPU threads of a stage; floating-point sums depend on it."""
     device: str = "cpu"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    resources: Resources = Resources()
     trackers: tuple[Literal["tensorboard"], ...] = ()
 
     @model_validator(mode="after")
@@ -264,7 +273,12 @@ def explain(error: ValidationError, known: Callable[[tuple[int | str, ...]], lis
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    nested: dict[str, type[BaseModel]] = {"tasks": TaskConfig, "model": ModelConfig, "augment": Augment}
+    nested: dict[str, type[BaseModel]] = {
+        "tasks": TaskConfig,
+        "model": ModelConfig,
+        "augment": Augment,
+        "resources": Resources,
+    }
     parents = [str(part) for part in location[:-1] if str(part) in nested]
     return list((nested[parents[-1]] if parents else Experiment).model_fields)
 

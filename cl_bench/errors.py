@@ -14,6 +14,10 @@ class StageFailedError(Exception):
     """A stage could not be trained to its end (an exception, or a loss that is not finite)."""
 
 
+class DivergedError(StageFailedError):
+    """A loss that is not finite; the same stage would come to it again."""
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     """Return the error for a `name` that is none of the `known` ones, with the nearest of them."""
     names = sorted(known)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -13,7 +12,9 @@ import pandas as pd
 
 from cl_bench import measures, paths
 from cl_bench.errors import UserError, unknown
-from cl_bench.stages.store import read_json
+from cl_bench.failures import Failures
+from cl_bench.files import write_whole
+from cl_bench.stages.store import intact, read_json
 
 BASELINE = "baseline"
 """What stands in the strategy column of single-task runs."""
@@ -56,8 +57,8 @@ def load_results(path: str | Path) -> pd.DataFrame:
     folder = experiment_folder(path)
     plan = _read_plan(folder)
     found, costs = _read_stages(folder, plan)
-    notes = {key: folder.parent / "failed" / f"{key}.json" for key in plan["stages"] if key not in found}
-    failures = {key: str(read_json(note).get("reason", "")) for key, note in notes.items() if note.is_file()}
+    known = {key: Failures(folder.parent).get(key) for key in plan["stages"] if key not in found}
+    failures = {key: failure.reason for key, failure in known.items() if failure is not None}
     runs = [(BASELINE, run["task"], run["seed"], [run["stage"]]) for run in plan["baselines"]]
     runs += [(run["strategy"], ">".join(run["order"]), run["seed"], run["stages"]) for run in plan["runs"]]
     rows = [(plan["experiment"], *run, *row) for *run, keys in runs for row in _run_rows(plan, keys, found, failures)]
@@ -86,7 +87,7 @@ def export(path: str | Path) -> list[Path]:
     table = pd.DataFrame(rows, columns=["stage", "epoch", "task", "metric", "value"])
     tables = {"rows.csv": table, "stages.csv": stage_costs(folder).drop(columns="tasks")}
     contents = {name: table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
-    return [write_atomically(folder / name, content) for name, content in contents.items()]
+    return [write_whole(folder / name, content) for name, content in contents.items()]
 
 
 def select(
@@ -179,20 +180,6 @@ def experiment_folder(path: str | Path) -> Path:
     raise unknown("experiment with results", str(path), [plan.parent.name for plan in root.glob("*/plan.json")])
 
 
-def write_atomically(path: Path, content: bytes) -> Path:
-    """Write `content` so that `path` is whole, old or new, at any moment; return `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
-
-
 def _run_rows(
     plan: Record, stages: Sequence[str], evaluations: Mapping[str, list[Evaluation]], failures: Mapping[str, str]
 ) -> Iterator[tuple[Any, ...]]:
@@ -281,7 +268,9 @@ def _read_stages(folder: Path, plan: Record) -> tuple[dict[str, list[Evaluation]
     costs = dict(_parse(folder / "stages.csv", lambda line: (line["stage"], _cost(line))))
     for key in plan["stages"]:
         for stage in (paths.store_root() / key, folder.parent / "stages" / key):
-            if (stage / "evaluations.csv").is_file():
+            if (stage / "stage.json").is_file():
+                if not intact(stage):
+                    raise UserError(f"{stage} is damaged; run the experiment again, and it is trained anew")
                 rows[key] = _parse(stage / "evaluations.csv", _evaluation)
                 costs[key] = _stage_cost(stage / "stage.json")
                 break

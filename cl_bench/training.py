@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from cl_bench.ancestry import Ancestor, frozen_copy
 from cl_bench.averaging import averaged, swapped
-from cl_bench.errors import StageFailedError
+from cl_bench.errors import DivergedError
 from cl_bench.kinds.base import Task
 from cl_bench.loss import StreamLoss
 from cl_bench.model import Features, UnifiedModel, frozen_statistics
@@ -311,7 +311,7 @@ class Harness(SupervisedTemplate):
         # A loss scaler skips steps whose gradient overflows, on purpose: there only the losses must be finite.
         watched = {k: v for k, v in means.items() if k != "gradient_norm" or not self.scaler.is_enabled()}
         if not all(map(math.isfinite, watched.values())):
-            raise StageFailedError(f"the loss is not finite in epoch {self.epoch + 1}: {means}")
+            raise DivergedError(f"the loss is not finite in epoch {self.epoch + 1}: {means}")
         rate = self.settings.rate(self.epoch, self.step - 1)
         self.epoch += 1
         self.log.append({"epoch": self.epoch, "learning_rate": rate, "seconds": seconds, **means})

@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cl_bench.data.base import Boxes, Example, Split
-from cl_bench.data.cache import file_hashes, fingerprint, replacing
+from cl_bench.data.cache import file_hashes, fingerprint
 from cl_bench.data.images import open_image
 from cl_bench.errors import UserError
+from cl_bench.files import replacing
 from cl_bench.paths import cache_root
 from cl_bench.registry import source_of
 

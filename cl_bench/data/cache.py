@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +16,8 @@ import PIL
 
 from cl_bench.data.base import Boxes, Split
 from cl_bench.errors import UserError
-from cl_bench.paths import cache_root, make_writable
+from cl_bench.files import replacing, sha256
+from cl_bench.paths import cache_root
 
 VERSION = 1
 """To be raised when what is cached, or how, changes."""
@@ -108,27 +107,6 @@ def _limit() -> int:
     return int(text) * 2**20
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file that becomes `path`, whole, at the end; nothing is left of it after an exception.
-
-    Raises UserError where it cannot be written.
-    """
-    make_writable(path.parent)
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", delete=False) as file:
-            try:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-
-
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file's bytes in hexadecimal; see `file_hashes`."""
     return file_hashes([path])[0]
@@ -150,7 +128,7 @@ def file_hashes(paths: Sequence[Path]) -> list[str]:
             name, state = str(path.absolute()), [stat.st_mtime_ns, stat.st_size]
             entry = known.get(name)
             if entry is None or entry[:2] != state:
-                entry = [*state, _sha256(path)]
+                entry = [*state, sha256(path)]
                 if time.time_ns() - stat.st_mtime_ns > SETTLED_NS:
                     known[name], changed = entry, True
         except OSError as error:
@@ -169,14 +147,6 @@ def _read_index(place: Path) -> dict[str, list[Any]]:
         return {str(name): [mtime, size, digest] for name, (mtime, size, digest) in files.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}  # it only saves time
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(2**20):
-            digest.update(block)
-        return digest.hexdigest()
 
 
 def fingerprint(split: Split) -> str:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
-import traceback
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
+from pebble import ProcessExpired, ProcessPool
+
 from cl_bench.catalog import load_catalog
 from cl_bench.config import Experiment
-from cl_bench.errors import StageFailedError
+from cl_bench.executors.attempt import BUSY, DONE, LINES, Outcome, attempt
+from cl_bench.executors.frontier import Failure, Frontier, Unit
 from cl_bench.registry import load_plugin_files
 from cl_bench.resources import set_up_numerics
 from cl_bench.stages.plan import Plan, make_plan
@@ -22,8 +30,10 @@ from cl_bench.stages.store import Store
 from cl_bench.stages.train import Progress, Trainer
 from cl_bench.weights import load_weights
 
-Report = Callable[[str, str], None]
-"""Called with a stage's key and what became of it: "started", "done", or the reason of its failure."""
+Report = Callable[[str, str | Failure], None]
+"""Called with a stage's key and what became of it: "damaged" (it is trained again), "started", "done", its failure."""
+POLL = 0.2
+"""Seconds between looks at progress, and at units that other processes are training."""
 
 
 @dataclass(frozen=True)
@@ -35,108 +45,120 @@ class Job:
     store: Path
     logs: Path | None
 
+    def trainer(self) -> tuple[Plan, Trainer]:
+        """Return the plan and a trainer, in a process that has nothing yet."""
+        set_up_numerics(self.experiment.threads)
+        load_plugin_files(self.plugin_files)
+        catalog = load_catalog(self.experiment)
+        weights = load_weights(self.experiment.model.backbone, self.experiment.model.weights)
+        store = Store(self.store)
+        return make_plan(self.experiment, catalog, weights), Trainer(
+            self.experiment, catalog, weights, store, self.logs
+        )
 
-def execute(plan: Plan, trainer: Trainer, job: Job, workers: int, progress: Progress, report: Report) -> dict[str, str]:
-    """Train every stage the store lacks; return the reasons of failed ones by key (their descendants are left out)."""
-    units = [unit for unit in plan.units() if any(key not in trainer.store for key in unit)]
-    if workers == 1:
-        return _in_turn(plan, trainer, units, progress, report)
-    return _in_workers(plan, job, units, workers, progress, report)
 
-
-def _ready(plan: Plan, unit: Sequence[str], waiting: set[str]) -> bool:
-    return plan.stages[unit[0]].parent not in waiting
-
-
-def _in_turn(
-    plan: Plan, trainer: Trainer, units: Sequence[tuple[str, ...]], progress: Progress, report: Report
-) -> dict[str, str]:
-    failed: dict[str, str] = {}
-    for unit in units:
-        if plan.stages[unit[0]].parent in failed:
-            _fail(unit, "its parent failed", failed, report)
-            continue
+def train_here(frontier: Frontier, plan: Plan, trainer: Trainer, progress: Progress, report: Report) -> None:
+    """Train every unit in this process, one after the other."""
+    while len(frontier):
+        unit = frontier.take()
+        assert unit is not None, "nothing is running, so something can be trained"
         report(unit[0], "started")
+        settle(frontier, unit, attempt(trainer, plan, unit, progress), report)
+
+
+def train_in_workers(frontier: Frontier, job: Job, workers: int, progress: Progress, report: Report) -> None:
+    """Train the units in `workers` processes; one that is killed fails its unit, and another takes its place."""
+    running: dict[Future[Outcome], Unit] = {}
+    # Spawned, not forked: a forked child of a process with OpenMP threads may hang.
+    context = multiprocessing.get_context("spawn")
+    manager = SyncManager(ctx=context)
+    manager.start(_watch_parent)
+    with manager:
+        queue = manager.Queue()
+        pool = ProcessPool(workers, initializer=_start_worker, initargs=(job, queue), context=context)
         try:
-            trainer.train(plan, unit, progress)
-        except Exception as error:  # a failed stage is recorded and the rest of the plan goes on
-            _fail(unit, _reason(error), failed, report)
-        else:
-            for key in unit:
-                report(key, "done")
-    return failed
+            while len(frontier):
+                while len(running) < workers and (unit := frontier.take()):
+                    report(unit[0], "started")
+                    running[pool.schedule(_train_in_worker, args=[unit])] = unit
+                ended, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
+                _drain(queue, progress)
+                for future in ended:
+                    unit = running.pop(future)
+                    settle(frontier, unit, _outcome(future, job, unit), report)
+        finally:
+            pool.stop()
+            pool.join()
 
 
-def _fail(unit: Sequence[str], reason: str, failed: dict[str, str], report: Report) -> None:
-    for key in unit:
-        failed[key] = reason
-        report(key, reason)
+def settle(frontier: Frontier, unit: Unit, outcome: Outcome, report: Report) -> None:
+    """Take note of how an attempt ended."""
+    if isinstance(outcome, Failure):
+        for key in frontier.failed(unit, outcome):
+            report(key, frontier.failures[key])
+    elif outcome == BUSY:
+        frontier.later(unit)
+        time.sleep(POLL)
+    else:
+        frontier.done(unit)
+        for key in unit:
+            report(key, DONE)
 
 
-def _reason(error: BaseException) -> str:
-    where = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" ({Path(where[0].filename).name}:{where[0].lineno})" if where else ""
-    return f"{type(error).__name__}: {error}{place}"
+def _outcome(future: Future[Outcome], job: Job, unit: Unit) -> Outcome:
+    try:
+        return future.result()
+    except ProcessExpired as error:
+        ended = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit code {error.exitcode}"
+        return Failure("killed", f"its process ended ({ended})", _last_lines(job, unit))
+    except Exception as error:  # the worker could not be set up, or its answer not be read
+        return Failure("raised", f"{type(error).__name__}: {error}", _last_lines(job, unit))
 
 
 _worker: dict[str, Any] = {}
 
 
 def _start_worker(job: Job, queue: Any) -> None:
-    set_up_numerics(job.experiment.threads)
-    load_plugin_files(job.plugin_files)
-    catalog = load_catalog(job.experiment)
-    weights = load_weights(job.experiment.model.backbone, job.experiment.model.weights)
-    _worker["plan"] = make_plan(job.experiment, catalog, weights)
-    _worker["trainer"] = Trainer(job.experiment, catalog, weights, Store(job.store), job.logs)
-    _worker["queue"] = queue
+    _watch_parent()
+    _worker["job"], _worker["queue"] = job, queue
+    _worker["plan"], _worker["trainer"] = job.trainer()
 
 
-def _train_in_worker(unit: tuple[str, ...]) -> None:
-    _worker["trainer"].train(_worker["plan"], unit, lambda *event: _worker["queue"].put(event))
+def _watch_parent() -> None:
+    """Let this process end when its parent does, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its children itself
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
-def _in_workers(
-    plan: Plan, job: Job, units: Sequence[tuple[str, ...]], workers: int, progress: Progress, report: Report
-) -> dict[str, str]:
-    failed: dict[str, str] = {}
-    todo, running = list(units), dict[Future[None], tuple[str, ...]]()
-    # Spawned, not forked: a forked child of a process with OpenMP threads may hang.
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        queue = manager.Queue()
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(job, queue))
+def _train_in_worker(unit: Unit) -> Outcome:
+    with _log_file(_worker["job"], unit).open("w") as log:
+        os.dup2(log.fileno(), sys.stdout.fileno())
+        os.dup2(log.fileno(), sys.stderr.fileno())
+        faulthandler.enable(log)
         try:
-            while todo or running:
-                waiting = {key for unit in (*todo, *running.values()) for key in unit}
-                for unit in [unit for unit in todo if plan.stages[unit[0]].parent in failed]:
-                    todo.remove(unit)
-                    _fail(unit, "its parent failed", failed, report)
-                for unit in [unit for unit in todo if _ready(plan, unit, waiting)][: workers - len(running)]:
-                    todo.remove(unit)
-                    report(unit[0], "started")
-                    running[pool.submit(_train_in_worker, unit)] = unit
-                done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
-                _drain(queue, progress)
-                for future in done:
-                    _finish(future, running.pop(future), failed, report)
-        except BrokenProcessPool as error:
-            raise StageFailedError("a worker process ended before its stage did; run again to go on") from error
+            return attempt(_worker["trainer"], _worker["plan"], unit, lambda *event: _worker["queue"].put(event))
         finally:
-            pool.shutdown(cancel_futures=True)
-    return failed
+            faulthandler.disable()
 
 
-def _finish(future: Future[None], unit: tuple[str, ...], failed: dict[str, str], report: Report) -> None:
+def _log_file(job: Job, unit: Unit) -> Path:
+    folder = job.store / ".logs"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{unit[0]}.log"
+
+
+def _last_lines(job: Job, unit: Unit) -> tuple[str, ...]:
     try:
-        future.result()
-    except BrokenProcessPool:
-        raise
-    except Exception as error:
-        _fail(unit, _reason(error), failed, report)
-    else:
-        for key in unit:
-            report(key, "done")
+        return tuple(_log_file(job, unit).read_text(errors="replace").splitlines()[-LINES:])
+    except OSError:
+        return ()
 
 
 def _drain(queue: Any, progress: Progress) -> None:

@@ -15,9 +15,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from cl_bench.files import write_whole
 from cl_bench.measures import LIMIT, mean
 from cl_bench.paths import make_writable
-from cl_bench.results import BASELINE, write_atomically
+from cl_bench.results import BASELINE
 
 _COLOURS = ("#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
 """Okabe and Ito's palette, which the colour-blind can tell apart."""
@@ -53,7 +54,7 @@ def save(figure: Figure, folder: str | Path, stem: str) -> list[Path]:
         for suffix, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
             content = io.BytesIO()
             figure.savefig(content, format=suffix, **options)
-            written.append(write_atomically(place / f"{stem}.{suffix}", content.getvalue()))
+            written.append(write_whole(place / f"{stem}.{suffix}", content.getvalue()))
     return written
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from cl_bench.executors.frontier import Failure
+
 
 class StageProgress:
     """Shows the training of `stages`: key -> (label, steps)."""
@@ -49,14 +51,18 @@ class StageProgress:
         self._done[key] = done
         self._bars.update(self._all, completed=sum(self._done.values()))
 
-    def report(self, key: str, state: str) -> None:
+    def report(self, key: str, state: str | Failure) -> None:
         """Print a line for a stage that is done or failed."""
-        if state == "started":
+        label = self._stages.get(key, (key[:12], 0))[0]
+        if state == "damaged":
+            self._console.print(f"{label}: its files are damaged; it is trained again", markup=False, highlight=False)
+        if state in ("started", "damaged"):
             return
         self._finished += 1
-        label = self._stages.get(key, (key[:12], 0))[0]
         seconds = time.monotonic() - self._started.get(key, time.monotonic())
-        what = f"done in {seconds:.0f} s" if state == "done" else f"FAILED: {state}"
+        what = f"done in {seconds:.0f} s"
+        if isinstance(state, Failure):
+            what = f"{state.kind.upper()}: {state.reason}"
         self._console.print(f"[{self._finished}/{len(self._stages)}] {label}: {what}", markup=False, highlight=False)
         if key in self._running:
             self._bars.update(self._running[key], visible=False)

@@ -14,7 +14,7 @@ from cl_bench import states
 from cl_bench.metrics.forgetting import StreamMetrics
 from cl_bench.registry import code_identity
 from cl_bench.stages.plan import Stage
-from cl_bench.stages.store import Store, write_csv, write_json
+from cl_bench.stages.store import Store, write_csv
 from cl_bench.training import Harness
 from cl_bench.weights import digest
 
@@ -59,9 +59,8 @@ def keep(
         save_file(arrays, folder / "predictions.safetensors")
         write_csv(folder / "evaluations.csv", map(asdict, metrics.rows), ["epoch", "task", "metric", "value"])
         write_csv(folder / "training.csv", _training_rows(harness.log), list(_TRAINING))
-        write_json(folder / "stage.json", description)
 
-    store.add(description["key"], write)
+    store.add(description["key"], description, write)
 
 
 def _all_report(stage: Stage) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from cl_bench.files import write_whole
 from cl_bench.snapshot import Snapshot
 from cl_bench.weights import digest
 
@@ -26,16 +26,9 @@ class Checkpoints:
 
     def save(self, key: str, snapshot: Snapshot) -> None:
         """Keep `snapshot` in place of the one before."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         values = json.dumps(snapshot.values)
-        draft = self.folder / f".{key}-{os.getpid()}"
-        try:
-            save_file(snapshot.tensors, draft, metadata={"values": values, "sha256": _hash(snapshot, values)})
-            with draft.open("rb") as file:
-                os.fsync(file.fileno())
-            draft.replace(self.path(key))
-        finally:
-            draft.unlink(missing_ok=True)
+        content = save(snapshot.tensors, metadata={"values": values, "sha256": _hash(snapshot, values)})
+        write_whole(self.path(key), content)
 
     def load(self, key: str) -> Snapshot | None:
         """Return the snapshot of the stage; None where there is none, or one that is torn or changed."""

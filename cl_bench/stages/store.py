@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from cl_bench.errors import UserError
+from cl_bench.files import sha256, sync, write_whole
 from cl_bench.paths import make_writable
 
 if TYPE_CHECKING:
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
 
     from cl_bench.stages.checkpoint import Checkpoints
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Store:
@@ -27,6 +34,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = make_writable(root)
+        self._intact: dict[str, bool] = {}
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
@@ -35,12 +43,54 @@ class Store:
 
         return Checkpoints(self.root / ".checkpoints")
 
+    @contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """Yield whether the stage is this process' to train until the context ends; False where another is at it.
+
+        The lock is the kernel's (flock), which frees it when its owner ends, however it ends.
+        """
+        folder = self.root / ".locks"
+        folder.mkdir(exist_ok=True)
+        lock = FileLock(folder / f"{key}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def is_claimed(self, key: str) -> bool:
+        """Return whether a process, this one or another, is training the stage."""
+        if not (self.root / ".locks" / f"{key}.lock").exists():
+            return False
+        with self.claim(key) as free:
+            return not free
+
     def folder(self, key: str) -> Path:
         """Return where the stage lies, or would lie."""
         return self.root / key
 
     def __contains__(self, key: str) -> bool:
-        return (self.folder(key) / "stage.json").is_file()
+        if not (self.folder(key) / "stage.json").is_file():
+            return False
+        if key not in self._intact:
+            self._intact[key] = self.intact(key)
+        return self._intact[key]
+
+    def intact(self, key: str, tensors: bool = False) -> bool:
+        """Return whether the stage's files are those that were written; tensors: look at the large ones, too."""
+        return intact(self.folder(key), tensors)
+
+    def discard(self, key: str) -> None:
+        """Move a damaged stage out of the way, so that it can be trained again; it is kept for a look at it."""
+        self._intact.pop(key, None)
+        aside = self.root / ".damaged"
+        aside.mkdir(exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            self.folder(key).rename(aside / f"{key}-{time.time_ns()}")
 
     def describe(self, key: str) -> dict[str, Any]:
         """Return the stage's stage.json."""
@@ -64,29 +114,58 @@ class Store:
         with (self.folder(key) / "evaluations.csv").open(newline="", encoding="utf-8") as file:
             return {(row["task"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
 
-    def add(self, key: str, write: Callable[[Path], None]) -> None:
-        """Let `write` fill a folder and move it into place; of two writers of one key the first one wins."""
+    def add(self, key: str, description: Mapping[str, Any], write: Callable[[Path], None]) -> None:
+        """Let `write` fill a folder, describe it in stage.json, and move it into place, whole.
+
+        Of two writers of one key the first one wins; what is damaged makes room.
+        """
         draft = self.root / f".draft-{key}-{os.getpid()}"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
         try:
             write(draft)
-            for path in [*draft.iterdir(), draft]:
-                _sync(path)
-            try:
-                draft.rename(self.folder(key))
-            except OSError:
-                if key not in self:
-                    raise
-            _sync(self.root)
+            files = {path.name: _hash_of(path) for path in sorted(draft.iterdir())}
+            content = {"schema": SCHEMA, **description, "files": files}
+            write_json(draft / "stage.json", {**content, "sha256": _seal(content)})
+            self.place(key, draft)
             self.checkpoints.drop(key)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+    def place(self, key: str, draft: Path) -> None:
+        """Move a finished folder, which lies in the same file system, to where the stage belongs."""
+        for path in [*draft.iterdir(), draft]:
+            sync(path)
+        if self.folder(key).exists() and key not in self:
+            self.discard(key)
+        try:
+            draft.rename(self.folder(key))
+        except OSError:
+            if key not in self:
+                raise
+        sync(self.root)
+        self._intact.pop(key, None)
 
     def stages(self) -> Iterable[dict[str, Any]]:
         """Yield the stage.json of every stage."""
         for path in sorted(self.root.glob("[!.]*/stage.json")):
             yield read_json(path)
+
+
+def intact(folder: Path, tensors: bool = False) -> bool:
+    """Return whether the files of a stage's folder are those that were written; tensors: the large ones, too."""
+    try:
+        description = read_json(folder / "stage.json")
+    except UserError:
+        return False
+    if description["schema"] == 1:  # which kept no hashes
+        return True
+    own = description.pop("sha256", None)
+    return own == _seal(description) and all(
+        _hash_of(folder / name) == digest
+        for name, digest in description["files"].items()
+        if tensors or not name.endswith(".safetensors")
+    )
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -102,15 +181,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` with its schema version, whole or not at all."""
-    draft = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        draft.write_text(json.dumps({"schema": SCHEMA, **content}, indent=1) + "\n", encoding="utf-8")
-        _sync(draft)
-        draft.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(path, (json.dumps({"schema": SCHEMA, **content}, indent=1) + "\n").encode())
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: list[str]) -> None:
@@ -122,9 +193,13 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: list[str])
             writer.writerow({key: repr(value) if isinstance(value, float) else value for key, value in row.items()})
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _seal(description: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
+
+
+def _hash_of(path: Path) -> str | None:
+    """Return the SHA-256 of a file; None where there is none that can be read."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return sha256(path)
+    except OSError:
+        return None

@@ -189,7 +189,7 @@ def test_hash_is_the_sha256_and_is_looked_up(paths, place, monkeypatch):
         age(path)
     expected = [sha256(path.read_bytes()).hexdigest() for path in paths]
     assert cache.file_hashes(paths) == expected
-    monkeypatch.setattr(cache, "_sha256", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(cache, "sha256", lambda path: pytest.fail(f"{path} was read again"))
     assert cache.file_hashes(paths) == expected
     assert cache.file_hash(paths[1]) == expected[1]
 

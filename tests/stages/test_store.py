@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import TINY
 
+import cl_bench
 from cl_bench import api
-from cl_bench.errors import UserError
+from cl_bench.errors import StageFailedError, UserError
 from cl_bench.stages.key import differences, stage_key
-from cl_bench.stages.store import Store, read_json, write_csv, write_json
+from cl_bench.stages.store import Store, read_json, write_csv
+from cl_bench.stages.train import Trainer
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -23,7 +27,7 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
         raise RuntimeError("cut off")
 
     with pytest.raises(RuntimeError):
-        store.add("key", write)
+        store.add("key", {}, write)
     assert "key" not in store
     assert list(store.root.iterdir()) == []
 
@@ -31,7 +35,7 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
 def test_of_two_writers_of_one_key_the_first_wins(tmp_path: Path) -> None:
     store = Store(tmp_path / "stages")
     for text in ("first", "second"):
-        store.add("key", lambda folder, text=text: write_json(folder / "stage.json", {"text": text}))  # type: ignore[misc]
+        store.add("key", {"text": text}, lambda _: None)
     assert store.describe("key")["text"] == "first"
     assert [path.name for path in store.root.iterdir()] == ["key"]
 
@@ -43,9 +47,8 @@ def test_values_read_back_as_the_same_bits(tmp_path: Path) -> None:
     def write(folder: Path) -> None:
         row = {"epoch": 1, "task": "seg", "metric": "mIoU", "value": value}
         write_csv(folder / "evaluations.csv", [row], ["epoch", "task", "metric", "value"])
-        write_json(folder / "stage.json", {})
 
-    store.add("key", write)
+    store.add("key", {}, write)
     assert store.scores("key") == {("seg", "mIoU"): value}
 
 
@@ -64,20 +67,64 @@ def test_the_key_depends_on_every_setting_and_not_on_their_order() -> None:
     assert differences(settings, {"a": 1, "b": {"c": [1, 3]}}) == ["b.c.1: 2 -> 3"]
 
 
-def test_swapped_weights_of_a_parent_are_noticed(tiny: Callable[..., str], results: Path) -> None:
+@pytest.fixture
+def trained(tiny: Callable[..., str], results: Path) -> api.Prepared:
+    """Seg, then det, trained under naive."""
     prepared = api.prepare(tiny(orders=[["seg", "det"]]))
-    first, second = prepared.plan.runs[0].stages
-    other = prepared.plan.baseline("det", 0)
-    api.train(prepared)
-    weights = prepared.store.folder(first) / "model.safetensors"
-    weights.write_bytes((prepared.store.folder(other) / "model.safetensors").read_bytes())
-    for path in sorted(prepared.store.folder(second).iterdir()):
-        path.unlink()
-    prepared.store.folder(second).rmdir()
-    failed = api.train(api.prepare(tiny(orders=[["seg", "det"]])))
-    assert list(failed) == [second]
-    assert "not those it ended with" in failed[second]
-    assert "not those" in json.loads((results / "failed" / f"{second}.json").read_text())["reason"]
+    assert api.train(prepared) == {}
+    return prepared
+
+
+def flip(path: Path, place: float = 0.5) -> None:
+    """Change one bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[int(place * (len(content) - 1))] ^= 1
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("name", ["stage.json", "evaluations.csv", "training.csv", "model.safetensors"])
+@pytest.mark.parametrize("harm", [flip, lambda path: path.write_bytes(path.read_bytes()[:-9]), Path.unlink])
+def test_a_damaged_stage_is_noticed_and_trained_again(
+    trained: api.Prepared, tiny: Callable[..., str], name: str, harm: Callable[[Path], object]
+) -> None:
+    first, second = trained.plan.runs[0].stages
+    before = trained.store.weights(second), trained.store.scores(second)
+    harm(trained.store.folder(first) / name)
+    shutil.rmtree(trained.store.folder(second))
+    started: list[str] = []
+    again = api.prepare(tiny(orders=[["seg", "det"]]))
+    api.train(again, report=lambda key, state: started.append(key) if state == "started" else None)
+    assert started == [first, second]
+    after = again.store.weights(second), again.store.scores(second)
+    assert all(torch.equal(after[0][tensor], before[0][tensor]) for tensor in before[0])
+    assert after[1] == before[1]
+    assert len(list((again.store.root / ".damaged").iterdir())) == 1, "kept for a look at it"
+
+
+def test_a_result_that_was_changed_is_not_shown(trained: api.Prepared) -> None:
+    flip(trained.store.folder(trained.plan.runs[0].stages[0]) / "evaluations.csv", 0.9)
+    with pytest.raises(UserError, match="is damaged; run the experiment again"):
+        cl_bench.load_results(trained.folder)
+
+
+def test_weights_swapped_behind_the_stores_back_are_refused(trained: api.Prepared) -> None:
+    first, second = trained.plan.runs[0].stages
+    other = trained.store.folder(trained.plan.baseline("det", 0)) / "model.safetensors"
+    (trained.store.folder(first) / "model.safetensors").write_bytes(other.read_bytes())
+    trainer = Trainer(trained.experiment, trained.catalog, trained.weights, trained.store)
+    with pytest.raises(StageFailedError, match="not those it ended with"):
+        trainer.train(trained.plan, [second])
+
+
+def test_a_stage_is_claimed_by_one_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path / "stages")
+    with store.claim("key") as first:
+        with store.claim("key") as second, store.claim("other") as other:
+            assert (first, second, other) == (True, False, True)
+        with store.claim("key") as still:
+            assert not still, "the one who did not get it has freed it"
+    with store.claim("key") as again:
+        assert again
 
 
 def test_keys_follow_what_decides_the_bits(tiny: Callable[..., str], results: Path) -> None:

@@ -1,0 +1,42 @@
+"""One attempt at a unit, as every executor makes it: claimed, trained, and its end told as a value."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from cl_bench.errors import DivergedError
+from cl_bench.executors.frontier import Failure
+from cl_bench.stages.plan import Plan
+from cl_bench.stages.train import Progress, Trainer
+
+BUSY = "busy"
+"""Another process is training the unit."""
+DONE = "done"
+LINES = 20
+"""Of its log that a failure keeps."""
+
+Outcome = str | Failure
+
+
+def attempt(trainer: Trainer, plan: Plan, unit: Sequence[str], progress: Progress) -> Outcome:
+    """Train `unit` unless another process is at it; whatever goes wrong is returned, not raised."""
+    with trainer.store.claim(unit[0]) as mine:
+        if not mine:
+            return BUSY
+        if all(key in trainer.store for key in unit):
+            return DONE  # by another process, since it was planned
+        try:
+            trainer.train(plan, unit, progress)
+        except DivergedError as error:
+            return Failure("diverged", str(error))
+        except Exception as error:  # a failed stage is recorded and the rest of the plan goes on
+            return Failure("raised", _reason(error), tuple(traceback.format_exc().splitlines()[-LINES:]))
+    return DONE
+
+
+def _reason(error: BaseException) -> str:
+    where = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" ({Path(where[0].filename).name}:{where[0].lineno})" if where else ""
+    return f"{type(error).__name__}: {error}{place}"

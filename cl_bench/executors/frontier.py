@@ -1,0 +1,89 @@
+"""Which units of a plan can be trained next: those whose parents are in the store. No torch, whatever the executor."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+Unit = tuple[str, ...]
+"""Keys of stages that one process trains one after the other."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a stage is not there.
+
+    kind: "raised" (an exception), "diverged" (a loss that is not finite: the same bits would do so again), "killed"
+    (its process ended) or "skipped" (what it descends from failed); log: the last lines it wrote.
+    """
+
+    kind: Literal["raised", "diverged", "killed", "skipped"]
+    reason: str
+    log: tuple[str, ...] = field(default=())
+
+
+class Frontier:
+    """Hands out units when they can be trained; every unit ends as done, failed or skipped."""
+
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        parents: Mapping[str, str | None],
+        stored: Callable[[str], bool],
+        kept: Mapping[str, Failure],
+    ) -> None:
+        """Start with what is not stored.
+
+        units: in an order in which parents come first; parents: of every stage; kept: failures of earlier runs, by
+        key, that are not to be tried again.
+        """
+        self._todo = {unit: None for unit in units if not all(map(stored, unit))}
+        of = {key: unit for unit in self._todo for key in unit}
+        self._children: dict[Unit, list[Unit]] = {}
+        self._ready: deque[Unit] = deque()
+        for unit in self._todo:
+            parent = of.get(parents[unit[0]] or "")
+            if parent is None:
+                self._ready.append(unit)
+            else:
+                self._children.setdefault(parent, []).append(unit)
+        self.failures: dict[str, Failure] = {}
+        for unit in [unit for unit in self._todo if unit[0] in kept]:
+            if unit in self._todo:
+                self.failed(unit, kept[unit[0]])
+
+    def __len__(self) -> int:
+        """Return how many units have not ended."""
+        return len(self._todo)
+
+    def take(self) -> Unit | None:
+        """Return a unit that can be trained now and is not being trained; None where all wait for others."""
+        return self._ready.popleft() if self._ready else None
+
+    def later(self, unit: Unit) -> None:
+        """Give back a unit that another process is at."""
+        self._ready.append(unit)
+
+    def done(self, unit: Unit) -> None:
+        """Take note that a unit is in the store."""
+        del self._todo[unit]
+        # The descendants of what was done last come first: a run is finished before the next one is begun.
+        self._ready.extendleft(reversed(self._children.pop(unit, [])))
+
+    def failed(self, unit: Unit, failure: Failure) -> list[str]:
+        """Take note of a failure; return the keys of the unit and of all that descends from it, which are skipped."""
+        ended = list(self._with_descendants(unit))
+        for one in ended:
+            del self._todo[one]
+            if one in self._ready:
+                self._ready.remove(one)
+            own = failure if one == unit else Failure("skipped", f"stage {unit[0][:12]}, its ancestor, failed")
+            self.failures.update(dict.fromkeys(one, own))
+        return [key for one in ended for key in one]
+
+    def _with_descendants(self, unit: Unit) -> Iterator[Unit]:
+        yield unit
+        for child in self._children.pop(unit, []):
+            yield from self._with_descendants(child)

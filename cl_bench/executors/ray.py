@@ -1,0 +1,85 @@
+"""Trains a plan on the machines of a Ray cluster, which share one store; what is lost with a node is tried again."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+from typing import Any
+
+from cl_bench.errors import UserError
+from cl_bench.executors.attempt import Outcome, attempt
+from cl_bench.executors.frontier import Failure, Frontier, Unit
+from cl_bench.executors.local import POLL, Job, Report, settle
+
+PATIENCE = 5.0
+"""Seconds in which a cluster must answer."""
+RETRIES = 5
+"""How often a unit is given to another worker after the one that trained it, or its node, was lost."""
+
+
+def train_with_ray(frontier: Frontier, job: Job, address: str, report: Report) -> None:
+    """Train the units as Ray tasks, as many side by side as the cluster has `job.experiment.resources` for.
+
+    address: of the cluster ("auto": the one this machine is part of); empty: a cluster of this machine alone. Every
+    node must see the same store and data under the same paths. A lost worker's unit starts from its last checkpoint.
+    """
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError as error:
+        raise UserError("the Ray executor needs ray: pip install 'cl-bench[ray]'") from error
+    _knock(address)
+    own = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    try:
+        ray.init(address=address or None, log_to_driver=False, configure_logging=False, **({} if address else own))
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(f"no Ray cluster answers at {address!r}: {' '.join(str(error).split())}") from error
+    try:
+        _train(ray, frontier, job, report)
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise UserError where nothing listens at `address` (host:port): Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        return  # "auto", or a scheme of Ray's own
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"no Ray cluster answers at {address!r}: {error}") from error
+
+
+def _train(ray: Any, frontier: Frontier, job: Job, report: Report) -> None:
+    wanted = job.experiment.resources
+    task = ray.remote(
+        num_cpus=wanted.num_cpus or job.experiment.threads, num_gpus=wanted.num_gpus, max_retries=RETRIES
+    )(_train_on_node)
+    shared, running = ray.put(job), dict[Any, Unit]()
+    while len(frontier):
+        while unit := frontier.take():
+            report(unit[0], "started")
+            running[task.remote(shared, unit)] = unit
+        ended, _ = ray.wait(list(running), timeout=POLL)
+        for reference in ended:
+            unit = running.pop(reference)
+            settle(frontier, unit, _outcome(ray, reference), report)
+
+
+def _outcome(ray: Any, reference: Any) -> Outcome:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        return Failure("raised", f"{type(error.cause).__name__}: {error.cause}", tuple(str(error).splitlines()[-20:]))
+    except ray.exceptions.RayError as error:
+        return Failure("killed", f"lost {RETRIES + 1} times: {' '.join(str(error).split())}")
+
+
+_trainers: dict[str, Any] = {}
+
+
+def _train_on_node(job: Job, unit: Unit) -> Outcome:
+    if repr(job) not in _trainers:  # a worker process serves many units
+        _trainers[repr(job)] = job.trainer()
+    plan, trainer = _trainers[repr(job)]
+    return attempt(trainer, plan, unit, lambda *_: None)

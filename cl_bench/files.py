@@ -1,0 +1,60 @@
+"""Files that are whole, old or new, at any moment, and what their bytes are known by."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from cl_bench.errors import UserError
+from cl_bench.paths import make_writable
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file that becomes `path`, whole, at the end; nothing is left of it after an exception.
+
+    Raises UserError where it cannot be written.
+    """
+    make_writable(path.parent)
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.stem}-", delete=False) as file:
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_whole(path: Path, content: bytes) -> Path:
+    """Write `content` as `replacing` does; return `path`."""
+    with replacing(path) as file:
+        file.write(content)
+    return path
+
+
+def sync(path: Path) -> None:
+    """Let a file or folder survive a power cut from here on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(2**20):
+            digest.update(block)
+        return digest.hexdigest()

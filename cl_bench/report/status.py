@@ -1,0 +1,79 @@
+"""Where an experiment stands, a line a stage: done, being trained, stopped, failed, skipped or waiting. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cl_bench.failures import Failures
+from cl_bench.paths import store_root
+from cl_bench.stages.store import Store, read_json
+
+
+class StageStatus(NamedTuple):
+    """state: done, training, stopped, failed, skipped, waiting; detail: the epochs done, or the reason."""
+
+    key: str
+    label: str
+    state: str
+    detail: str
+
+
+def status(folder: Path) -> list[StageStatus]:
+    """Return the state of every stage of the plan in an experiment's folder, as it is at this moment."""
+    plan = read_json(folder / "plan.json")
+    store, failures = Store(store_root()), Failures(folder.parent)
+    labels = _labels(plan)
+    found = []
+    for key, stage in plan["stages"].items():
+        state, detail = _state(store, failures, key, stage["epochs"])
+        found.append(StageStatus(key, labels[key], state, detail))
+    return found
+
+
+def render(stages: list[StageStatus]) -> str:
+    """Return a line a stage, and how many there are of each state."""
+    counts = Counter(stage.state for stage in stages)
+    lines = [f"{stage.state:<9}{stage.key[:12]}  {stage.label:<48}{stage.detail}".rstrip() for stage in stages]
+    return "\n".join([*lines, f"{len(stages)} stages: " + ", ".join(f"{n} {state}" for state, n in counts.items())])
+
+
+def _state(store: Store, failures: Failures, key: str, epochs: int) -> tuple[str, str]:
+    if key in store:
+        return "done", ""
+    done = _epochs_done(store.root / ".checkpoints" / f"{key}.safetensors")
+    progress = f"{done} of {epochs} epochs"
+    if store.is_claimed(key):
+        return "training", progress
+    failure = failures.get(key)
+    if failure is not None:
+        return ("skipped" if failure.kind == "skipped" else "failed"), f"{failure.kind}: {failure.reason}"
+    return ("stopped", progress) if done else ("waiting", "")
+
+
+def _epochs_done(path: Path) -> int:
+    """Return how far an unfinished stage is, from the header of its checkpoint: 8 bytes of length, then JSON."""
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        return int(json.loads(header["__metadata__"]["values"])["epoch"])
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def _labels(plan: dict[str, Any]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for key, name, seed in _stages_of_runs(plan):
+        labels.setdefault(key, f"{'+'.join(plan['stages'][key]['tasks'])} of {name}, seed {seed}")
+    return labels
+
+
+def _stages_of_runs(plan: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
+    for run in plan["runs"]:
+        for key in run["stages"]:
+            yield key, f"{run['strategy']} ({'>'.join(run['order'])})", run["seed"]
+    for run in plan["baselines"]:
+        yield run["stage"], "baseline", run["seed"]

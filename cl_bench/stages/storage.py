@@ -1,0 +1,133 @@
+"""The store over time: what no plan refers to any more, and results that move between machines. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cl_bench.data.download import read_members
+from cl_bench.errors import UserError
+from cl_bench.files import replacing, sha256, write_whole
+from cl_bench.stages.key import stage_key
+from cl_bench.stages.store import Store, read_json
+
+MANIFEST = "SHA256SUMS.json"
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """A file or folder that can go; what: in words; size: in bytes."""
+
+    path: Path
+    what: str
+    size: int
+
+
+def garbage(store: Store, plans: Iterable[Path]) -> list[Garbage]:
+    """Return what the store holds that none of the `plans` (plan.json files) refers to, and what is left of crashes."""
+    used = {key for plan in plans for key in read_json(plan)["stages"]}
+    found = []
+    for path in sorted(store.root.iterdir()):
+        if path.name.startswith(".draft-"):
+            key = path.name.split("-")[1]
+            if not store.is_claimed(key):
+                found.append((path, "a stage that was cut off"))
+        elif not path.name.startswith(".") and path.name not in used:
+            found.append((path, "a stage of no plan"))
+    for folder, suffix, what in ((".checkpoints", ".safetensors", "a checkpoint"), (".logs", ".log", "a log")):
+        for path in sorted((store.root / folder).glob(f"*{suffix}")):
+            key = path.name.removesuffix(suffix)
+            if (key not in used or key in store) and not store.is_claimed(key):
+                found.append((path, f"{what} of a stage that is done or of no plan"))
+    found += [(path, "a damaged stage") for path in sorted((store.root / ".damaged").glob("*"))]
+    return [Garbage(path, what, _size(path)) for path, what in found]
+
+
+def remove(found: Iterable[Garbage]) -> None:
+    """Remove it, folders with all that is in them."""
+    for one in found:
+        if one.path.is_dir():
+            shutil.rmtree(one.path)
+        else:
+            one.path.unlink(missing_ok=True)
+
+
+def export_results(folder: Path, store: Store, target: Path) -> Path:
+    """Write an experiment's folder of results and its stages, weights included, with their hashes into a tar file."""
+    plan = read_json(folder / "plan.json")
+    files = {f"results/{path.name}": path for path in sorted(folder.iterdir()) if path.is_file()}
+    for key in plan["stages"]:
+        if key in store:
+            files |= {f"stages/{key}/{path.name}": path for path in sorted(store.folder(key).iterdir())}
+    with replacing(target) as out, tarfile.open(fileobj=out, mode="w") as tar:
+        sums = {}
+        for name, path in files.items():
+            content = path.read_bytes()
+            sums[name] = hashlib.sha256(content).hexdigest()
+            _add(tar, name, content)
+        _add(tar, MANIFEST, json.dumps({"experiment": plan["experiment"], "files": sums}).encode())
+    return target
+
+
+def import_results(archive: Path, results: Path, store: Store) -> Path:
+    """Take an experiment that `export_results` wrote into `results` and its stages into `store`; return its folder.
+
+    Raises UserError, and takes nothing, for an archive that is damaged or no such archive, for stages that are not what
+    their keys say, and where the experiment is there already.
+    """
+    draft = store.root / f".draft-import-{os.getpid()}"
+    try:
+        sums: dict[str, str] = {}
+        for name, content in read_members(archive, lambda _: True):
+            write_whole(draft / name, content)
+            sums[name] = sha256(draft / name)
+        experiment = _check(archive, draft, sums)
+        target = results / experiment
+        if target.exists():
+            raise UserError(f"{target} exists already; move it away to import {archive}")
+        for stage in sorted((draft / "stages").glob("*")):
+            store.place(stage.name, stage)
+        files = sorted((draft / "results").iterdir(), key=lambda path: path.name == "plan.json")
+        for path in files:  # the plan last: with it the experiment is there
+            write_whole(target / path.name, path.read_bytes())
+        return target
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _check(archive: Path, draft: Path, sums: dict[str, str]) -> str:
+    """Return the experiment's name; raise UserError where what was unpacked is not what was exported."""
+    try:
+        manifest = json.loads((draft / MANIFEST).read_bytes())
+        name, expected = str(manifest["experiment"]), {**manifest["files"], MANIFEST: sums[MANIFEST]}
+        planned = read_json(draft / "results" / "plan.json")["stages"]
+    except (OSError, KeyError, ValueError, TypeError, UserError) as error:
+        raise UserError(f"{archive} is not an archive of results, or a damaged one") from error
+    if changed := {member for member in expected.keys() | sums.keys() if expected.get(member) != sums.get(member)}:
+        raise UserError(f"archive {archive} is damaged: {min(changed)} is not what was exported")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise UserError(f"archive {archive} names its experiment {name!r}, which is no experiment's name")
+    for stage in sorted((draft / "stages").glob("*")):
+        if stage.name not in planned or stage_key(read_json(stage / "stage.json")["settings"]) != stage.name:
+            raise UserError(f"archive {archive} holds stage {stage.name[:12]}, which is not what its key says")
+    return name
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(os.path.getsize(Path(folder) / name) for folder, _, names in os.walk(path) for name in names)

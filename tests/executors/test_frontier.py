@@ -1,0 +1,72 @@
+"""The order in which units of a plan are handed out."""
+
+from __future__ import annotations
+
+from cl_bench.executors.frontier import Failure, Frontier
+
+UNITS = [("a",), ("b",), ("a1",), ("a2", "a3"), ("a11",), ("b1",)]
+PARENTS = {"a": None, "b": None, "a1": "a", "a2": "a", "a3": "a2", "a11": "a1", "b1": "b"}
+WHY = Failure("raised", "boom")
+
+
+def frontier(done: str = "", kept: dict[str, Failure] | None = None) -> Frontier:
+    return Frontier(UNITS, PARENTS, done.split().__contains__, kept or {})
+
+
+def taken(found: Frontier) -> list[tuple[str, ...]]:
+    units = []
+    while unit := found.take():
+        units.append(unit)
+    return units
+
+
+def test_only_what_has_its_parent_is_handed_out() -> None:
+    found = frontier()
+    assert taken(found) == [("a",), ("b",)]
+    found.done(("a",))
+    assert taken(found) == [("a1",), ("a2", "a3")]
+    assert len(found) == 5
+
+
+def test_a_run_is_finished_before_the_next_is_begun() -> None:
+    found = frontier()
+    order = []
+    while len(found):
+        unit = found.take()
+        assert unit is not None
+        order.append(unit[0])
+        found.done(unit)
+    assert order == ["a", "a1", "a11", "a2", "b", "b1"]
+
+
+def test_what_is_stored_is_not_handed_out_and_its_children_are() -> None:
+    assert taken(frontier("a b")) == [("a1",), ("a2", "a3"), ("b1",)]
+    assert taken(frontier("a a2")) == [("b",), ("a1",), ("a2", "a3")], "a chain of which a part is missing"
+    assert len(frontier("a b a1 a2 a3 a11 b1")) == 0
+
+
+def test_descendants_of_a_failure_are_skipped_and_the_rest_goes_on() -> None:
+    found = frontier()
+    taken(found)
+    assert found.failed(("a",), WHY) == ["a", "a1", "a11", "a2", "a3"]
+    assert found.failures["a"] == WHY
+    assert {found.failures[key].kind for key in ("a1", "a11", "a2", "a3")} == {"skipped"}
+    assert len(found) == 2
+    found.done(("b",))
+    assert taken(found) == [("b1",)]
+
+
+def test_kept_failures_are_not_tried_again() -> None:
+    found = frontier("a", {"a1": WHY, "b": WHY})
+    assert taken(found) == [("a2", "a3")]
+    assert found.failures["b1"].kind == "skipped"
+    assert found.failures["a11"].kind == "skipped"
+
+
+def test_a_unit_that_another_process_is_at_is_asked_for_later() -> None:
+    found = frontier()
+    unit = found.take()
+    assert unit == ("a",)
+    found.later(unit)
+    assert taken(found) == [("b",), ("a",)]
+    assert len(found) == len(UNITS)

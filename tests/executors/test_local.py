@@ -1,0 +1,165 @@
+"""Faults of stages and of the processes that train them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cl_bench import api
+from cl_bench.executors.frontier import Failure
+from cl_bench.failures import Failures
+from cl_bench.registry import strategies
+from cl_bench.stages.store import Store
+
+FAULTY = """
+import os, signal
+from avalanche.core import SupervisedPlugin
+from cl_bench import strategy
+
+class Faulty(SupervisedPlugin):
+    acts_from = 2
+    def state_dict(self): return {{}}
+    def load_state_dict(self, tensors): pass
+    def before_backward(self, strategy, **_):
+        if strategy.past and strategy.step == 4:
+            print("a last word", flush=True)
+            {body}
+
+@strategy("faulty")
+def faulty(): return [Faulty()]
+"""
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Return a function that writes a plugin file whose strategy does something bad in the middle of stage 2."""
+    monkeypatch.setattr(strategies, "entries", {name: strategies.get(name) for name in strategies})
+
+    def write(body: str) -> Path:
+        strategies.entries.pop("faulty", None)
+        file = tmp_path / f"faulty{abs(hash(body))}.py"
+        file.write_text(FAULTY.format(body=body))
+        return file
+
+    return write
+
+
+def train(path: str, file: Path, workers: int = 1, **options: bool) -> tuple[api.Prepared, dict[str, Failure]]:
+    prepared = api.prepare(path, strategies=["faulty", "naive"], plugin_files=[file])
+    return prepared, api.train(prepared, workers, **options)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_raising_stage_fails_its_descendants_are_skipped_and_all_else_goes_on(
+    tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path], workers: int
+) -> None:
+    prepared, failed = train(tiny(), faulty("raise RuntimeError('boom')"), workers)
+    _, second, third = prepared.plan.runs[0].stages
+    assert {key: failure.kind for key, failure in failed.items()} == {second: "raised", third: "skipped"}
+    assert "boom" in failed[second].reason
+    assert "RuntimeError: boom" in failed[second].log[-1]
+    assert all(key in Store(prepared.store.root) for key in prepared.plan.runs[1].stages)
+    assert Failures(results).get(second) == failed[second]
+    assert Failures(results).get(third) == failed[third]
+
+
+def test_a_killed_worker_fails_its_stage_alone(
+    tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path]
+) -> None:
+    prepared, failed = train(tiny(), faulty("os.kill(os.getpid(), signal.SIGKILL)"), workers=2)
+    _, second, third = prepared.plan.runs[0].stages
+    assert {key: failure.kind for key, failure in failed.items()} == {second: "killed", third: "skipped"}
+    assert failed[second].reason == "its process ended (signal 9)"
+    assert failed[second].log[-1] == "a last word"
+    assert all(key in Store(prepared.store.root) for key in prepared.plan.runs[1].stages)
+    assert prepared.store.checkpoints.load(second) is not None, "its first epoch is kept"
+
+
+def test_what_diverged_is_not_tried_again_unless_asked_for(
+    tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path]
+) -> None:
+    path, file = tiny(), faulty("strategy.loss *= float('nan')")
+    prepared, failed = train(path, file)
+    _, second, third = prepared.plan.runs[0].stages
+    assert {key: failure.kind for key, failure in failed.items()} == {second: "diverged", third: "skipped"}
+    started: list[str] = []
+
+    def note(key: str, state: object) -> None:
+        if state == "started":
+            started.append(key)
+
+    again = api.prepare(path, strategies=["faulty", "naive"], plugin_files=[file])
+    assert api.train(again, report=note) == failed
+    assert started == []
+    assert api.train(again, report=note, retry=True) == failed
+    assert started == [second]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_says_how_to_go_on_and_leaves_no_process(
+    tiny: Callable[..., str], results: Path, workers: str, sent: signal.Signals
+) -> None:
+    words = ["run", tiny(epochs=40), "-j", workers]
+    code = f"import sys; from cl_bench import cli; sys.argv = ['cl-bench', *{words}]; cli.main()"
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    folder, deadline = results / "stages" / ".checkpoints", time.monotonic() + 120
+    while not list(folder.glob("[!.]*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1].startswith("stopped; all is kept to the last whole epoch")
+    assert "Traceback" not in errors
+    assert nobody_is_left(process)
+    assert list(folder.glob("[!.]*"))
+
+
+def nobody_is_left(process: subprocess.Popen[Any]) -> bool:
+    """Return whether all that the ended leader of a session had started ends soon, too."""
+    for _ in range(200):
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_workers_end_with_their_parent(tiny: Callable[..., str], results: Path) -> None:
+    code = f"import cl_bench; cl_bench.run({tiny(epochs=40)!r}, workers=2)"
+    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], start_new_session=True)
+    folder, deadline = results / "stages" / ".checkpoints", time.monotonic() + 120
+    while not list(folder.glob("[!.]*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    assert nobody_is_left(process), "a worker trains on without its parent"
+
+
+def test_two_processes_on_one_store_train_no_stage_twice(tiny: Callable[..., str], results: Path) -> None:
+    code = (
+        f"import cl_bench; from cl_bench import api; prepared = api.prepare({tiny()!r}, strategies=['naive', 'kd']);"
+        "found = [];"
+        "failed = api.train(prepared, report=lambda key, state: found.append(key) if state == 'done' else None);"
+        "print(len(failed), len(found))"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=300)[0].strip().splitlines()[-1] for process in both]
+    assert said == ["0 7", "0 7"], "each of them sees every stage done"
+    starts = [path.read_text() for path in (results / "stages").glob("*/stage.json")]
+    assert len(starts) == 7
+    assert not list((results / "stages").glob(".draft*"))

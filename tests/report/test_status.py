@@ -1,0 +1,51 @@
+"""Where an experiment stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cl_bench import api
+from cl_bench.executors.frontier import Failure
+from cl_bench.failures import Failures
+from cl_bench.report.status import render, status
+from cl_bench.stages.store import write_json
+from cl_bench.stages.train import Trainer
+from cl_bench.training import Harness
+
+
+def test_every_state_is_told_apart(tiny: Callable[..., str], results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared = api.prepare(tiny(orders=[["seg", "det", "cls"]]), strategies=["naive", "kd"])
+    prepared.folder.mkdir()
+    write_json(prepared.folder / "plan.json", api.describe_plan(prepared))
+    naive, kd = (run.stages for run in prepared.plan.runs)
+    trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
+    trainer.train(prepared.plan, naive[:1])
+    plain = Harness._before_training_epoch
+
+    def stop(self: Harness, **options: object) -> None:
+        if self.epoch:
+            raise KeyboardInterrupt
+        plain(self, **options)
+
+    monkeypatch.setattr(Harness, "_before_training_epoch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(prepared.plan, naive[1:2])
+    Failures(results).add(kd[1], Failure("raised", "boom"))
+    Failures(results).add(kd[2], Failure("skipped", "its ancestor failed"))
+    with prepared.store.claim(prepared.plan.baseline("cls", 0)):
+        found = {stage.key: (stage.state, stage.detail) for stage in status(prepared.folder)}
+    assert found == {
+        naive[0]: ("done", ""),
+        naive[1]: ("stopped", "1 of 2 epochs"),
+        naive[2]: ("waiting", ""),
+        kd[1]: ("failed", "raised: boom"),
+        kd[2]: ("skipped", "skipped: its ancestor failed"),
+        prepared.plan.baseline("det", 0): ("waiting", ""),
+        prepared.plan.baseline("cls", 0): ("training", "0 of 2 epochs"),
+    }
+    shown = render(status(prepared.folder))
+    assert shown.splitlines()[-1] == "7 stages: 1 done, 3 waiting, 1 stopped, 1 failed, 1 skipped"
+    assert "det of kd (seg>det>cls), seed 0" in shown

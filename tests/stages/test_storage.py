@@ -1,0 +1,126 @@
+"""The store over time, and results that move between machines."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import cl_bench
+from cl_bench import api
+from cl_bench.errors import UserError
+from cl_bench.stages.storage import MANIFEST, export_results, garbage, import_results, remove
+from cl_bench.stages.store import Store
+
+
+@pytest.fixture
+def trained(tiny: Callable[..., str], results: Path) -> api.Prepared:
+    """Two tasks under naive: three stages."""
+    prepared = api.prepare(tiny(orders=[["seg", "det"]], epochs=1))
+    assert api.train(prepared) == {}
+    return prepared
+
+
+def test_what_no_plan_refers_to_can_go_and_nothing_else(
+    trained: api.Prepared, tiny: Callable[..., str], results: Path
+) -> None:
+    store, plans = trained.store, [trained.folder / "plan.json"]
+    assert garbage(store, plans) == []
+    api.train(api.prepare(tiny(name="other", orders=[["cls"]], epochs=1)))
+    (results / "other" / "plan.json").unlink()
+    done = trained.plan.runs[0].stages[0]
+    for name in (".draft-1234-99", ".damaged/gone-1", f".checkpoints/{done}.safetensors", ".logs/1234.log"):
+        path = store.root / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(1000))
+    (stray,) = {stage["key"] for stage in store.stages()} - set(trained.plan.stages)
+    found = garbage(store, plans)
+    assert {str(one.path.relative_to(store.root)) for one in found} == {
+        *(".draft-1234-99", ".damaged/gone-1", f".checkpoints/{done}.safetensors", ".logs/1234.log", stray)
+    }
+    assert min(one.size for one in found) == 1000
+    remove(found)
+    assert garbage(store, plans) == []
+    assert all(key in Store(store.root) for key in trained.plan.stages)
+
+
+def test_what_is_being_trained_stays(trained: api.Prepared) -> None:
+    draft = trained.store.root / ".draft-1234-99"
+    draft.write_bytes(b"half")
+    with trained.store.claim("1234"):
+        assert garbage(trained.store, [trained.folder / "plan.json"]) == []
+
+
+def test_exported_results_are_taken_in_elsewhere_bit_for_bit(
+    trained: api.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., str]
+) -> None:
+    archive = export_results(trained.folder, trained.store, tmp_path / "tiny.tar")
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path / "elsewhere"))
+    store = Store(tmp_path / "elsewhere" / "stages")
+    folder = import_results(archive, tmp_path / "elsewhere", store)
+    assert folder == tmp_path / "elsewhere" / "tiny"
+    assert cl_bench.load_results(folder).equals(cl_bench.load_results(trained.folder))
+    assert all(store.intact(key, tensors=True) for key in trained.plan.stages)
+    assert api.prepare(tiny(orders=[["seg", "det"]], epochs=1)).missing() == []
+    assert not list(store.root.glob(".draft*"))
+    with pytest.raises(UserError, match="exists already"):
+        import_results(archive, tmp_path / "elsewhere", store)
+
+
+def rewritten(archive: Path, change: Callable[[dict[str, bytes]], object]) -> Path:
+    """Return a copy of the archive with other content."""
+    with tarfile.open(archive) as tar:
+        content = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    change(content)
+    path = archive.with_name("changed.tar")
+    with tarfile.open(path, "w") as tar:
+        for name, data in content.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def sealed(content: dict[str, bytes], name: str, data: bytes, experiment: str = "tiny") -> None:
+    """Change a member and the hashes with it, as a forger would."""
+    import hashlib
+
+    content[name] = data
+    sums = {member: hashlib.sha256(found).hexdigest() for member, found in content.items() if member != MANIFEST}
+    content[MANIFEST] = json.dumps({"experiment": experiment, "files": sums}).encode()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update({"results/rows.csv": c["results/rows.csv"] + b" "}), r"damaged: results/rows\.csv"),
+        (lambda c: c.pop("results/rows.csv"), r"damaged: results/rows\.csv"),
+        (lambda c: c.update({"results/more.txt": b"x"}), r"damaged: results/more\.txt"),
+        (lambda c: c.pop(MANIFEST), "not an archive of results"),
+        (lambda c: c.update({MANIFEST: b"{}"}), "not an archive of results"),
+        (lambda c: c.update({"../evil": b"x"}), "unsafe path"),
+        (lambda c: sealed(c, "results/x", b"", "../evil"), "no experiment's name"),
+        (lambda c: sealed(c, f"stages/{'0' * 64}/stage.json", b'{"settings": {}}'), "not what its key says"),
+    ],
+)
+def test_an_archive_that_is_not_what_was_exported_is_refused_whole(
+    trained: api.Prepared, tmp_path: Path, change: Callable[[dict[str, bytes]], object], message: str
+) -> None:
+    archive = rewritten(export_results(trained.folder, trained.store, tmp_path / "tiny.tar"), change)
+    store = Store(tmp_path / "elsewhere" / "stages")
+    with pytest.raises(UserError, match=message):
+        import_results(archive, tmp_path / "elsewhere", store)
+    assert list((tmp_path / "elsewhere").iterdir()) == [store.root]
+    assert list(store.root.iterdir()) == []
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, trained: api.Prepared) -> None:
+    path = tmp_path / "no.tar"
+    path.write_bytes(b"no archive" * 100)
+    with pytest.raises(UserError, match="damaged or unreadable"):
+        import_results(path, tmp_path / "elsewhere", trained.store)

@@ -1,0 +1,25 @@
+"""Files that are whole at any moment."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from cl_bench.errors import UserError
+from cl_bench.files import sha256, write_whole
+
+
+def test_writes_are_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_whole(tmp_path / "file", b"old")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(UserError, match=r"cannot write .*file: No space left on device"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_known_by_its_bytes(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 10_000
+    assert sha256(write_whole(tmp_path / "file", content)) == hashlib.sha256(content).hexdigest()

@@ -9,6 +9,10 @@ from difflib import get_close_matches
 class UserError(Exception):
     """Bad input: one clear sentence that names the file, the key or the image; the command exits with 2."""
 
+    def __init__(self, sentence: str) -> None:
+        # What is quoted in it may hold line breaks.
+        super().__init__(" ".join(part for line in sentence.splitlines() if (part := line.strip())) or sentence)
+
 
 class StageFailedError(Exception):
     """A stage could not be trained to its end (an exception, or a loss that is not finite)."""

@@ -266,7 +266,8 @@ def _read_stages(folder: Path, plan: Record) -> tuple[dict[str, list[Evaluation]
     for key, row in _parse(folder / "rows.csv", lambda line: (line["stage"], _evaluation(line))):
         rows.setdefault(key, []).append(row)
     costs = dict(_parse(folder / "stages.csv", lambda line: (line["stage"], _cost(line))))
-    for key in plan["stages"]:
+    # What was exported is what the stage holds, as equal keys are equal bits; only newer stages are looked up.
+    for key in plan["stages"].keys() - (rows.keys() & costs.keys()):
         for stage in (paths.store_root() / key, folder.parent / "stages" / key):
             if (stage / "stage.json").is_file():
                 if not intact(stage):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import socket
 from typing import Any
 
@@ -23,14 +24,17 @@ def train_with_ray(frontier: Frontier, job: Job, address: str, report: Report) -
     address: of the cluster ("auto": the one this machine is part of); empty: a cluster of this machine alone. Every
     node must see the same store and data under the same paths. A lost worker's unit starts from its last checkpoint.
     """
+    if not address:
+        # Read when ray is imported: has a cluster of this machine alone keep to 127.0.0.1.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as error:
         raise UserError("the Ray executor needs ray: pip install 'cl-bench[ray]'") from error
     _knock(address)
-    own = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    own = {} if address else {"include_dashboard": False}
     try:
-        ray.init(address=address or None, log_to_driver=False, configure_logging=False, **({} if address else own))
+        ray.init(address=address or None, log_to_driver=False, configure_logging=False, **own)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"no Ray cluster answers at {address!r}: {' '.join(str(error).split())}") from error
     try:

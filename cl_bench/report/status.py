@@ -42,7 +42,7 @@ def render(stages: list[StageStatus]) -> str:
 
 
 def _state(store: Store, failures: Failures, key: str, epochs: int) -> tuple[str, str]:
-    if key in store:
+    if (store.folder(key) / "stage.json").is_file():
         return "done", ""
     done = _epochs_done(store.root / ".checkpoints" / f"{key}.safetensors")
     progress = f"{done} of {epochs} epochs"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -91,6 +92,11 @@ def make_plan(experiment: Experiment, catalog: Sequence[Entry], weights: Weights
     return planner.plan
 
 
+@cache  # a plan asks for each of its stages
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("numpy", "torch", "torchvision", "timm", "pillow")}
+
+
 class _Planner:
     def __init__(self, experiment: Experiment, entries: Mapping[str, Entry], weights: Weights) -> None:
         self.experiment, self.entries, self.weights = experiment, entries, weights
@@ -147,6 +153,6 @@ class _Planner:
                 "threads": experiment.threads,
                 "device": torch.device(experiment.device).type,
                 "precision": experiment.precision,
-                **{name: version(name) for name in ("numpy", "torch", "torchvision", "timm", "pillow")},
+                **_versions(),
             },
         }

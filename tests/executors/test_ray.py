@@ -59,6 +59,12 @@ def test_a_lost_node_costs_no_stage_and_no_bit(
     assert artifacts(there.store) == artifacts(here.store)
 
 
+def test_without_an_address_this_machine_is_the_cluster(tiny: Callable[..., str], results: Path) -> None:
+    prepared = api.prepare(tiny(orders=[["seg", "det"]]))
+    assert api.train(prepared, cluster="") == {}
+    assert len(artifacts(prepared.store)) == 3
+
+
 def test_a_cluster_that_does_not_answer_is_named(tiny: Callable[..., str], results: Path) -> None:
     prepared = api.prepare(tiny())
     with pytest.raises(UserError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"):

@@ -102,7 +102,10 @@ def test_a_damaged_stage_is_noticed_and_trained_again(
 
 
 def test_a_result_that_was_changed_is_not_shown(trained: api.Prepared) -> None:
+    before = cl_bench.load_results(trained.folder)
     flip(trained.store.folder(trained.plan.runs[0].stages[0]) / "evaluations.csv", 0.9)
+    assert cl_bench.load_results(trained.folder).equals(before), "as it was exported"
+    (trained.folder / "rows.csv").unlink()
     with pytest.raises(UserError, match="is damaged; run the experiment again"):
         cl_bench.load_results(trained.folder)
 

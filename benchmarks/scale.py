@@ -1,0 +1,115 @@
+"""How planning, status, table and export grow with the number of stages; nothing is trained, artifacts are made up.
+
+python benchmarks/scale.py 100 1000 10000
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SCENES = {"format": "scenes", "train": 12, "val": 10, "size": 64}
+EXPERIMENT: dict[str, Any] = {
+    "tasks": [
+        {"name": "seg", "kind": "segmentation", "data": SCENES},
+        {"name": "det", "kind": "detection", "data": SCENES, "levels": 8},
+        {"name": "cls", "kind": "classification", "data": SCENES},
+    ],
+    "strategies": ["naive", "kd", "kd+replay"],
+    "model": {"backbone": "mobilenetv3_small_050", "weights": "none", "neck_channels": 16, "shared_channels": 8},
+    "epochs": 5,
+    "image_size": 64,
+}
+PER_SEED = 39
+"""Stages of three strategies and all six orders of three tasks, with their baselines, for one seed."""
+
+
+def made_up(prepared: Any) -> None:
+    """Fill the store as if every stage had been trained."""
+    from cl_bench.resources import environment
+    from cl_bench.stages.store import write_csv
+
+    draw, here = random.Random(0), environment(1, "cpu", "float32")
+    metrics = {task.name: kind for task, kind in ((e.task, e.task.kind.metrics) for e in prepared.catalog)}
+    cost = {"train_seconds": 1.0, "evaluation_seconds": 0.1, "peak_memory_mb": 100.0, "parameters": 1000}
+    cost |= {"added_parameters": 0, "added_passes": 0.0, "stored_images": 0}
+    for stage in prepared.plan.stages.values():
+        rows = [
+            {"epoch": epoch, "task": task, "metric": metric, "value": draw.random()}
+            for epoch in range(1, stage.epochs + 1)
+            for task in (*stage.past, *stage.trained)
+            for metric in metrics[task]
+        ]
+        description = {"key": stage.key, "parent": stage.parent, "tasks": list(stage.trained), "cost": cost}
+        description |= {"settings": stage.identity, "environment": here, "hashes": {"first": "", "last": ""}}
+
+        def write(folder: Path, rows: list[dict[str, Any]] = rows) -> None:
+            write_csv(folder / "evaluations.csv", rows, ["epoch", "task", "metric", "value"])
+
+        prepared.store.add(stage.key, description, write)
+
+
+def command(*words: str) -> tuple[float, float]:
+    """Run the command line; return the seconds and the peak memory in MB it took."""
+    code = (
+        "import sys; from cl_bench.cli import main; sys.argv[0] = 'cl-bench'\n"
+        "try: main()\n"
+        "except SystemExit as ended: assert not ended.code, ended.code\n"
+        "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
+        "print(int(peak.split()[1]) / 1024, file=sys.stderr)"
+    )
+    started = time.monotonic()
+    found = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    return time.monotonic() - started, float(found.stderr.split()[-1])
+
+
+def measure(stages: int) -> None:
+    """Print a row of the table for about `stages` stages."""
+    from cl_bench import api, results
+    from cl_bench.stages.plan import make_plan
+    from cl_bench.stages.store import write_json
+
+    with tempfile.TemporaryDirectory() as root:
+        os.environ["CL_BENCH_RESULTS"] = root
+        path = Path(root) / "scale.yaml"
+        path.write_text(yaml.safe_dump({**EXPERIMENT, "seeds": list(range(-(-stages // PER_SEED)))}))
+        prepared = api.prepare(str(path), orders="all")
+        started = time.monotonic()
+        plan = make_plan(prepared.experiment, prepared.catalog, prepared.weights)
+        planning = time.monotonic() - started
+        made_up(prepared)
+        prepared.folder.mkdir()
+        write_json(prepared.folder / "plan.json", api.describe_plan(prepared))
+        started = time.monotonic()
+        results.export(prepared.folder)
+        exporting = time.monotonic() - started
+        dry, dry_memory = command("run", str(path), "--orders", "all", "--dry-run")
+        status, status_memory = command("status", "scale")
+        table, table_memory = command("table", "scale")
+        print(
+            f"| {len(plan.stages)} | {planning:.2f} | {exporting:.1f} | {dry:.1f} | {dry_memory:.0f} "
+            f"| {status:.1f} | {status_memory:.0f} | {table:.1f} | {table_memory:.0f} |",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Print the table, one row a size."""
+    print("| stages | plan s | export s | run --dry-run s | MB | status s | MB | table s | MB |")
+    print("| --: " * 9 + "|")
+    for stages in map(int, sys.argv[1:] or ("100", "1000", "10000")):
+        measure(stages)
+    print(f"peak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -175,18 +175,22 @@ def train(
 
 
 def _discard_damaged(prepared: Prepared, report: Report) -> None:
-    """Move stages that are not what was written, and that stages to come are to start from, out of the way."""
+    """Move stages that are not what was written out of the way; the weights count where stages start from them."""
     store, stages = prepared.store, prepared.plan.stages
-    pending, seen = [stage.parent for stage in prepared.missing()], set[str]()
-    while pending:
-        key = pending.pop()
-        if key is None or key in seen:
-            continue
-        seen.add(key)
-        if key in store and not store.intact(key, tensors=True):
+    for key in stages:
+        if store.folder(key).exists() and key not in store:
             store.discard(key)
             report(key, "damaged")
-        pending.append(stages[key].parent)
+    pending, seen = [stage.parent for stage in prepared.missing()], set[str]()
+    while pending:
+        parent = pending.pop()
+        if parent is None or parent in seen:
+            continue
+        seen.add(parent)
+        if parent in store and not store.intact(parent, tensors=True):
+            store.discard(parent)
+            report(parent, "damaged")
+        pending.append(stages[parent].parent)
 
 
 def _folder_name(experiment: Experiment) -> str:

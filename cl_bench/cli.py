@@ -355,13 +355,20 @@ def show(
 @app.command()
 def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Remove it; otherwise it is only listed.")] = False,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--results", metavar="DIR", help="A further folder of results that uses the store; repeatable."),
+    ] = None,
 ) -> None:
-    """List, or remove, what the store holds for no experiment of the results folder."""
+    """List, or remove, what the store holds for no experiment of the results folders."""
     from cl_bench.paths import results_root, store_root
     from cl_bench.stages.storage import garbage, remove
     from cl_bench.stages.store import Store
 
-    found = garbage(Store(store_root()), sorted(results_root().glob("*/plan.json")))
+    roots = [results_root(), *(others or ())]
+    if not store_root().resolve().is_relative_to(results_root().resolve()) and not others:
+        raise UserError(f"the store {store_root()} may serve more results than {results_root()}: name all by --results")
+    found = garbage(Store(store_root()), sorted(plan for root in roots for plan in root.glob("*/plan.json")))
     for one in found:
         typer.echo(f"{one.path}: {one.what}, {one.size / 1e6:.1f} MB")
     if delete:

@@ -110,6 +110,10 @@ def parse(text: str) -> Composition:
         raise UserError(
             f"strategy {text!r}: training all tasks together leaves no later stage for the others to act in"
         )
+    if sum(getattr(plugin, "rehearses", False) for term in terms for plugin in term.build()) > 1:
+        raise UserError(
+            f"strategy {text!r}: two parts train stored images with their labels, and a step has one such batch"
+        )
     return composition
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -29,7 +30,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
                 os.fsync(file.fileno())
                 os.replace(file.name, path)
             except BaseException:
-                os.unlink(file.name)
+                with contextlib.suppress(FileNotFoundError):  # it had become `path` already
+                    os.unlink(file.name)
                 raise
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error

@@ -43,6 +43,8 @@ class _Ends(NamedTuple):
     states: dict[Run, set[str]]
     together: set[Run]
     """Runs that learn several tasks in one stage."""
+    chains: dict[tuple[str, str, int], list[str]]
+    """The stages of (strategy, order, seed)."""
 
 
 def load_results(path: str | Path) -> pd.DataFrame:
@@ -88,6 +90,11 @@ def export(path: str | Path) -> list[Path]:
     tables = {"rows.csv": table, "stages.csv": stage_costs(folder).drop(columns="tasks")}
     contents = {name: table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
     return [write_whole(folder / name, content) for name, content in contents.items()]
+
+
+def exported(folder: Path) -> set[str]:
+    """Return the keys of the stages whose rows lie beside the plan."""
+    return set(_parse(folder / "rows.csv", lambda line: line["stage"]))
 
 
 def select(
@@ -201,7 +208,8 @@ def _run_rows(
 
 
 def _stage_ends(results: pd.DataFrame) -> _Ends:
-    ends = _Ends({}, {}, set())
+    runs = results.attrs["plan"]["runs"]
+    ends = _Ends({}, {}, set(), {(run["strategy"], ">".join(run["order"]), run["seed"]): run["stages"] for run in runs})
     for row in results[results["last"]].sort_values("position", kind="stable").to_dict("records"):
         run = (row["strategy"], row["order"])
         ends.scores.setdefault((*run, row["task"], row["metric"]), {}).setdefault(row["seed"], []).append(row["value"])
@@ -220,12 +228,13 @@ def _task_row(results: pd.DataFrame, ends: _Ends, run: Run, task: Record, metric
     found["verdict"] = found["verdict"] if headline and status == "done" else ""
     head = {"strategy": run[0], "order": run[1], "task": name, "kind": task["kind"], "metric": metric}
     head |= {"headline": headline, "predictor": task["predictor"], "planned_seeds": len(runs)}
-    return {**head, **found, **_run_costs(results, run, name, runs), "status": status}
+    return {**head, **found, **_run_costs(results, ends.chains, run, name, runs), "status": status}
 
 
-def _run_costs(results: pd.DataFrame, run: Run, task: str, seeds: Iterable[int]) -> Record:
+def _run_costs(
+    results: pd.DataFrame, chains: Mapping[Any, list[str]], run: Run, task: str, seeds: Iterable[int]
+) -> Record:
     plan, costs = results.attrs["plan"], results.attrs["costs"]
-    chains = {(chain["strategy"], ">".join(chain["order"]), chain["seed"]): chain["stages"] for chain in plan["runs"]}
 
     def seconds(strategy: str, seed: int) -> float:
         stages = chains.get((strategy, run[1], seed), [None])

@@ -34,8 +34,8 @@ def take(harness: Harness) -> Snapshot:
     if harness.average is not None:
         tensors.update(_prefixed("average", harness.average.state_dict()))
     tensors["random/torch"] = torch.get_rng_state()
-    if torch.cuda.is_initialized():
-        tensors.update(_prefixed("random/cuda", dict(enumerate(torch.cuda.get_rng_state_all()))))
+    if harness.device.type == "cuda":
+        tensors["random/cuda"] = torch.cuda.get_rng_state(harness.device)
     tensors.update(_prefixed("plug-ins", states.collect(harness.plugins)))
     kept = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
@@ -68,8 +68,8 @@ def put_back(harness: Harness, snapshot: Snapshot) -> None:
         harness.average.load_state_dict(_under("average", tensors))
     harness.scaler.load_state_dict(values["scale"])
     torch.set_rng_state(tensors["random/torch"])
-    for device, state in _under("random/cuda", tensors).items():
-        torch.cuda.set_rng_state(state, int(device))
+    if harness.device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random/cuda"], harness.device)
     version, internal, following = values["random"]["python"]
     random.setstate((version, tuple(internal), following))
     generator, keys, *rest = values["random"]["numpy"]

@@ -62,6 +62,8 @@ class Harness(SupervisedTemplate):
         self._between_epochs: Callable[[], None] = lambda: None
         self._extra: list[list[Any]] = []
         self._active: set[int] = set()
+        self._active_below: set[int] = set()
+        self._begun = False
         self.scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "float16")
         super().__init__(
             model=model,
@@ -88,7 +90,7 @@ class Harness(SupervisedTemplate):
         """
         self.settings, self.current, self.ancestors, self.seen = settings, current, ancestors, seen
         self.report, self.log, self.evaluation_seconds = {}, [], 0.0
-        self._teacher, self._endings = None, []
+        self._teacher, self._endings, self._begun = None, [], False
         self._snapshot, self._between_epochs = snapshot, between_epochs
         self._criterion.weights = {}
         self.train_mb_size = max(settings.batch_sizes.values())
@@ -116,9 +118,12 @@ class Harness(SupervisedTemplate):
         self._extra.append(moved)
         return len(self._extra), slice(0, len(images))
 
-    def activate(self, tasks: Sequence[Task]) -> None:
-        """Let the predictors of `tasks` be updated in this step; others without a sample in it stay as they are."""
-        self._active.update(task.index for task in tasks)
+    def activate(self, tasks: Sequence[Task], predictors: bool = True) -> None:
+        """Let what the outputs of `tasks` depend on be updated in this step, though it has no sample of theirs.
+
+        predictors: or all of it but their predictors. What nobody activates stays as it is, to the byte.
+        """
+        (self._active if predictors else self._active_below).update(task.index for task in tasks)
 
     def weigh(self, task: Task, weight: float) -> None:
         """Let the loss of `task` count `weight` times from now on."""
@@ -147,7 +152,7 @@ class Harness(SupervisedTemplate):
         There is one, whatever asks for it; the first to do so must ask in `before_training_exp`.
         """
         if self._teacher is None and self.ancestors:
-            if self.step:
+            if self._begun:
                 raise RuntimeError("the teacher must be asked for in before_training_exp: the model has moved on")
             self._teacher = frozen_copy(self.model)
         return self._teacher
@@ -228,6 +233,7 @@ class Harness(SupervisedTemplate):
         self.optimized_param_id = dict(self.model.named_parameters())
 
     def _before_training_epoch(self, **kwargs: Any) -> None:
+        self._begun = True
         self._sampler.epoch = self.epoch
         names = [dataset.task.name for dataset in self.current]
         for dataset in self.past:
@@ -242,7 +248,7 @@ class Harness(SupervisedTemplate):
 
     def _before_training_iteration(self, **kwargs: Any) -> None:
         self._extra, self._taught = [], None
-        self._active = set()
+        self._active, self._active_below = set(), set()
         for group in self.optimizer.param_groups:
             group["lr"] = group["scale"] * self.settings.rate(self.epoch, self.step)
         super()._before_training_iteration(**kwargs)
@@ -283,12 +289,24 @@ class Harness(SupervisedTemplate):
         self._note("total", self.loss.detach())
         self.scaler.scale(self.loss).backward(retain_graph=self.retain_graph)
 
-    def optimizer_step(self) -> None:
-        """Update what this step is about; what serves inactive tasks alone keeps its bytes."""
-        for parameter in self.model.out_of_reach(frozenset(self._active)):
+    def _before_update(self, **kwargs: Any) -> None:
+        """Show plug-ins the step's true gradients: unscaled, and of what it is about alone."""
+        self._drop_inactive()
+        self.scaler.unscale_(self.optimizer)
+        super()._before_update(**kwargs)
+
+    def _drop_inactive(self) -> None:
+        """Leave without gradient, so that it keeps its bytes, what serves inactive tasks alone."""
+        idle = self.model.out_of_reach(frozenset(self._active | self._active_below))
+        for index in self._active_below - self._active:
+            idle = [*idle, *self.model.predictors[self.model.tasks[index].name].parameters()]
+        for parameter in idle:
             # None, not zero: momentum and weight decay would move a parameter whose gradient is zero.
             parameter.grad = None
-        self.scaler.unscale_(self.optimizer)
+
+    def optimizer_step(self) -> None:
+        """Update what this step is about."""
+        self._drop_inactive()  # again, as a plug-in may have written gradients
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         self._note("gradient_norm", norm)

@@ -19,20 +19,20 @@ class GradientProjection(SupervisedPlugin):
     """Takes out of the step's gradient what points against that of a memory batch of one past task, tasks in turn.
 
     The memory batch has a forward and a backward pass of its own, which leave batch-norm statistics alone; what the
-    step does not train (the past predictors) has no part in the projection.
+    step does not train (such as the past predictors) has no part in the projection.
     """
 
     acts_from = 2
 
     def __init__(self, memory: int) -> None:
         super().__init__()
-        self.memory = Memory(memory)
+        self.memory = Memory(memory, "agem")
 
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:
         """Choose the stored images of every past task."""
         self.memory.remember(strategy)
 
-    def after_backward(self, strategy: Harness, **_: Any) -> None:
+    def before_update(self, strategy: Harness, **_: Any) -> None:
         """Project the gradient where it disagrees with the memory batch's."""
         if not self.memory.stored:
             return

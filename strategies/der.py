@@ -24,10 +24,11 @@ class DarkReplay(SupervisedPlugin):
     """
 
     acts_from = 2
+    rehearses = True
 
     def __init__(self, memory: int, alpha: float, beta: float) -> None:
         super().__init__()
-        self.memory = Memory(memory)
+        self.memory = Memory(memory, "der")
         self.alpha, self.beta = alpha, beta
         self.outputs: dict[tuple[str, int], Tensor] = {}
         """(task, index of the image) -> the raw output (1, ...) stored with it."""

@@ -28,15 +28,16 @@ class FeatureDistillation(SupervisedPlugin):
 
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:
         """Have the teacher frozen before the model moves."""
-        self.levels = sorted({level for task in strategy.past_tasks for level in task.levels})
-        assert strategy.teacher is not None or not self.levels
+        self.levels = (
+            sorted({level for task in strategy.past_tasks for level in task.levels}) if strategy.teacher else []
+        )
 
     def before_backward(self, strategy: Harness, **_: Any) -> None:
         """Add the term to the loss."""
         if not self.levels:
             return
         if self.weight:
-            strategy.activate(strategy.past_tasks)
+            strategy.activate(strategy.past_tasks, predictors=False)
         total = sum(len(images) for images, _ in strategy.passes)
         for (images, features), taught in zip(strategy.passes, strategy.taught(), strict=True):
             strategy.loss += self.weight * len(images) / total * self.term(strategy, features, taught)

@@ -12,7 +12,10 @@ from cl_bench.training import Harness
 
 
 class LayerRates(SupervisedPlugin):
-    """Multiplies the learning rates of backbone, neck, shared layer and past predictors from the second stage on."""
+    """Multiplies the learning rates of backbone, neck, shared layer and past predictors from the second stage on.
+
+    A backbone that is kept keeps its batch-norm statistics, too.
+    """
 
     acts_from = 2
 
@@ -25,6 +28,8 @@ class LayerRates(SupervisedPlugin):
         """Slow the parts down for this stage."""
         if not strategy.ancestors:
             return
+        if self.factors["backbone"] == 0:
+            strategy.model.freeze_norm(True)
         learnt = {f"{task.name} predictor" for task in strategy.past_tasks}
         for name, part in strategy.model.parts().items():
             if name in self.factors:

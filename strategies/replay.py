@@ -21,8 +21,9 @@ class Memory:
     What is stored of a task depends on (seed, task) alone, so a later stage finds the same images again.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, stream: str = "replay") -> None:
+        """Hold `size` images a task; stream: what the order in which they are drawn is derived from."""
+        self.size, self.stream = size, stream
         self.stored: list[tuple[TaskDataset, list[int]]] = []
         """The data set of every past task, and which of its images are stored."""
 
@@ -46,7 +47,7 @@ class Memory:
         for place in range(turn * size, (turn + 1) * size):
             # The memory is gone through in a new order each time it is used up.
             lap, position = divmod(place, len(chosen))
-            stream = ("replay", strategy.current[0].task.randomness, dataset.task.randomness, lap)
+            stream = (self.stream, strategy.current[0].task.randomness, dataset.task.randomness, lap)
             drawn.append((chosen[permutation(len(chosen), strategy.seed, *stream)[position]], stream))
         return dataset, drawn
 
@@ -64,6 +65,7 @@ class Replay(SupervisedPlugin):
     """
 
     acts_from = 2
+    rehearses = True
 
     def __init__(self, memory: int = 10, weight: float = 1.0) -> None:
         super().__init__()

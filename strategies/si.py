@@ -30,6 +30,8 @@ class SynapticIntelligence(QuadraticPenalty):
         self._first: dict[str, Tensor] = {}
         self._path: dict[str, Tensor] = {}
         self._before: dict[str, Tensor] = {}
+        self._last: dict[str, Tensor] = {}
+        self._gradient: dict[str, Tensor] = {}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the importance gathered so far, by parameter, and what the stage at hand has added to its paths."""
@@ -39,7 +41,8 @@ class SynapticIntelligence(QuadraticPenalty):
     def load_state_dict(self, tensors: dict[str, Tensor]) -> None:
         """Go on from what was gathered."""
         self._importance = {name: tensor for name, tensor in tensors.items() if not name.startswith("path of ")}
-        self._path = {name.removeprefix("path of "): tensors[name] for name in tensors.keys() - self._importance.keys()}
+        paths = {name.removeprefix("path of "): tensors[name] for name in tensors.keys() - self._importance.keys()}
+        self._path = {name: path.to(self._first[name].device) for name, path in paths.items()}
 
     def importance(self, strategy: Harness) -> dict[str, Tensor]:
         """Return what earlier stages gathered."""
@@ -51,24 +54,29 @@ class SynapticIntelligence(QuadraticPenalty):
         super().before_training_exp(strategy)
         self._first = _copies(strategy)
         self._path = {name: torch.zeros_like(start) for name, start in self._first.items()}
-        strategy.at_end(lambda: self._gather(strategy))
+        strategy.at_end(self._gather)
 
     def before_update(self, strategy: Harness, **_: Any) -> None:
-        """Remember where the step starts."""
+        """Remember where the step starts, and the gradient that leads it, this penalty's left out."""
         self._before = _copies(strategy)
+        pulls = {name: self.weight * weight * (self._before[name] - start) for name, start, weight in self._held}
+        gradients = {name: p.grad for name, p in strategy.model.named_parameters() if p.grad is not None}
+        self._gradient = {name: gradient - pulls.get(name, 0) for name, gradient in gradients.items()}
 
     @torch.no_grad()
     def after_update(self, strategy: Harness, **_: Any) -> None:
         """Add what the step's movement did to the loss, to first order."""
-        pulls = {name: self.weight * weight * (self._before[name] - start) for name, start, weight in self._held}
-        for name, p in strategy.model.named_parameters():
-            if p.grad is not None:
-                self._path[name] -= (p.grad - pulls.get(name, 0)) * (p - self._before[name])
+        self._last = _copies(strategy)
+        for name, gradient in self._gradient.items():
+            moved = self._last[name] - self._before[name]
+            # A step that overflowed in float16 moves nothing, and its gradient is no number.
+            self._path[name] -= torch.where(moved == 0, 0, gradient * moved)
 
     @torch.no_grad()
-    def _gather(self, strategy: Harness) -> None:
-        for name, p in strategy.model.named_parameters():
-            found = self._path[name].clamp(min=0) / ((p - self._first[name]).square() + self.damping)
+    def _gather(self) -> None:
+        # At the weights of the last step: the stage may end with an average of them, which went another way.
+        for name, path in self._path.items():
+            found = path.clamp(min=0) / ((self._last[name] - self._first[name]).square() + self.damping)
             self._importance[name] = self._importance.get(name, torch.zeros_like(found)).to(found.device) + found
         self._path = {}
 

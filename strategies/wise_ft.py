@@ -15,7 +15,7 @@ from cl_bench.training import Harness
 class WeightInterpolation(SupervisedPlugin):
     """Ends the stage with (1 - alpha) * its first weights + alpha * its last, batch-norm statistics included.
 
-    The predictors of the stage's own tasks, which started from nothing, keep their last weights.
+    What no past task depends on (the new predictor, levels that are new), which started from nothing, keeps its last.
     """
 
     acts_from = 2
@@ -32,11 +32,10 @@ class WeightInterpolation(SupervisedPlugin):
     @torch.no_grad()
     def _mix(self, strategy: Harness) -> None:
         assert strategy.teacher is not None
-        own = tuple(f"predictors.{dataset.task.name}." for dataset in strategy.current)
-        first = strategy.teacher.state_dict()
-        for name, last in strategy.model.state_dict().items():
-            if last.is_floating_point() and not name.startswith(own):
-                last.copy_(torch.lerp(first[name], last, self.alpha))
+        first, last = strategy.teacher.state_dict(), strategy.model.state_dict()
+        for name in [*strategy.learnt_parameters(), *dict(strategy.model.named_buffers())]:
+            if name in first and first[name].is_floating_point():
+                last[name].copy_(torch.lerp(first[name], last[name], self.alpha))
 
 
 @strategy(

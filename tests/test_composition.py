@@ -141,9 +141,8 @@ def test_settings_that_the_strategy_itself_refuses() -> None:
 
 
 def test_settings_that_an_avalanche_plugin_refuses() -> None:
-    term = parse(f"{EWC}[ewc_lambda=1,mode=sideways]").terms[0]
     with pytest.raises(UserError, match="does not accept its settings: Mode must be separate or online"):
-        term.build()
+        parse(f"{EWC}[ewc_lambda=1,mode=sideways]")
 
 
 @pytest.mark.parametrize(

@@ -22,18 +22,17 @@ Outcome = str | Failure
 
 def attempt(trainer: Trainer, plan: Plan, unit: Sequence[str], progress: Progress) -> Outcome:
     """Train `unit` unless another process is at it; whatever goes wrong is returned, not raised."""
-    with trainer.store.claim(unit[0]) as mine:
-        if not mine:
-            return BUSY
-        if all(key in trainer.store for key in unit):
-            return DONE  # by another process, since it was planned
-        try:
-            trainer.train(plan, unit, progress)
-        except DivergedError as error:
-            return Failure("diverged", str(error))
-        except Exception as error:  # a failed stage is recorded and the rest of the plan goes on
-            return Failure("raised", _reason(error), tuple(traceback.format_exc().splitlines()[-LINES:]))
-    return DONE
+    try:
+        with trainer.store.claim(unit[0]) as mine:
+            if not mine:
+                return BUSY
+            if not all(key in trainer.store for key in unit):  # or else another process did it since it was planned
+                trainer.train(plan, unit, progress)
+            return DONE
+    except DivergedError as error:
+        return Failure("diverged", str(error))
+    except Exception as error:  # a failed stage is recorded and the rest of the plan goes on
+        return Failure("raised", _reason(error), tuple(traceback.format_exc().splitlines()[-LINES:]))
 
 
 def _reason(error: BaseException) -> str:

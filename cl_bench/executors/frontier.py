@@ -44,7 +44,11 @@ class Frontier:
         self._children: dict[Unit, list[Unit]] = {}
         self._ready: deque[Unit] = deque()
         for unit in self._todo:
-            parent = of.get(parents[unit[0]] or "")
+            # A stage may read what any of its ancestors left, so the nearest that is not there is waited for.
+            above = parents[unit[0]]
+            while above is not None and above not in of:
+                above = parents[above]
+            parent = of.get(above) if above else None
             if parent is None:
                 self._ready.append(unit)
             else:

@@ -121,7 +121,6 @@ _worker: dict[str, Any] = {}
 def _start_worker(job: Job, queue: Any) -> None:
     _watch_parent()
     _worker["job"], _worker["queue"] = job, queue
-    _worker["plan"], _worker["trainer"] = job.trainer()
 
 
 def _watch_parent() -> None:
@@ -143,9 +142,12 @@ def _train_in_worker(unit: Unit) -> Outcome:
         os.dup2(log.fileno(), sys.stderr.fileno())
         faulthandler.enable(log)
         try:
+            if "trainer" not in _worker:  # not when the worker starts, where an error would have no one to tell it
+                _worker["plan"], _worker["trainer"] = _worker["job"].trainer()
             return attempt(_worker["trainer"], _worker["plan"], unit, lambda *event: _worker["queue"].put(event))
         finally:
             faulthandler.disable()
+            sys.stdout.flush()
 
 
 def _log_file(job: Job, unit: Unit) -> Path:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import socket
+import threading
 from typing import Any
 
 from cl_bench.errors import UserError
@@ -33,8 +35,11 @@ def train_with_ray(frontier: Frontier, job: Job, address: str, report: Report) -
         raise UserError("the Ray executor needs ray: pip install 'cl-bench[ray]'") from error
     _knock(address)
     own = {} if address else {"include_dashboard": False}
+    on_terminate = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address=address or None, log_to_driver=False, configure_logging=False, **own)
+        ray.init(address=address or "local", log_to_driver=False, configure_logging=False, **own)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own there, which ends without a word
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(f"no Ray cluster answers at {address!r}: {' '.join(str(error).split())}") from error
     try:
@@ -56,9 +61,11 @@ def _knock(address: str) -> None:
 
 def _train(ray: Any, frontier: Frontier, job: Job, report: Report) -> None:
     wanted = job.experiment.resources
-    task = ray.remote(
-        num_cpus=wanted.num_cpus or job.experiment.threads, num_gpus=wanted.num_gpus, max_retries=RETRIES
-    )(_train_on_node)
+    cpus = job.experiment.threads if wanted.num_cpus is None else wanted.num_cpus
+    offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(offer.get("CPU", 0) >= cpus and offer.get("GPU", 0) >= wanted.num_gpus for offer in offers):
+        raise UserError(f"no node of the Ray cluster has the {cpus:g} CPUs and {wanted.num_gpus:g} GPUs of a stage")
+    task = ray.remote(num_cpus=cpus, num_gpus=wanted.num_gpus, max_retries=RETRIES)(_train_on_node)
     shared, running = ray.put(job), dict[Any, Unit]()
     while len(frontier):
         while unit := frontier.take():

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cl_bench import results
 from cl_bench.failures import Failures
 from cl_bench.paths import store_root
 from cl_bench.stages.store import Store, read_json
@@ -25,11 +26,12 @@ class StageStatus(NamedTuple):
 def status(folder: Path) -> list[StageStatus]:
     """Return the state of every stage of the plan in an experiment's folder, as it is at this moment."""
     plan = read_json(folder / "plan.json")
-    store, failures = Store(store_root()), Failures(folder.parent)
+    store, failures = Store(store_root(), writable=False), Failures(folder.parent)
+    exported = results.exported(folder)
     labels = _labels(plan)
     found = []
     for key, stage in plan["stages"].items():
-        state, detail = _state(store, failures, key, stage["epochs"])
+        state, detail = ("done", "") if key in exported else _state(store, failures, key, stage["epochs"])
         found.append(StageStatus(key, labels[key], state, detail))
     return found
 
@@ -60,7 +62,7 @@ def _epochs_done(path: Path) -> int:
         with path.open("rb") as file:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         return int(json.loads(header["__metadata__"]["values"])["epoch"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
         return 0
 
 

@@ -13,6 +13,8 @@ from cl_bench.files import write_whole
 from cl_bench.snapshot import Snapshot
 from cl_bench.weights import digest
 
+SCHEMA = 1
+
 
 class Checkpoints:
     """Snapshots by the key of their stage, in `folder`."""
@@ -27,11 +29,13 @@ class Checkpoints:
     def save(self, key: str, snapshot: Snapshot) -> None:
         """Keep `snapshot` in place of the one before."""
         values = json.dumps(snapshot.values)
-        content = save(snapshot.tensors, metadata={"values": values, "sha256": _hash(snapshot, values)})
+        content = save(
+            snapshot.tensors, metadata={"schema": str(SCHEMA), "values": values, "sha256": _hash(snapshot, values)}
+        )
         write_whole(self.path(key), content)
 
     def load(self, key: str) -> Snapshot | None:
-        """Return the snapshot of the stage; None where there is none, or one that is torn or changed."""
+        """Return the snapshot of the stage; None where there is none, or one that is torn or of another version."""
         try:
             with safe_open(self.path(key), framework="pt") as file:
                 metadata = file.metadata() or {}
@@ -39,7 +43,8 @@ class Checkpoints:
             snapshot = Snapshot(tensors, json.loads(metadata["values"]))
         except (OSError, SafetensorError, KeyError, ValueError):
             return None
-        return snapshot if _hash(snapshot, metadata["values"]) == metadata.get("sha256") else None
+        known = metadata.get("schema") == str(SCHEMA)
+        return snapshot if known and _hash(snapshot, metadata["values"]) == metadata.get("sha256") else None
 
     def drop(self, key: str) -> None:
         """Forget the snapshot of a stage that is done."""

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tarfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from cl_bench.stages.key import stage_key
 from cl_bench.stages.store import Store, read_json
 
 MANIFEST = "SHA256SUMS.json"
+SETTLED = 3600.0
+"""Seconds after which a folder that is being written is one that was given up."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,10 @@ def garbage(store: Store, plans: Iterable[Path]) -> list[Garbage]:
     used = {key for plan in plans for key in read_json(plan)["stages"]}
     found = []
     for path in sorted(store.root.iterdir()):
-        if path.name.startswith(".draft-"):
-            key = path.name.split("-")[1]
-            if not store.is_claimed(key):
+        if match := re.fullmatch(r"\.draft-([0-9a-f]{64})-\d+", path.name):
+            if not store.is_claimed(match[1]) and time.time() - path.stat().st_mtime > SETTLED:
                 found.append((path, "a stage that was cut off"))
-        elif not path.name.startswith(".") and path.name not in used:
+        elif re.fullmatch(r"[0-9a-f]{64}", path.name) and path.name not in used and not store.is_claimed(path.name):
             found.append((path, "a stage of no plan"))
     for folder, suffix, what in ((".checkpoints", ".safetensors", "a checkpoint"), (".logs", ".log", "a log")):
         for path in sorted((store.root / folder).glob(f"*{suffix}")):
@@ -91,11 +93,11 @@ def import_results(archive: Path, results: Path, store: Store) -> Path:
             sums[name] = sha256(draft / name)
         experiment = _check(archive, draft, sums)
         target = results / experiment
-        if target.exists():
+        if (target / "plan.json").exists():
             raise UserError(f"{target} exists already; move it away to import {archive}")
         for stage in sorted((draft / "stages").glob("*")):
             store.place(stage.name, stage)
-        files = sorted((draft / "results").iterdir(), key=lambda path: path.name == "plan.json")
+        files = sorted(filter(Path.is_file, (draft / "results").iterdir()), key=lambda path: path.name == "plan.json")
         for path in files:  # the plan last: with it the experiment is there
             write_whole(target / path.name, path.read_bytes())
         return target
@@ -108,16 +110,20 @@ def _check(archive: Path, draft: Path, sums: dict[str, str]) -> str:
     try:
         manifest = json.loads((draft / MANIFEST).read_bytes())
         name, expected = str(manifest["experiment"]), {**manifest["files"], MANIFEST: sums[MANIFEST]}
-        planned = read_json(draft / "results" / "plan.json")["stages"]
+        planned = set(read_json(draft / "results" / "plan.json")["stages"])
+        strays = [
+            stage.name
+            for stage in sorted((draft / "stages").glob("*"))
+            if stage.name not in planned or stage_key(read_json(stage / "stage.json")["settings"]) != stage.name
+        ]
     except (OSError, KeyError, ValueError, TypeError, UserError) as error:
         raise UserError(f"{archive} is not an archive of results, or a damaged one") from error
     if changed := {member for member in expected.keys() | sums.keys() if expected.get(member) != sums.get(member)}:
         raise UserError(f"archive {archive} is damaged: {min(changed)} is not what was exported")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise UserError(f"archive {archive} names its experiment {name!r}, which is no experiment's name")
-    for stage in sorted((draft / "stages").glob("*")):
-        if stage.name not in planned or stage_key(read_json(stage / "stage.json")["settings"]) != stage.name:
-            raise UserError(f"archive {archive} holds stage {stage.name[:12]}, which is not what its key says")
+    if strays:
+        raise UserError(f"archive {archive} holds stage {strays[0][:12]}, which is not what its key says")
     return name
 
 

@@ -32,9 +32,10 @@ SCHEMA = 2
 class Store:
     """Stages by key under `root`."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = make_writable(root)
-        self._intact: dict[str, bool] = {}
+    def __init__(self, root: Path, writable: bool = True) -> None:
+        """Open the store, and create it where there is none; writable: False to look at it only."""
+        self.root = make_writable(root) if writable else root
+        self._intact: set[str] = set()
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
@@ -49,14 +50,15 @@ class Store:
 
         The lock is the kernel's (flock), which frees it when its owner ends, however it ends.
         """
-        folder = self.root / ".locks"
-        folder.mkdir(exist_ok=True)
-        lock = FileLock(folder / f"{key}.lock", timeout=0)
+        lock = FileLock(self.root / ".locks" / f"{key}.lock", timeout=0)
         try:
+            (self.root / ".locks").mkdir(exist_ok=True)
             lock.acquire()
         except Timeout:
             yield False
             return
+        except OSError as error:
+            raise UserError(f"cannot write {lock.lock_file}: {error.strerror}") from error
         try:
             yield True
         finally:
@@ -76,9 +78,9 @@ class Store:
     def __contains__(self, key: str) -> bool:
         if not (self.folder(key) / "stage.json").is_file():
             return False
-        if key not in self._intact:
-            self._intact[key] = self.intact(key)
-        return self._intact[key]
+        if key not in self._intact and self.intact(key):
+            self._intact.add(key)  # but never that it is damaged: another process may train it again
+        return key in self._intact
 
     def intact(self, key: str, tensors: bool = False) -> bool:
         """Return whether the stage's files are those that were written; tensors: look at the large ones, too."""
@@ -86,7 +88,7 @@ class Store:
 
     def discard(self, key: str) -> None:
         """Move a damaged stage out of the way, so that it can be trained again; it is kept for a look at it."""
-        self._intact.pop(key, None)
+        self._intact.discard(key)
         aside = self.root / ".damaged"
         aside.mkdir(exist_ok=True)
         with contextlib.suppress(FileNotFoundError):  # another process was faster
@@ -144,7 +146,6 @@ class Store:
             if key not in self:
                 raise
         sync(self.root)
-        self._intact.pop(key, None)
 
     def stages(self) -> Iterable[dict[str, Any]]:
         """Yield the stage.json of every stage."""
@@ -158,12 +159,12 @@ def intact(folder: Path, tensors: bool = False) -> bool:
         description = read_json(folder / "stage.json")
     except UserError:
         return False
-    if description["schema"] == 1:  # which kept no hashes
+    if description.get("schema") == 1:  # which kept no hashes
         return True
     own = description.pop("sha256", None)
     return own == _seal(description) and all(
         _hash_of(folder / name) == digest
-        for name, digest in description["files"].items()
+        for name, digest in description.get("files", {}).items()
         if tensors or not name.endswith(".safetensors")
     )
 
@@ -172,9 +173,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the mapping in `path`; UserError where it is torn or from a newer version."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not readable: {error}") from error
-    if not isinstance(content, dict) or content.get("schema", 0) > SCHEMA:
+    schema = content.get("schema", 0) if isinstance(content, dict) else None
+    if not isinstance(schema, int):
+        raise UserError(f"{path} is not a file of cl_bench")
+    if schema > SCHEMA:
         raise UserError(f"{path} was written by a newer version of cl_bench")
     return content
 

@@ -45,6 +45,13 @@ def test_what_is_stored_is_not_handed_out_and_its_children_are() -> None:
     assert len(frontier("a b a1 a2 a3 a11 b1")) == 0
 
 
+def test_a_stage_waits_for_the_nearest_ancestor_that_is_missing() -> None:
+    found = frontier("a1 b b1")
+    assert taken(found) == [("a",)], "a11 may read what a left, though its parent a1 is there"
+    found.done(("a",))
+    assert taken(found) == [("a2", "a3"), ("a11",)]
+
+
 def test_descendants_of_a_failure_are_skipped_and_the_rest_goes_on() -> None:
     found = frontier()
     taken(found)

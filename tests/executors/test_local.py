@@ -147,19 +147,49 @@ def test_workers_end_with_their_parent(tiny: Callable[..., str], results: Path) 
     assert nobody_is_left(process), "a worker trains on without its parent"
 
 
-def test_two_processes_on_one_store_train_no_stage_twice(tiny: Callable[..., str], results: Path) -> None:
+COUNTED = """
+from pathlib import Path
+from avalanche.core import SupervisedPlugin
+from cl_bench import strategy
+
+class Counted(SupervisedPlugin):
+    acts_from = 2
+    def before_training_exp(self, strategy, **_):
+        if strategy.past:
+            with Path({file!r}).open("a") as log:
+                log.write(f"{{strategy.current[0].task.name}}\\n")
+
+@strategy("counted")
+def counted(): return [Counted()]
+"""
+
+
+def test_two_processes_on_one_store_train_no_stage_twice(
+    tiny: Callable[..., str], results: Path, tmp_path: Path
+) -> None:
+    plugin, log = tmp_path / "counted.py", tmp_path / "trained.txt"
+    plugin.write_text(COUNTED.format(file=str(log)))
     code = (
-        f"import cl_bench; from cl_bench import api; prepared = api.prepare({tiny()!r}, strategies=['naive', 'kd']);"
-        "found = [];"
+        f"from cl_bench import api; prepared = api.prepare({tiny()!r}, strategies=['counted'],"
+        f"plugin_files=[{str(plugin)!r}]); found = [];"
         "failed = api.train(prepared, report=lambda key, state: found.append(key) if state == 'done' else None);"
         "print(len(failed), len(found))"
     )
-    both = [
-        subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
+    words = [sys.executable, "-W", "ignore", "-c", code]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=300)[0].strip().splitlines()[-1] for process in both]
-    assert said == ["0 7", "0 7"], "each of them sees every stage done"
-    starts = [path.read_text() for path in (results / "stages").glob("*/stage.json")]
-    assert len(starts) == 7
+    assert said == ["0 5", "0 5"], "each of them sees every stage done"
+    assert log.read_text().split() == ["det", "cls"], "each was trained once"
+    assert len(list((results / "stages").glob("*/stage.json"))) == 5
     assert not list((results / "stages").glob(".draft*"))
+
+
+def test_a_worker_that_cannot_be_set_up_says_why(
+    tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path]
+) -> None:
+    file = faulty("pass")
+    prepared = api.prepare(tiny(), strategies=["faulty", "naive"], plugin_files=[file])
+    file.write_text("raise RuntimeError('not in a worker')")
+    failed = api.train(prepared, 2)
+    assert {failure.kind for failure in failed.values()} == {"raised", "skipped"}
+    assert any("not in a worker" in failure.reason for failure in failed.values())

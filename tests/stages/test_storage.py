@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ from cl_bench import api
 from cl_bench.errors import UserError
 from cl_bench.stages.storage import MANIFEST, export_results, garbage, import_results, remove
 from cl_bench.stages.store import Store
+
+LOST = "12" * 32
+"""A key that no plan has."""
 
 
 @pytest.fixture
@@ -33,14 +37,16 @@ def test_what_no_plan_refers_to_can_go_and_nothing_else(
     api.train(api.prepare(tiny(name="other", orders=[["cls"]], epochs=1)))
     (results / "other" / "plan.json").unlink()
     done = trained.plan.runs[0].stages[0]
-    for name in (".draft-1234-99", ".damaged/gone-1", f".checkpoints/{done}.safetensors", ".logs/1234.log"):
+    for name in (f".draft-{LOST}-99", ".damaged/gone-1", f".checkpoints/{done}.safetensors", ".logs/1234.log"):
         path = store.root / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(bytes(1000))
+        os.utime(path, (0, 0))
+    (store.root / "my photos").mkdir()
     (stray,) = {stage["key"] for stage in store.stages()} - set(trained.plan.stages)
     found = garbage(store, plans)
     assert {str(one.path.relative_to(store.root)) for one in found} == {
-        *(".draft-1234-99", ".damaged/gone-1", f".checkpoints/{done}.safetensors", ".logs/1234.log", stray)
+        *(f".draft-{LOST}-99", ".damaged/gone-1", f".checkpoints/{done}.safetensors", ".logs/1234.log", stray)
     }
     assert min(one.size for one in found) == 1000
     remove(found)
@@ -49,9 +55,12 @@ def test_what_no_plan_refers_to_can_go_and_nothing_else(
 
 
 def test_what_is_being_trained_stays(trained: api.Prepared) -> None:
-    draft = trained.store.root / ".draft-1234-99"
+    draft = trained.store.root / f".draft-{LOST}-99"
     draft.write_bytes(b"half")
-    with trained.store.claim("1234"):
+    assert garbage(trained.store, [trained.folder / "plan.json"]) == [], "it may be being written"
+    os.utime(draft, (0, 0))
+    assert len(garbage(trained.store, [trained.folder / "plan.json"])) == 1
+    with trained.store.claim(LOST):
         assert garbage(trained.store, [trained.folder / "plan.json"]) == []
 
 
@@ -105,6 +114,10 @@ def sealed(content: dict[str, bytes], name: str, data: bytes, experiment: str = 
         (lambda c: c.update({"../evil": b"x"}), "unsafe path"),
         (lambda c: sealed(c, "results/x", b"", "../evil"), "no experiment's name"),
         (lambda c: sealed(c, f"stages/{'0' * 64}/stage.json", b'{"settings": {}}'), "not what its key says"),
+        (lambda c: sealed(c, next(n for n in c if n.endswith("stage.json")), b"{}"), "not an archive of results"),
+        (lambda c: sealed(c, "results/plan.json", b'{"stages": 1}'), "not an archive of results"),
+        (lambda c: sealed(c, "results/plan.json", b'{"schema": "x"}'), "not an archive of results"),
+        (lambda c: sealed(c, "results/plan.json", b"[" * 100_000), "not an archive of results"),
     ],
 )
 def test_an_archive_that_is_not_what_was_exported_is_refused_whole(

@@ -21,7 +21,17 @@ STEPS = {
 SEQUENTIAL = [name for name in strategies if not strategies.get(name).together]
 ACTING = [name for name in SEQUENTIAL if name != "naive"]
 # These take the past predictors into the step, with stored images or the teacher's outputs.
-TRAINS_PAST_PREDICTORS = ("kd", "replay", "kd+replay", "der")
+TRAINS_PAST_PREDICTORS = ("kd", "replay", "der")
+COMPOSED = {
+    "feature_kd+l2_sp": "still",
+    "agem+si+wise_ft+layer_rates": "still",
+    "kd+agem+ewc": "moved",
+}
+"""Compositions, and whether they train past predictors."""
+NEUTRAL = [
+    "feature_kd[weight=0.0]+l2_sp[weight=0.0]+agem[memory=0]",
+    "kd[weight=0.0]+si[weight=0.0]+wise_ft[alpha=1.0]",
+]
 
 
 def neutral(name: str) -> str:
@@ -43,7 +53,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> api.Prepared:
     os.environ["CL_BENCH_RESULTS"] = str(folder / "results")
     try:
         neutrals = [neutral(name) for name in ACTING if strategies.get(name).neutral]
-        prepared = api.prepare(str(path), strategies=[*SEQUENTIAL, *neutrals])
+        prepared = api.prepare(str(path), strategies=[*SEQUENTIAL, *neutrals, *COMPOSED, *NEUTRAL])
         assert api.train(prepared) == {}
     finally:
         if before is None:
@@ -88,6 +98,18 @@ def test_predictors_of_tasks_to_come_keep_their_bytes(trained: api.Prepared, nam
 def test_predictors_of_past_tasks_move_only_where_the_strategy_trains_them(trained: api.Prepared, name: str) -> None:
     moved = not same(weights(trained, name, 1), weights(trained, name, 2), "predictors.seg.")
     assert moved == (name in TRAINS_PAST_PREDICTORS)
+
+
+@pytest.mark.parametrize("text", COMPOSED)
+def test_compositions_train_past_predictors_only_where_a_part_does(trained: api.Prepared, text: str) -> None:
+    still = same(weights(trained, text, 1), weights(trained, text, 2), "predictors.seg.")
+    assert still == (COMPOSED[text] == "still")
+    assert same(weights(trained, text, 1), weights(trained, text, 2), "predictors.cls.")
+
+
+@pytest.mark.parametrize("text", NEUTRAL)
+def test_neutral_settings_stay_neutral_in_a_composition(trained: api.Prepared, text: str) -> None:
+    assert same(weights(trained, text, 3), weights(trained, "naive", 3))
 
 
 @pytest.mark.parametrize("name", SEQUENTIAL)

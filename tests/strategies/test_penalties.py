@@ -65,25 +65,31 @@ def test_l2_sp_is_half_the_squared_distance(second_stage: Callable[..., Spy]) ->
     second_stage("l2_sp[weight=0.3]", Watch())
 
 
-def test_the_fisher_information_is_the_mean_squared_gradient(second_stage: Callable[..., Spy]) -> None:
-    checked: list[str] = []
+def test_the_sensitivity_is_the_mean_power_of_the_gradient_scaled_to_a_mean_of_one(
+    second_stage: Callable[..., Spy],
+) -> None:
+    checked: list[int] = []
 
     class Watch(Spy):
         def before_training_exp(self, strategy: Harness, **_: Any) -> None:
             (ancestor,) = strategy.ancestors
+            seen: list[float] = []
+            known = torch.arange(11.0)
 
             def objective(model: Any, task: Any, image: Any, target: Any) -> torch.Tensor:
-                # Its gradient by the bias of the seg predictor is known: 3 for every class.
-                return 3 * model.predictors["seg"].logits.bias.sum()
+                # Its gradient by the biases of the seg predictor is known: 0, 1, 2 ..., and more for every image.
+                seen.append(float(len(seen) + 1))
+                return (model.predictors["seg"].logits.bias * known * seen[-1]).sum()
 
             for order in (1, 2):
                 found = sensitivity(strategy, ancestor, 4, objective, order)
                 assert list(found) == ["predictors.seg.logits.bias"]
-                torch.testing.assert_close(found["predictors.seg.logits.bias"], torch.ones(11))  # scaled to mean 1
-                checked.append(str(order))
+                wanted = known**order / (known**order).mean()
+                torch.testing.assert_close(found["predictors.seg.logits.bias"], wanted)
+                checked.append(len(seen))
 
     second_stage("naive", Watch())
-    assert checked == ["1", "2"]
+    assert checked == [4, 8], "four images each"
 
 
 def test_importance_is_of_past_tasks_alone_and_has_a_mean_of_one(second_stage: Callable[..., Spy]) -> None:
@@ -101,20 +107,28 @@ def test_importance_is_of_past_tasks_alone_and_has_a_mean_of_one(second_stage: C
     assert any(name.startswith("predictors.seg") for name in found)
 
 
-def test_synaptic_intelligence_adds_the_work_done_along_the_path() -> None:
-    plugin = SynapticIntelligence(weight=1.0, damping=0.5)
+@pytest.mark.parametrize("held", [False, True])
+def test_synaptic_intelligence_adds_the_work_done_along_the_path(held: bool) -> None:
+    plugin = SynapticIntelligence(weight=3.0, damping=0.5)
     model = torch.nn.Linear(1, 1, bias=False)
     strategy: Any = type("S", (), {"model": model, "past": [], "device": "cpu", "at_end": lambda *_: None})()
     with torch.no_grad():
         model.weight.fill_(2.0)
     plugin.before_training_exp(strategy)
-    for _ in range(2):  # the loss w^2 / 2, whose gradient is w, in two steps of -0.5 w: 2 -> 1 -> 0.5
+    if held:
+        plugin._held = [("weight", torch.tensor([[2.0]]), torch.tensor([[7.0]]))]
+    for factor in (0.5, 0.5, 0.0):  # the loss w^2 / 2, whose gradient is w: 2 -> 1 -> 0.5, then a step that is skipped
+        own = model.weight.detach().clone()
+        model.weight.grad = own + (3 * 7 * (own - 2.0) if held else 0)
+        if factor == 0.0:
+            model.weight.grad = torch.full_like(own, float("inf"))
         plugin.before_update(strategy)
-        model.weight.grad = model.weight.detach().clone()
         with torch.no_grad():
-            model.weight -= 0.5 * model.weight.grad
+            model.weight -= factor * own
         plugin.after_update(strategy)
-    plugin._gather(strategy)
+    with torch.no_grad():
+        model.weight.fill_(100.0)  # as an average of the weights would: not where the path led
+    plugin._gather()
     work = 2 * 1 + 1 * 0.5  # gradient times movement, each step
     assert float(plugin.state_dict()["weight"]) == pytest.approx(work / (1.5**2 + 0.5))
 

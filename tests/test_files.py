@@ -20,6 +20,12 @@ def test_writes_are_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_others_may_read_what_is_written(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert write_whole(tmp_path / "file", b"").stat().st_mode == plain.stat().st_mode
+
+
 def test_a_file_is_known_by_its_bytes(tmp_path: Path) -> None:
     content = bytes(range(256)) * 10_000
     assert sha256(write_whole(tmp_path / "file", content)) == hashlib.sha256(content).hexdigest()

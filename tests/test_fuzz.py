@@ -35,7 +35,7 @@ scalars = (
     st.none()
     | st.booleans()
     | st.integers(-(2**70), 2**70)
-    | st.floats()
+    | st.floats(allow_subnormal=False)  # which the harness flushes to zero
     | st.text(max_size=8)
     | st.sampled_from(
         ["seg", "det", "naive", "kd", "voc", "scenes", 0, 1, -1, 1e308, 32, "8", "${HOME}", "../x", "a>b"]

@@ -233,7 +233,7 @@ def main() -> None:
         print(f"undisturbed: {len(campaign.expected) - 1} stages in {seconds:.0f} s", flush=True)
         faults: dict[str, Callable[[], Counter[str]]] = {
             "SIGKILL at a random moment": lambda: campaign.kills(options.kills, seconds),
-            "torn, flipped or missing file": lambda: campaign.damages(options.damages),
+            "damaged file": lambda: campaign.damages(options.damages),
             "two runs on one store": lambda: campaign.race(options.races),
         }
         if options.disks:

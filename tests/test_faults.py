@@ -17,7 +17,7 @@ def test_killed_damaged_and_racing_runs_end_with_the_undisturbed_rows() -> None:
     lines = found.stdout.splitlines()
     assert [line.partition(",")[0] for line in lines[1:]] == [
         "SIGKILL at a random moment: 3 faults",
-        "torn, flipped or missing file: 2 faults",
+        "damaged file: 2 faults",
         "two runs on one store: 1 faults",
     ]
     assert all("0 finished stages trained again" in line for line in lines[1:3])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from avalanche.core import SupervisedPlugin
@@ -10,42 +10,22 @@ from pydantic import Field
 
 from cl_bench.model import Features
 from cl_bench.registry import strategy
+from cl_bench.strategies.kd import Distillation
 from cl_bench.training import Harness
 
 
-class FeatureDistillation(SupervisedPlugin):
+class FeatureDistillation(Distillation):
     """Adds weight * the relative squared distance of student's and teacher's features, a mean over levels.
 
     The levels are those that feed a past task; relative: divided by the mean square of the teacher's features.
     """
 
-    acts_from = 2
-
-    def __init__(self, weight: float = 1.0) -> None:
-        super().__init__()
-        self.weight = weight
-        self.levels: list[int] = []
-
-    def before_training_exp(self, strategy: Harness, **_: Any) -> None:
-        """Have the teacher frozen before the model moves."""
-        self.levels = (
-            sorted({level for task in strategy.past_tasks for level in task.levels}) if strategy.teacher else []
-        )
-
-    def before_backward(self, strategy: Harness, **_: Any) -> None:
-        """Add the term to the loss."""
-        if not self.levels:
-            return
-        if self.weight:
-            strategy.activate(strategy.past_tasks, predictors=False)
-        total = sum(len(images) for images, _ in strategy.passes)
-        for (images, features), taught in zip(strategy.passes, strategy.taught(), strict=True):
-            strategy.loss += self.weight * len(images) / total * self.term(strategy, features, taught)
+    reaches_predictors = False
 
     def term(self, strategy: Harness, features: Features, taught: Features) -> torch.Tensor:
         """Return the mean over levels of the relative squared distance; 0 where student and teacher agree."""
         distances = []
-        for level in self.levels:
+        for level in sorted({level for task in strategy.past_tasks for level in task.levels}):
             with strategy.autocast():
                 student, teacher = features[level].float(), taught[level].float()
             distances.append((student - teacher).square().mean() / teacher.square().mean().clamp(min=1e-12))

@@ -18,10 +18,13 @@ class Distillation(SupervisedPlugin):
     """Adds weight * (sum over past tasks of the kind's distillation loss) on every image of the step.
 
     The teacher is the model as it was when the stage began: frozen, in eval mode, run once a step whatever the number
-    of past tasks; the student's features are those of its own forward pass.
+    of past tasks; the student's features are those of its own forward pass. Other ways to follow the teacher inherit
+    from it and have a `term` of their own.
     """
 
     acts_from = 2
+    reaches_predictors = True
+    """Whether the term depends on the past tasks' predictors, which learn along then."""
 
     def __init__(self, weight: float = 1.0, how: Distill | None = None) -> None:
         super().__init__()
@@ -38,7 +41,7 @@ class Distillation(SupervisedPlugin):
         if self.teacher is None:
             return
         if self.weight:
-            strategy.activate(strategy.past_tasks)
+            strategy.activate(strategy.past_tasks, predictors=self.reaches_predictors)
         total = sum(len(images) for images, _ in strategy.passes)
         for (images, features), taught in zip(strategy.passes, strategy.taught(), strict=True):
             strategy.loss += self.weight * len(images) / total * self.term(strategy, features, taught)

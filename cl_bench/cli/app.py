@@ -1,0 +1,79 @@
+"""The application: what all commands share, and how errors end a command."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cl_bench.errors import StageFailedError, UserError
+
+app = typer.Typer(
+    name="cl-bench",
+    help="Learn a stream of different vision tasks one after the other, and measure what is forgotten.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C or SIGTERM stopped, which typer sets without a word."""
+ExperimentName = Annotated[str, typer.Argument(help="A preset's name (`cl-bench list experiments`) or a YAML file.")]
+Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; repeatable.")]
+Plugins = Annotated[
+    list[str] | None, typer.Option("--plugin", metavar="FILE", help="A Python file of yours; repeatable.")
+]
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Learn a stream of different vision tasks one after the other, and measure what is forgotten."""
+    context.obj = debug
+
+
+def results_folder(experiment: str) -> Path:
+    """Return the folder of an experiment's results, named by preset, file or folder."""
+    from cl_bench.config import presets
+    from cl_bench.errors import unknown
+    from cl_bench.paths import results_root
+
+    path = Path(experiment)
+    if (path / "plan.json").is_file():
+        return path
+    folder = results_root() / path.stem
+    if not (folder / "plan.json").is_file():
+        ran = [found.parent.name for found in results_root().glob("*/plan.json")]
+        if path.stem in presets():
+            raise UserError(f"experiment {path.stem} has no results in {results_root()} yet: cl-bench run {experiment}")
+        raise unknown("experiment with results", path.stem, ran)
+    return folder
+
+
+def main() -> None:
+    """Run the command line: bad input exits with 2 and one sentence, a failed stage with 1."""
+    debug = "--debug" in sys.argv
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's way to say Ctrl-C
+    try:
+        app()
+    except UserError as error:
+        if debug:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except StageFailedError as error:
+        if debug:
+            raise
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except SystemExit as ended:
+        if ended.code != INTERRUPTED:
+            raise
+        typer.echo(
+            "stopped; all is kept to the last whole epoch of every stage: run the same command again to go on", err=True
+        )
+        raise

@@ -1,0 +1,76 @@
+"""`data prepare`, `data audit`, `data show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cl_bench.cli.app import Changes, ExperimentName, Plugins, app
+from cl_bench.errors import UserError
+
+data_app = typer.Typer(name="data", help="Prepare, audit and show data sets.", no_args_is_help=True)
+app.add_typer(data_app)
+
+
+@data_app.command()
+def audit(experiment: ExperimentName, changes: Changes = None, plugin: Plugins = None) -> None:
+    """Check the data of every task: labels, values, leaks between train and val, unreadable files."""
+    from cl_bench.catalog import load_catalog
+    from cl_bench.config import load_experiment
+    from cl_bench.data.audit import report
+    from cl_bench.registry import load_plugin_files
+
+    load_plugin_files(plugin or ())
+    typer.echo(report([entry.audit for entry in load_catalog(load_experiment(experiment, changes or ()))]))
+
+
+@data_app.command()
+def show(
+    experiment: ExperimentName,
+    task: Annotated[str, typer.Argument(help="A task of the experiment.")],
+    split: Annotated[str, typer.Option(help="train or val.")] = "train",
+    count: Annotated[int, typer.Option(min=1, help="Images on the sheet.")] = 24,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")] = Path("sheet.png"),
+    changes: Changes = None,
+    plugin: Plugins = None,
+) -> None:
+    """Draw a contact sheet of a task's images with their masks, boxes or labels."""
+    from cl_bench.catalog import read_task
+    from cl_bench.config import load_experiment
+    from cl_bench.data.audit import contact_sheet
+    from cl_bench.errors import unknown
+    from cl_bench.registry import load_plugin_files
+
+    load_plugin_files(plugin or ())
+    loaded = load_experiment(experiment, changes or ())
+    names = [config.name for config in loaded.tasks]
+    if task not in names:
+        raise unknown("task", task, names)
+    if split not in ("train", "val"):
+        raise unknown("split", split, ("train", "val"))
+    index = names.index(task)
+    shown, train, val = read_task(loaded, index, loaded.tasks[index])
+    try:
+        contact_sheet(shown, train if split == "train" else val, count).save(output)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write {output}: {error}") from error
+    typer.echo(output)
+
+
+@data_app.command(name="prepare")
+def prepare_data(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="mini_voc_seg, mini_coco_det, imagenette_160; none: all.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to; CL_BENCH_DATA otherwise.")] = None,
+) -> None:
+    """Download VOC2012, COCO 2017 and Imagenette and cut the Mini sets of 240 / 60 images from them."""
+    from cl_bench.data.prepare import RECIPES, prepare
+    from cl_bench.paths import data_root
+    from cl_bench.report.progress import download_progress
+
+    with download_progress() as progress:
+        for name in names or list(RECIPES):
+            typer.echo(prepare(name, output or data_root(), progress=progress))

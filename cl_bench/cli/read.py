@@ -1,0 +1,86 @@
+"""What reads results and trains nothing: `status`, `table`, `plot`, `gallery`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cl_bench.cli.app import ExperimentName, Plugins, app, results_folder
+from cl_bench.cli.tables import Format, print_table
+
+
+@app.command()
+def status(
+    experiment: ExperimentName,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds, until Ctrl-C.")] = False,
+) -> None:
+    """Show which stages are done, being trained, stopped, failed, skipped or waiting, live from any terminal."""
+    from rich.console import Console
+
+    from cl_bench.report.status import render, status
+
+    folder = results_folder(experiment)
+    while watch:
+        Console().clear()
+        typer.echo(render(status(folder)))
+        time.sleep(2)
+    typer.echo(render(status(folder)))
+
+
+@app.command()
+def table(
+    experiment: ExperimentName,
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
+    full: Annotated[bool, typer.Option("--full", help="Add forgetting, backward transfer and intransigence.")] = False,
+    baselines: Annotated[bool, typer.Option("--baselines", help="The tasks on their own, over seeds.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
+) -> None:
+    """Print the drops of every strategy against the tasks' baselines."""
+    print_table(results_folder(experiment), format, full, output, baselines)
+
+
+@app.command()
+def plot(
+    experiment: ExperimentName,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder; the experiment's own otherwise.")
+    ] = None,
+) -> None:
+    """Draw the forgetting curves as PNG and SVG; where there are only baselines, their learning curves."""
+    from cl_bench.report.curves import forgetting_curves, save
+    from cl_bench.report.learning import learning_curves
+    from cl_bench.results import load_results
+
+    folder = results_folder(experiment)
+    found = load_results(folder)
+    figures = forgetting_curves(found)
+    if not figures:
+        for path in save(learning_curves(found), output or folder, "baselines"):
+            typer.echo(path)
+    for order, figure in figures.items():
+        stem = "curves" if len(figures) == 1 else f"curves-{order.replace('>', '-')}"
+        for path in save(figure, output or folder, stem):
+            typer.echo(path)
+
+
+@app.command()
+def gallery(
+    experiment: ExperimentName,
+    strategy: Annotated[str, typer.Option(help="Whose final model; the tasks' baselines otherwise.")] = "",
+    seed: Annotated[int | None, typer.Option(help="The run's seed; the first otherwise.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder; the experiment's own otherwise.")
+    ] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Draw validation images of every task with truth and prediction, side by side, as JPEG."""
+    from cl_bench.registry import load_plugin_files
+    from cl_bench.report.gallery import save_galleries
+
+    load_plugin_files(plugin or ())
+    folder = results_folder(experiment)
+    for path in save_galleries(folder, output or folder, strategy, seed):
+        typer.echo(path)

@@ -1,0 +1,60 @@
+"""The store: `gc`, `export-results`, `import-results`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cl_bench.cli.app import ExperimentName, app, results_folder
+from cl_bench.errors import UserError
+
+
+@app.command()
+def gc(
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it; otherwise it is only listed.")] = False,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option("--results", metavar="DIR", help="A further folder of results that uses the store; repeatable."),
+    ] = None,
+) -> None:
+    """List, or remove, what the store holds for no experiment of the results folders."""
+    from cl_bench.paths import results_root, store_root
+    from cl_bench.stages.storage import garbage, remove
+    from cl_bench.stages.store import Store
+
+    roots = [results_root(), *(others or ())]
+    if not store_root().resolve().is_relative_to(results_root().resolve()) and not others:
+        raise UserError(f"the store {store_root()} may serve more results than {results_root()}: name all by --results")
+    found = garbage(Store(store_root()), sorted(plan for root in roots for plan in root.glob("*/plan.json")))
+    for one in found:
+        typer.echo(f"{one.path}: {one.what}, {one.size / 1e6:.1f} MB")
+    if delete:
+        remove(found)
+    total = sum(one.size for one in found) / 1e6
+    typer.echo(f"{len(found)} entries, {total:.1f} MB {'removed' if delete else 'can go: --delete removes them'}")
+
+
+@app.command(name="export-results")
+def export_results(
+    experiment: ExperimentName,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="EXPERIMENT.tar otherwise.")] = None,
+) -> None:
+    """Write an experiment's results and stages, weights included, into one file with checksums."""
+    from cl_bench.paths import store_root
+    from cl_bench.stages import storage
+    from cl_bench.stages.store import Store
+
+    folder = results_folder(experiment)
+    typer.echo(storage.export_results(folder, Store(store_root()), output or Path(f"{folder.name}.tar")))
+
+
+@app.command(name="import-results")
+def import_results(file: Annotated[Path, typer.Argument(help="What `export-results` wrote.")]) -> None:
+    """Take results and stages from another machine, checked against their checksums."""
+    from cl_bench.paths import results_root, store_root
+    from cl_bench.stages import storage
+    from cl_bench.stages.store import Store
+
+    typer.echo(storage.import_results(file, results_root(), Store(store_root())))

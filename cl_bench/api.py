@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,9 +60,13 @@ class Prepared:
         trained = [entries[name] for name in stage.trained]
         return sum(e.protocol.epochs * -(-len(e.audit.train.examples) // e.protocol.batch_size) for e in trained)
 
+    @cached_property
+    def _stored(self) -> list[dict[str, Any]]:
+        return list(self.store.stages())
+
     def why(self, stage: Stage) -> list[str]:
         """Return the settings in which `stage` differs from the most similar stored one (none: nothing similar)."""
-        stored = [found["settings"] for found in self.store.stages() if found["tasks"] == list(stage.trained)]
+        stored = [found["settings"] for found in self._stored if found["tasks"] == list(stage.trained)]
         changes = [differences(old, stage.identity) for old in stored if old["past"] == list(stage.past)]
         return min(changes, key=len, default=[])
 

@@ -55,12 +55,13 @@ class StageProgress:
         """Print a line for a stage that is done or failed."""
         label = self._stages.get(key, (key[:12], 0))[0]
         if state == "damaged":
-            self._console.print(f"{label}: its files are damaged; it is trained again", markup=False, highlight=False)
+            why = "its files are damaged, or of an older version"
+            self._console.print(f"{label}: {why}; it is trained again", markup=False, highlight=False)
         if state in ("started", "damaged"):
             return
         self._finished += 1
-        seconds = time.monotonic() - self._started.get(key, time.monotonic())
-        what = f"done in {seconds:.0f} s"
+        # A cluster reports no steps, and so not when it began.
+        what = f"done in {time.monotonic() - self._started[key]:.0f} s" if key in self._started else "done"
         if isinstance(state, Failure):
             what = f"{state.kind.upper()}: {state.reason}"
         self._console.print(f"[{self._finished}/{len(self._stages)}] {label}: {what}", markup=False, highlight=False)

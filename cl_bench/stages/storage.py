@@ -39,9 +39,9 @@ def garbage(store: Store, plans: Iterable[Path]) -> list[Garbage]:
     used = {key for plan in plans for key in read_json(plan)["stages"]}
     found = []
     for path in sorted(store.root.iterdir()):
-        if match := re.fullmatch(r"\.draft-([0-9a-f]{64})-\d+", path.name):
+        if match := re.fullmatch(r"\.draft-([0-9a-f]{64}|import)-\d+", path.name):
             if not store.is_claimed(match[1]) and time.time() - path.stat().st_mtime > SETTLED:
-                found.append((path, "a stage that was cut off"))
+                found.append((path, f"{'an import' if match[1] == 'import' else 'a stage'} that was cut off"))
         elif re.fullmatch(r"[0-9a-f]{64}", path.name) and path.name not in used and not store.is_claimed(path.name):
             found.append((path, "a stage of no plan"))
     for folder, suffix, what in ((".checkpoints", ".safetensors", "a checkpoint"), (".logs", ".log", "a log")):

@@ -154,13 +154,14 @@ class Store:
 
 
 def intact(folder: Path, tensors: bool = False) -> bool:
-    """Return whether the files of a stage's folder are those that were written; tensors: the large ones, too."""
+    """Return whether the files of a stage's folder are those that were written; tensors: the large ones, too.
+
+    Stages of schema 1 kept no hashes, so they are not.
+    """
     try:
         description = read_json(folder / "stage.json")
     except UserError:
         return False
-    if description.get("schema") == 1:  # which kept no hashes
-        return True
     own = description.pop("sha256", None)
     return own == _seal(description) and all(
         _hash_of(folder / name) == digest

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cl_bench.stages.store import Store
+
 ENVIRONMENT = {
     "python": "3.11.7",
     "torch": "2.6.0",
@@ -101,18 +103,16 @@ class Experiment:
         return self.folder
 
     def _write_stage(self, key):
-        folder = self.store / key
-        folder.mkdir(parents=True)
         lines = ["epoch,task,metric,value"]
         for epoch in range(self.epochs):
             for task, scores in self.scores[key].items():
                 for rank, metric in enumerate(TASKS[task]["metrics"]):
                     value = scores[epoch] if not rank else min(1.0, scores[epoch] * (0.5 if task == "det" else 1.1))
                     lines.append(f"{epoch + 1},{task},{metric},{float(value)!r}")
-        (folder / "evaluations.csv").write_text("\n".join(lines) + "\n")
-        stage = {"schema": 1, "key": key, **self.stages[key], "cost": self.costs[key]}
+        stage = {"key": key, **self.stages[key], "cost": self.costs[key]}
         stage["environment"] = {**ENVIRONMENT, **self.environments.get(key, {})}
-        (folder / "stage.json").write_text(json.dumps(stage))
+        text = "\n".join(lines) + "\n"
+        Store(self.store).add(key, stage, lambda folder: (folder / "evaluations.csv").write_text(text))
 
 
 def plausible(

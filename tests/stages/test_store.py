@@ -151,3 +151,12 @@ def test_keys_follow_what_decides_the_bits(tiny: Callable[..., str], results: Pa
     joint = [keys(tasks=tasks, strategies=["joint"], learning_rate=rate) for rate in (1e-3, 2e-3)]
     assert len(joint[0] - joint[1]) == 1, "joint training takes the experiment's rate"
     assert keys(description="other words", trackers=["tensorboard"]) == base
+
+
+def test_a_stage_of_the_schema_without_hashes_is_trained_again(trained: api.Prepared, tiny: Callable[..., str]) -> None:
+    first = trained.plan.runs[0].stages[0]
+    path = trained.store.folder(first) / "stage.json"
+    old = {key: value for key, value in json.loads(path.read_text()).items() if key not in ("files", "sha256")}
+    path.write_text(json.dumps({**old, "schema": 1}))
+    again = api.prepare(tiny(orders=[["seg", "det"]]))
+    assert [stage.key for stage in again.missing()] == [first]

@@ -92,7 +92,6 @@ def test_feature_distillation_is_zero_where_student_and_teacher_agree(second_sta
         def before_training_exp(self, strategy: Harness, **_: Any) -> None:
             images = torch.stack([strategy.current[0][i][0] for i in range(4)])
             plugin = plugin_of(strategy, FeatureDistillation)
-            assert plugin.levels == [8]
             assert strategy.teacher is not None
             strategy.model.eval()
             student, teacher = strategy.model.features(images), strategy.teacher.features(images)

@@ -109,7 +109,8 @@ def test_a_stop_says_how_to_go_on_and_leaves_no_process(
     tiny: Callable[..., str], results: Path, workers: str, sent: signal.Signals
 ) -> None:
     words = ["run", tiny(epochs=40), "-j", workers]
-    code = f"import sys; from cl_bench import cli; sys.argv = ['cl-bench', *{words}]; cli.main()"
+    heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's background job starts deaf to it
+    code = f"import signal, sys; {heard}; from cl_bench import cli; sys.argv = ['cl-bench', *{words}]; cli.main()"
     process = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", code], stderr=subprocess.PIPE, text=True, start_new_session=True
     )

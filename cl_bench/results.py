@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
-from cl_bench import measures, paths
+from cl_bench import measures, paths, resamples
 from cl_bench.errors import UserError, unknown
 from cl_bench.failures import Failures
 from cl_bench.files import write_whole
@@ -82,14 +82,16 @@ def stage_costs(path: str | Path) -> pd.DataFrame:
 
 
 def export(path: str | Path) -> list[Path]:
-    """Write rows.csv and stages.csv beside the plan, from which a clone without the store rebuilds every table."""
+    """Write what a clone without the store rebuilds every table from beside the plan; return the paths."""
     folder = experiment_folder(path)
-    evaluations, _ = _read_stages(folder, _read_plan(folder))
+    plan = _read_plan(folder)
+    evaluations, _ = _read_stages(folder, plan)
     rows = [(key, *row) for key, stage in evaluations.items() for row in stage]
     table = pd.DataFrame(rows, columns=["stage", "epoch", "task", "metric", "value"])
     tables = {"rows.csv": table, "stages.csv": stage_costs(folder).drop(columns="tasks")}
     contents = {name: table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
-    return [write_whole(folder / name, content) for name, content in contents.items()]
+    written = [write_whole(folder / name, content) for name, content in contents.items()]
+    return written + resamples.export(folder, plan["stages"])
 
 
 def exported(folder: Path) -> set[str]:

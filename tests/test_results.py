@@ -125,9 +125,9 @@ def test_baselines(tmp_path):
 
 
 def test_a_baseline_that_is_not_done_counts_as_planned_only(tmp_path):
-    folder = by_hand(tmp_path).write()
-    stage = json.loads((folder / "plan.json").read_text())["baselines"][0]["stage"]
-    (tmp_path / "stages" / stage / "evaluations.csv").write_text("epoch,task,metric,value\n")
+    experiment = by_hand(tmp_path)
+    experiment.evaluations[experiment.plan["baselines"][0]["stage"]] = "epoch,task,metric,value\n"
+    experiment.write()
     row = baselines(load_results("hand")).iloc[0]
     assert (row["seeds"], row["planned"]) == (1, 2)
 
@@ -265,15 +265,17 @@ def test_bad_input_is_named(tmp_path):
 
 @pytest.mark.parametrize("content", ["epoch,task,metric\n1,seg,mIoU\n", "epoch,task,metric,value\n1,seg,mIoU,0.x\n"])
 def test_torn_evaluations_are_named(tmp_path, content):
-    folder = by_hand(tmp_path).write()
-    (tmp_path / "stages" / "kd-0" / "evaluations.csv").write_text(content)
+    experiment = by_hand(tmp_path)
+    experiment.evaluations["kd-0"] = content
+    folder = experiment.write()
     with pytest.raises(UserError, match=r"kd-0/evaluations.csv is torn"):
         load_results(folder)
 
 
 def test_stage_without_an_evaluation_at_its_end_is_missing(tmp_path):
-    folder = by_hand(tmp_path).write()
-    (tmp_path / "stages" / "kd-0" / "evaluations.csv").write_text("epoch,task,metric,value\n1,seg,mIoU,0.25\n")
+    experiment = by_hand(tmp_path)
+    experiment.evaluations["kd-0"] = "epoch,task,metric,value\n1,seg,mIoU,0.25\n"
+    folder = experiment.write()
     table = summary(load_results(folder))
     assert set(table[table["strategy"] == "kd"]["status"]) == {"incomplete"}
     assert row_of(table, "kd", "seg")["seeds"] == 1

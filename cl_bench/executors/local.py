@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import json
 import multiprocessing
 import os
-import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from multiprocessing.managers import SyncManager
 from pathlib import Path
-from queue import Empty
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
@@ -71,18 +71,17 @@ def train_in_workers(frontier: Frontier, job: Job, workers: int, progress: Progr
     running: dict[Future[Outcome], Unit] = {}
     # Spawned, not forked: a forked child of a process with OpenMP threads may hang.
     context = multiprocessing.get_context("spawn")
-    manager = SyncManager(ctx=context)
-    manager.start(_watch_parent)
-    with manager:
-        queue = manager.Queue()
-        pool = ProcessPool(workers, initializer=_start_worker, initargs=(job, queue), context=context)
+    # Datagrams, as a worker that is killed while it sends leaves no lock taken and no message half-sent.
+    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with here, there:
+        pool = ProcessPool(workers, initializer=_start_worker, initargs=(job, there), context=context)
         try:
             while len(frontier):
                 while len(running) < workers and (unit := frontier.take()):
                     report(unit[0], "started")
                     running[pool.schedule(_train_in_worker, args=[unit])] = unit
                 ended, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
-                _drain(queue, progress)
+                _drain(here, progress)
                 for future in ended:
                     unit = running.pop(future)
                     settle(frontier, unit, _outcome(future, job, unit), report)
@@ -118,14 +117,19 @@ def _outcome(future: Future[Outcome], job: Job, unit: Unit) -> Outcome:
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(job: Job, queue: Any) -> None:
+def _start_worker(job: Job, wire: socket.socket) -> None:
     _watch_parent()
-    _worker["job"], _worker["queue"] = job, queue
+    _worker["job"], _worker["wire"] = job, wire
+
+
+def _tell(*event: str | int) -> None:
+    # Where nobody listens, or not as fast, progress is dropped: it is for the eye only.
+    with contextlib.suppress(OSError):
+        _worker["wire"].send(json.dumps(event).encode(), socket.MSG_DONTWAIT)
 
 
 def _watch_parent() -> None:
-    """Let this process end when its parent does, however that ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its children itself
+    """Let this process end when its parent does, however that ends; Ctrl-C is the parent's, too (pebble sees to it)."""
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -144,7 +148,7 @@ def _train_in_worker(unit: Unit) -> Outcome:
         try:
             if "trainer" not in _worker:  # not when the worker starts, where an error would have no one to tell it
                 _worker["plan"], _worker["trainer"] = _worker["job"].trainer()
-            return attempt(_worker["trainer"], _worker["plan"], unit, lambda *event: _worker["queue"].put(event))
+            return attempt(_worker["trainer"], _worker["plan"], unit, _tell)
         finally:
             faulthandler.disable()
             sys.stdout.flush()
@@ -163,9 +167,7 @@ def _last_lines(job: Job, unit: Unit) -> tuple[str, ...]:
         return ()
 
 
-def _drain(queue: Any, progress: Progress) -> None:
-    while True:
-        try:
-            progress(*queue.get_nowait())
-        except Empty:
-            return
+def _drain(wire: socket.socket, progress: Progress) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            progress(*json.loads(wire.recv(1024, socket.MSG_DONTWAIT)))

@@ -91,8 +91,15 @@ class TaskMetric(Protocol):
         """Return every metric of the kind by name, each in 0..1."""
         ...
 
+    def resampled(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the headline metric (resamples,) where the images count as in `weights` (resamples, images), > 0.
+
+        Equal weights give what `compute` gives.
+        """
+        ...
+
     def per_image(self) -> dict[str, npt.NDArray[Any]]:
-        """Return what statistics over images and the gallery need: arrays whose meaning the kind documents."""
+        """Return what the gallery needs: arrays whose meaning the kind documents."""
         ...
 
 

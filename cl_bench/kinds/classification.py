@@ -48,6 +48,10 @@ class ClassificationMetric:
         """Return {"Top-1", "Top-5"}, each in 0..1."""
         return self._top.compute()
 
+    def resampled(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the Top-1 of each resample."""
+        return self._top.resampled(weights)
+
     def per_image(self) -> dict[str, npt.NDArray[Any]]:
         """Return logits (images, classes) float32."""
         return self._top.per_image()

@@ -67,6 +67,10 @@ class SegmentationMetric:
         """Return {"mIoU": value in 0..1}."""
         return self._miou.compute()
 
+    def resampled(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the mIoU of each resample."""
+        return self._miou.resampled(weights)
+
     def per_image(self) -> dict[str, npt.NDArray[Any]]:
         """Return confusion (images, C, C) [target, prediction] and masks (gallery, S, S) in the resized frame."""
         return {**self._miou.per_image(), "masks": self._masks}

@@ -77,6 +77,27 @@ class AveragePrecision:
 
         Without any detection both are 0. Raises UserError where images are missing.
         """
+        evaluation = self._evaluated()
+        with redirect_stdout(io.StringIO()):
+            evaluation.accumulate()
+        precision = evaluation.eval["precision"][:, :, :, 0, 0]  # (IoU thresholds, recalls, classes)
+        with_truth = (precision >= 0).all(axis=(0, 1))
+        by_threshold = precision[:, :, with_truth].mean(axis=(1, 2))
+        return {"AP50": float(by_threshold[0]), "AP": float(by_threshold.mean())}
+
+    def resampled(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the AP50 (R,) where the images count as in `weights` (R, images), all > 0; raises as `compute`."""
+        evaluation, scores = self._evaluated(), []
+        for label in range(self._classes):
+            # Detections are matched within an image, so matches stay what they are, and only their sums change.
+            found = evaluation.evalImgs[label * len(self._images) : (label + 1) * len(self._images)]
+            truths = np.array([0 if one is None else (~one["gtIgnore"].astype(bool)).sum() for one in found])
+            if truths.any():
+                scores.append(_weighted_ap(found, weights, weights @ truths, evaluation.params.recThrs))
+        return np.mean(scores, axis=0)
+
+    def _evaluated(self) -> Any:
+        """Return COCOeval with all detections matched."""
         found = self._coco(
             _annotation(index, box, label, iscrowd=0, score=float(score))
             for index, detections in enumerate(self._all())
@@ -88,11 +109,7 @@ class AveragePrecision:
         evaluation.params.areaRng = [[0, np.inf]]
         with redirect_stdout(io.StringIO()):
             evaluation.evaluate()
-            evaluation.accumulate()
-        precision = evaluation.eval["precision"][:, :, :, 0, 0]  # (IoU thresholds, recalls, classes)
-        with_truth = (precision >= 0).all(axis=(0, 1))
-        by_threshold = precision[:, :, with_truth].mean(axis=(1, 2))
-        return {"AP50": float(by_threshold[0]), "AP": float(by_threshold.mean())}
+        return evaluation
 
     def per_image(self) -> dict[str, npt.NDArray[Any]]:
         """Return all n detections, flat and ordered by image.
@@ -120,6 +137,29 @@ class AveragePrecision:
         with redirect_stdout(io.StringIO()):
             coco.createIndex()
         return coco
+
+
+def _weighted_ap(
+    found: Sequence[Any], weights: npt.NDArray[np.float64], truths: npt.NDArray[np.float64], recalls: Any
+) -> npt.NDArray[np.float64]:
+    """Return one class' AP50 (R,), as COCOeval.accumulate does, of images that count as in `weights` (R, images).
+
+    found: COCOeval's matches, one entry an image (None: neither truth nor detection); truths (R,): weighted numbers of
+    true boxes; recalls: where precision is read off.
+    """
+    some = [(index, one) for index, one in enumerate(found) if one is not None]
+    images = np.concatenate([np.full(len(one["dtScores"]), index) for index, one in some])
+    scores = np.concatenate([one["dtScores"] for _, one in some])
+    hit, ignored = (np.concatenate([one[key][0].astype(bool) for _, one in some]) for key in ("dtMatches", "dtIgnore"))
+    order = np.argsort(-scores, kind="mergesort")
+    order = order[~ignored[order]]
+    counted = weights[:, images[order]]
+    hits = np.cumsum(counted * hit[order], axis=1)
+    recall, precision = hits / truths[:, None], hits / np.cumsum(counted, axis=1)
+    # From the right, so that precision never rises with recall; 0 beyond the recall that is reached.
+    envelope = np.pad(np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1], ((0, 0), (0, 1)))
+    at = [np.searchsorted(row, recalls, side="left") for row in recall]
+    return np.take_along_axis(envelope, np.stack(at), axis=1).mean(axis=1)
 
 
 def _annotation(image: int, xyxy: Any, label: Any, **more: float) -> dict[str, Any]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from avalanche.evaluation import PluginMetric
 from avalanche.evaluation.metric_results import MetricValue
 
@@ -45,8 +43,8 @@ class StreamMetrics(PluginMetric[list[Row]]):
         self.baselines: Mapping[str, float] = {}
         self.history: Mapping[str, list[float]] = {}
         self.rows: list[Row] = []
-        self.per_image: dict[str, dict[str, npt.NDArray[Any]]] = {}
-        """Of the last evaluation: task -> arrays (see each kind's metric)."""
+        self.last: dict[str, TaskMetric] = {}
+        """The last evaluation of each task."""
         self._metric: TaskMetric | None = None
 
     def result(self) -> list[Row]:
@@ -59,7 +57,7 @@ class StreamMetrics(PluginMetric[list[Row]]):
         """Forget the rows; a new stage begins, before which `baselines` and `history` are known."""
         self.baselines, self.history = baselines or {}, history or {}
         self.rows = []
-        self.per_image = {}
+        self.last = {}
 
     def _task(self, strategy: Harness) -> Task:
         return self.tasks[strategy.experience.task_label]
@@ -83,7 +81,7 @@ class StreamMetrics(PluginMetric[list[Row]]):
             if not np.isfinite(value) or not 0 <= value <= 1:
                 raise ValueError(f"{metric} of {task.name} is {value}, not in 0..1")
             self.rows.append(Row(strategy.epoch, task.name, metric, float(value)))
-        self.per_image[task.name] = self._metric.per_image()
+        self.last[task.name] = self._metric
         step = strategy.clock.train_iterations
         logged = {**found, **self._relative(task.name, found[task.kind.metrics[0]])}
         return [MetricValue(self, f"{task.name}/{name}", value, step) for name, value in logged.items()]

@@ -46,15 +46,20 @@ class MeanIoU:
 
     def compute(self) -> dict[str, float]:
         """Return `mIoU` in 0..1; raise UserError where images are missing or no pixel belongs to a class."""
+        return {"mIoU": float(self.resampled(np.ones((1, len(self._seen))))[0])}
+
+    def resampled(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the mIoU (R,) where the images count as in `weights` (R, images), all > 0; raises as `compute`."""
         self._require_all()
-        pooled = self._confusion.sum(axis=0)
-        hits = np.diagonal(pooled)
-        union = pooled.sum(axis=0) + pooled.sum(axis=1) - hits
+        images, classes, _ = self._confusion.shape
+        pooled = (weights @ self._confusion.reshape(images, -1)).reshape(-1, classes, classes)
+        hits = np.diagonal(pooled, axis1=1, axis2=2)
+        union = pooled.sum(axis=1) + pooled.sum(axis=2) - hits
         # A class in neither target nor prediction is no success: counted as 1 it would lift all-background to 0.9.
-        occurs = union > 0
+        occurs = union[0] > 0
         if not occurs.any():
             raise UserError("mIoU needs a pixel that is not void, and no mask has one")
-        return {"mIoU": float((hits[occurs] / union[occurs]).mean())}
+        return (hits[:, occurs] / union[:, occurs]).mean(axis=1)
 
     def per_image(self) -> dict[str, npt.NDArray[Any]]:
         """Return `confusion`: (images, C, C) int32 numbers of pixels by [target, prediction], void left out."""

@@ -57,11 +57,19 @@ class TopK:
 
     def compute(self) -> dict[str, float]:
         """Return `Top-1` and `Top-5`, each in 0..1; raise UserError where images are missing."""
+        rank = self._ranks()
+        return {f"Top-{k}": float((rank < k).mean()) for k in (1, 5)}
+
+    def resampled(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the Top-1 (R,) where the images count as in `weights` (R, images), all > 0; raises as `compute`."""
+        return weights @ (self._ranks() < 1) / weights.sum(axis=1)
+
+    def _ranks(self) -> npt.NDArray[np.integer[Any]]:
+        """Return how many classes come before the true one, by image."""
         self._require_all()
         truth = np.take_along_axis(self._logits, self._labels[:, None], axis=1)
         lower_index = np.arange(self._logits.shape[1]) < self._labels[:, None]
-        rank = ((self._logits > truth) | ((self._logits == truth) & lower_index)).sum(axis=1)
-        return {f"Top-{k}": float((rank < k).mean()) for k in (1, 5)}
+        return ((self._logits > truth) | ((self._logits == truth) & lower_index)).sum(axis=1)
 
     def per_image(self) -> dict[str, npt.NDArray[Any]]:
         """Return `logits`: (images, C) float32."""

@@ -7,10 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+import numpy.typing as npt
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
 from cl_bench import states
+from cl_bench.metrics.bootstrap import image_weights
 from cl_bench.metrics.forgetting import StreamMetrics
 from cl_bench.registry import code_identity
 from cl_bench.stages.plan import Stage
@@ -52,15 +55,24 @@ def keep(
         if carried := states.collect(plugins):
             save_file(carried, folder / "state.safetensors")
         arrays = {
-            f"{task}/{name}": torch.from_numpy(array).contiguous()
-            for task, found in metrics.per_image.items()
-            for name, array in found.items()
+            f"{task}/{name}": np.ascontiguousarray(array)
+            for task, last in metrics.last.items()
+            for name, array in last.per_image().items()
         }
-        save_file(arrays, folder / "predictions.safetensors")
+        save_arrays(arrays, folder / "predictions.safetensors")
+        save_arrays(_resampled(metrics), folder / "resamples.safetensors")
         write_csv(folder / "evaluations.csv", map(asdict, metrics.rows), ["epoch", "task", "metric", "value"])
         write_csv(folder / "training.csv", _training_rows(harness.log), list(_TRAINING))
 
     store.add(description["key"], description, write)
+
+
+def _resampled(metrics: StreamMetrics) -> dict[str, npt.NDArray[np.float32]]:
+    """Return task -> its headline metric in every resample of its validation images."""
+    return {
+        task: last.resampled(image_weights(task, len(metrics.val[task].examples))).astype(np.float32)
+        for task, last in metrics.last.items()
+    }
 
 
 def _all_report(stage: Stage) -> bool:

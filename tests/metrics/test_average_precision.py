@@ -280,3 +280,37 @@ def test_an_image_counts_exactly_once():
 def test_wrong_truth_is_an_error(truths, sizes, message):
     with pytest.raises(UserError, match=message):
         AveragePrecision(("cat", "dog"), truths, sizes)
+
+
+def crowded_scene(images=9, seed=3):
+    """Return truths, crowds and empty images among them, and detections, some of them hits, without equal scores."""
+    random = np.random.default_rng(seed)
+    truths, detections = [], []
+    for index in range(images):
+        corners = random.integers(0, 40, (index % 4, 2))
+        boxes = [((*map(int, c), *map(int, c + random.integers(8, 30, 2))), int(random.integers(3))) for c in corners]
+        truths.append(truth(*((*box, bool(random.random() < 0.2)) for box in boxes)))
+        near = [(tuple(np.add(box, random.integers(-2, 3, 4))), float(random.random()), label) for box, label in boxes]
+        wrong = [((5, 5, 20, 20), float(random.random()), int(random.integers(3))) for _ in range(2)]
+        detections.append(near + wrong)
+    return truths, detections
+
+
+def test_an_image_that_weighs_three_counts_as_often_as_three_copies():
+    truths, detections = crowded_scene()
+    names, counts = ("cat", "dog", "bird"), [1, 3, 2, 1, 2, 3, 1, 1, 2]
+    metric = AveragePrecision(names, truths, [SIZE] * 9)
+    for index, of_image in enumerate(detections):
+        metric.update(index, *found(*of_image))
+    copies = [index for index, count in enumerate(counts) for _ in range(count)]
+    repeated = score([truths[i] for i in copies], [detections[i] for i in copies], names)["AP50"]
+    expected = [metric.compute()["AP50"], repeated]
+    assert expected[0] != pytest.approx(expected[1], abs=1e-3)
+    np.testing.assert_allclose(metric.resampled(np.array([np.ones(9), counts], np.float64)), expected, rtol=1e-9)
+
+
+def test_without_detections_every_resample_is_0():
+    metric = AveragePrecision(("cat", "dog"), TRUTHS, [SIZE] * 3)
+    for index in range(3):
+        metric.update(index, *found())
+    assert metric.resampled(np.ones((4, 3))).tolist() == [0.0] * 4

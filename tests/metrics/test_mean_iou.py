@@ -157,3 +157,13 @@ def test_all_background_on_mini_voc():
         metric.update(index, np.zeros(target.shape, np.int64), target)
     assert len(files) == 60
     assert metric.compute()["mIoU"] == pytest.approx(0.034, abs=5e-4)
+
+
+def test_an_image_that_weighs_three_counts_as_often_as_three_copies():
+    pairs = random_pairs()
+    metric = MeanIoU(5, len(pairs))
+    for index, (prediction, target) in enumerate(pairs):
+        metric.update(index, prediction, masks(target))
+    weights = np.array([[1, 1, 1, 1, 1, 1], [2, 1, 3, 1, 1, 2]], np.float64)
+    copies = [pair for pair, count in zip(pairs, (2, 1, 3, 1, 1, 2), strict=True) for _ in range(count)]
+    np.testing.assert_allclose(metric.resampled(weights), [score(pairs, 5), score(copies, 5)], rtol=1e-12)

@@ -101,3 +101,13 @@ def test_an_image_counts_exactly_once():
 def test_no_images_is_an_error():
     with pytest.raises(UserError, match="at least one image"):
         TopK(0, 3)
+
+
+def test_an_image_that_weighs_three_counts_as_often_as_three_copies():
+    random = np.random.default_rng(2)
+    logits, labels = random.normal(size=(12, 4)), random.integers(0, 4, 12)
+    metric = TopK(12, 4)
+    metric.update(range(12), logits, labels)
+    counts = random.integers(1, 4, 12)
+    expected = [score(logits, labels)["Top-1"], score(np.repeat(logits, counts, 0), np.repeat(labels, counts))["Top-1"]]
+    np.testing.assert_allclose(metric.resampled(np.stack([np.ones(12), counts])), expected, rtol=1e-12)

@@ -36,10 +36,11 @@ def table(
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
     full: Annotated[bool, typer.Option("--full", help="Add forgetting, backward transfer and intransigence.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="The tasks on their own, over seeds.")] = False,
+    against: Annotated[str, typer.Option(help="A strategy: how much more or less the others forget.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
 ) -> None:
     """Print the drops of every strategy against the tasks' baselines."""
-    print_table(results_folder(experiment), format, full, output, baselines)
+    print_table(results_folder(experiment), format, full, output, baselines, against)
 
 
 @app.command()

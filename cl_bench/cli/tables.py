@@ -19,7 +19,14 @@ class Format(str, Enum):
     latex = "latex"
 
 
-def print_table(folder: Path, format: Format, full: bool, output: Path | None = None, baselines: bool = False) -> None:
+def print_table(
+    folder: Path,
+    format: Format,
+    full: bool,
+    output: Path | None = None,
+    baselines: bool = False,
+    against: str = "",
+) -> None:
     """Print a table, or write it to a file; of the baselines alone where nothing else was run."""
     from cl_bench import results
     from cl_bench.report import baselines as single
@@ -28,6 +35,11 @@ def print_table(folder: Path, format: Format, full: bool, output: Path | None = 
     found = results.load_results(folder)
     if baselines or not found.attrs["plan"]["runs"]:
         text = single.render(results.baselines(found), format.value)
+    elif against:
+        from cl_bench.comparison import differences
+        from cl_bench.report import differences as paired
+
+        text = paired.render(differences(found, folder, against), format.value)
     else:
         text = render(results.summary(found), found.attrs["plan"], format.value, full=full)
     if output is None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save_file
 
 from cl_bench.stages.store import Store
 
@@ -45,6 +46,8 @@ class Experiment:
         self.environments = {}
         self.evaluations = {}
         """Texts in place of evaluations.csv, by stage."""
+        self.resamples = {}
+        """Stage -> task -> headline scores in resamples of the images."""
         self.plan = {
             "schema": 1,
             "experiment": name,
@@ -113,8 +116,13 @@ class Experiment:
                     lines.append(f"{epoch + 1},{task},{metric},{float(value)!r}")
         stage = {"key": key, **self.stages[key], "cost": self.costs[key]}
         stage["environment"] = {**ENVIRONMENT, **self.environments.get(key, {})}
-        text = self.evaluations.get(key, "\n".join(lines) + "\n")
-        Store(self.store).add(key, stage, lambda folder: (folder / "evaluations.csv").write_text(text))
+
+        def write(folder):
+            (folder / "evaluations.csv").write_text(self.evaluations.get(key, "\n".join(lines) + "\n"))
+            if key in self.resamples:
+                save_file(self.resamples[key], folder / "resamples.safetensors")
+
+        Store(self.store).add(key, stage, write)
 
 
 def plausible(

@@ -1,0 +1,79 @@
+"""Strategies against one of them: paired differences of drops, over seeds and over resampled images; no torch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from cl_bench import measures, resamples, statistics
+from cl_bench.errors import unknown
+from cl_bench.results import BASELINE, REFERENCE
+
+_RUN = ["strategy", "order", "task"]
+
+
+def finals(results: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a strategy, order, task and seed that has both scores: what the run ended with, and the baseline.
+
+    Columns beside these: `final` and `baseline`, of the headline metric, with the stages `final_stage` and
+    `baseline_stage` that they are of; `drop`: relative, of this seed alone.
+    """
+    headline = {task["name"]: task["metrics"][0] for task in results.attrs["plan"]["tasks"]}
+    ends = results[results["last"] & (results["metric"] == results["task"].map(headline))]
+    ends = (
+        ends.sort_values("position", kind="stable").drop_duplicates([*_RUN, "seed"], keep="last").dropna(subset="value")
+    )
+    alone = ends["strategy"] == BASELINE
+    single = ends.loc[alone, ["task", "seed", "value", "stage"]]
+    single = single.rename(columns={"value": "baseline", "stage": "baseline_stage"})
+    runs = ends.loc[~alone, [*_RUN, "seed", "value", "stage"]]
+    table = runs.rename(columns={"value": "final", "stage": "final_stage"}).merge(single, on=["task", "seed"])
+    table["drop"] = [
+        measures.relative_drop(baseline, final)
+        for baseline, final in zip(table["baseline"], table["final"], strict=True)
+    ]
+    return table
+
+
+def differences(results: pd.DataFrame, folder: Path, against: str = REFERENCE) -> pd.DataFrame:
+    """Return how much more each strategy drops than `against`, one row a strategy, order and task.
+
+    `difference`: of relative drops, a mean over the seeds that both have (negative: it forgets less), with Student's
+    95 % interval `low`, `high`; `p`: of the exact sign-flip test, `adjusted_p`: for all rows of the table (Holm),
+    `least_p`: the smallest that so many seeds can give; `probability`: that a seed of the strategy drops less than one
+    of `against`; `image_low`, `image_high`: the 95 % interval over resampled validation images, these seeds given
+    (nan where no resamples were kept). Raises UserError where `against` is not in the results.
+    """
+    table = finals(results)
+    if against not in set(table["strategy"]):
+        raise unknown("strategy of this experiment", against, sorted(set(table["strategy"])))
+    images = resamples.load(folder, {*table["final_stage"], *table["baseline_stage"]})
+    rows = []
+    for (strategy, order, task), own in table[table["strategy"] != against].groupby(_RUN, sort=False):
+        other = table[(table["strategy"] == against) & (table["order"] == order) & (table["task"] == task)]
+        both = own.merge(other, on="seed", suffixes=("", "_other"))
+        if both.empty:
+            continue
+        found = statistics.paired(both["drop"].tolist(), both["drop_other"].tolist())
+        low, high = found.interval or (math.nan, math.nan)
+        chance = (found.difference, low, high, found.p, found.least_p, found.probability)
+        rows.append((strategy, order, task, len(both), *chance, *_over_images(images, both, str(task))))
+    columns = ("difference", "low", "high", "p", "least_p", "probability", "image_low", "image_high")
+    frame = pd.DataFrame(rows, columns=[*_RUN, "seeds", *columns])
+    frame["adjusted_p"] = statistics.holm(frame["p"].tolist())
+    frame.attrs = {**results.attrs, "against": against}
+    return frame
+
+
+def _over_images(images: pd.DataFrame, both: pd.DataFrame, task: str) -> measures.Interval:
+    def of(column: str) -> list[statistics.Scores]:
+        return [images[stage, task].to_numpy() for stage in both[column]]
+
+    try:
+        single, own, other = of("baseline_stage"), of("final_stage"), of("final_stage_other")
+    except KeyError:
+        return math.nan, math.nan
+    drops = statistics.resampled_drop(single, own) - statistics.resampled_drop(single, other)
+    return statistics.percentile_interval(drops)

@@ -1,0 +1,66 @@
+"""The table of strategies against one of them: how much less each forgets, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from cl_bench.report.layout import Heading, Section, number, percent, write
+
+HEADINGS = (
+    *(Heading("strategy", left=True, free=True), Heading("task", left=True), Heading("difference %\n[95 % seeds]")),
+    *(Heading("[95 % images]"), Heading("p"), Heading("p\nadjusted"), Heading("P(drops\nless)"), Heading("seeds")),
+    Heading("", left=True),
+)
+MEANING = (
+    "Difference: of relative drops, paired by seed, negative where the strategy forgets less; its 95 % t interval over "
+    "seeds, and over resampled validation images with these seeds given. p: exact sign-flip test over seeds; adjusted: "
+    "for all rows (Holm). P(drops less): that one seed of the strategy drops less than one of the other. A row says "
+    "less or more only where both intervals lie on one side of 0 (one where there are no resamples); the rest is noise."
+)
+
+
+def render(differences: pd.DataFrame, format: str, *, width: int = 120) -> str:
+    """Return the table of `comparison.differences`; format: "terminal", "markdown", "latex" or "csv"."""
+    if format == "csv":
+        return differences.to_csv(index=False, lineterminator="\n").removesuffix("\n")
+    experiment, against = differences.attrs["plan"]["experiment"], differences.attrs["against"]
+    sections = []
+    for order, part in differences.groupby("order", sort=False):
+        groups = [
+            [_line(dict(row), first=not index) for index, row in enumerate(rows.to_dict("records"))]
+            for _, rows in part.groupby("strategy", sort=False)
+        ]
+        sections.append(Section(f"{experiment}: {order}, against {against}", HEADINGS, groups))
+    return write(sections, [MEANING, *_few_seeds(differences)], format, width=width)
+
+
+def settled(row: dict[Any, Any]) -> str:
+    """Return "less" or "more" where the row shows that the strategy forgets so, "" where it may be noise."""
+    lows, highs = [row["low"], row["image_low"]], [row["high"], row["image_high"]]
+    if math.isnan(row["low"]):
+        return ""
+    if all(math.isnan(high) or high < 0 for high in highs):
+        return "less"
+    return "more" if all(math.isnan(low) or low > 0 for low in lows) else ""
+
+
+def _line(row: dict[Any, Any], first: bool) -> list[str]:
+    seeds = f"{percent(row['difference'])}{_interval(row['low'], row['high'])}"
+    chance = [number(row[name]) for name in ("p", "adjusted_p")] + [number(row["probability"], 2)]
+    images = _interval(row["image_low"], row["image_high"]).strip()
+    name = str(row["strategy"]) if first else ""
+    return [name, str(row["task"]), seeds, images, *chance, str(row["seeds"]), settled(row)]
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f" [{percent(low)}, {percent(high)}]"
+
+
+def _few_seeds(differences: pd.DataFrame) -> list[str]:
+    least = differences["least_p"].max()
+    if not least > 0.05:
+        return []
+    return [f"With so few seeds p cannot be below {least:.3g}, whatever the difference: it takes 6 for p < 0.05."]

@@ -1,0 +1,84 @@
+"""How sure a difference is: intervals from resampled images, and paired differences over seeds. Pure functions.
+
+Two sources of chance are kept apart: the seed (other initial predictors, another order of images) and the validation
+images. An interval over one says nothing about the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cl_bench.measures import Interval, mean, t_interval
+
+Scores = npt.NDArray[np.float64]
+"""(resamples,)"""
+
+
+class Paired(NamedTuple):
+    """The difference of two strategies on the same seeds, a - b.
+
+    difference: the mean; interval: Student's, None for one seed; p: of the exact sign-flip test, two-sided; least_p:
+    the smallest p that so few seeds can give; probability: that a seed of a has the smaller value than one of b, ties
+    counted half.
+    """
+
+    difference: float
+    interval: Interval | None
+    p: float
+    least_p: float
+    probability: float
+
+
+def percentile_interval(samples: npt.ArrayLike, level: float = 0.95) -> Interval:
+    """Return the interval that holds `level` of the samples, cut off evenly at both ends."""
+    outside = 100 * (1 - level) / 2
+    low, high = np.percentile(np.asarray(samples, np.float64), [outside, 100 - outside])
+    return float(low), float(high)
+
+
+def resampled_drop(baselines: Sequence[Scores], finals: Sequence[Scores]) -> Scores:
+    """Return the drop in every resample of the images: a ratio of means over seeds, as `ratio_of_means_drop`.
+
+    baselines, finals: of each seed, (resamples,), all over the same resamples.
+    """
+    baseline, final = np.mean(baselines, axis=0), np.mean(finals, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (baseline - final) / baseline
+
+
+def paired(a: Sequence[float], b: Sequence[float]) -> Paired:
+    """Return how `a` differs from `b`, whose values are of the same seeds in the same order (at least one)."""
+    differences = [one - other for one, other in zip(a, b, strict=True)]
+    least = 2.0 ** (1 - len(differences))
+    smaller = [(one < other) + (one == other) / 2 for one in a for other in b]
+    return Paired(mean(differences), t_interval(differences), sign_flip_p(differences), least, mean(smaller))
+
+
+def sign_flip_p(differences: Sequence[float]) -> float:
+    """Return the two-sided p of a mean difference of 0: the share of all 2^n choices of signs that are as extreme.
+
+    Exact, and valid where the differences are symmetric about their mean (Fisher, The Design of Experiments, 1935);
+    more than 16 are sampled from. A p below 2^(1 - n) cannot be had: three seeds give 0.25 at best.
+    """
+    values = np.asarray(differences, np.float64)
+    if len(values) <= 16:
+        signs = 1 - 2 * (np.arange(2 ** len(values))[:, None] >> np.arange(len(values)) & 1)
+    else:
+        signs = np.random.default_rng(0).choice([-1, 1], (100_000, len(values)))
+    means = np.abs(signs @ values)
+    return float((means >= abs(values.sum()) * (1 - 1e-12)).mean())
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Return p values adjusted for their number, which bounds the chance of any false one (Holm 1979); nan stays."""
+    order = sorted((p, index) for index, p in enumerate(values) if not math.isnan(p))
+    adjusted, largest = [math.nan] * len(values), 0.0
+    for rank, (p, index) in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p))
+        adjusted[index] = largest
+    return adjusted

@@ -1,0 +1,121 @@
+"""Differences of drops between strategies, by hand."""
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "report"))
+from synthetic import Experiment, plausible
+
+from cl_bench.comparison import differences, finals
+from cl_bench.errors import UserError
+from cl_bench.report.differences import render, settled
+from cl_bench.results import load_results
+
+
+@pytest.fixture(autouse=True)
+def _own_results(tmp_path, monkeypatch):
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
+    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
+
+
+def by_hand(results):
+    """Seg, then cls, two seeds: naive loses .75 and .7 of seg, kd .05 and .1."""
+    experiment = Experiment(results, name="hand", tasks=("seg", "cls"), epochs=1)
+    ends = {"naive": (0.1, 0.15), "kd": (0.38, 0.45)}
+    for seed, baseline in enumerate((0.4, 0.5)):
+        first = experiment.baseline("seg", seed, [baseline])
+        experiment.baseline("cls", seed, [0.8])
+        for strategy, past in ends.items():
+            scores = {"seg": [past[seed]], "cls": [0.8]}
+            experiment.run(
+                strategy,
+                ("seg", "cls"),
+                seed,
+                [first, experiment.stage(f"{strategy}-{seed}", ["cls"], first, scores)],
+            )
+    return experiment
+
+
+def row_of(table, strategy, task):
+    (row,) = table[(table["strategy"] == strategy) & (table["task"] == task)].to_dict("records")
+    return row
+
+
+def test_a_run_ends_with_its_last_stage(tmp_path):
+    by_hand(tmp_path).write()
+    table = finals(load_results("hand"))
+    assert table[table["task"] == "seg"]["drop"].tolist() == pytest.approx([0.75, 0.05, 0.7, 0.1])
+    row = row_of(table[table["seed"] == 0], "kd", "seg")
+    assert (row["baseline"], row["final"]) == (0.4, 0.38)
+    assert (row["baseline_stage"], row["final_stage"]) == ("first-seg-0", "kd-0")
+
+
+def test_differences_are_paired_by_seed(tmp_path):
+    folder = by_hand(tmp_path).write()
+    row = row_of(differences(load_results("hand"), folder), "kd", "seg")
+    assert row["difference"] == pytest.approx(-0.65)
+    assert (row["seeds"], row["p"], row["least_p"], row["probability"]) == (2, 0.5, 0.5, 1)
+    assert row["low"] < -0.65 < row["high"]
+    assert math.isnan(row["image_low"])
+    reverse = row_of(differences(load_results("hand"), folder, "kd"), "naive", "seg")
+    assert reverse["difference"] == pytest.approx(0.65)
+    assert reverse["probability"] == 0
+
+
+def test_a_run_that_is_not_done_takes_no_part(tmp_path):
+    folder = by_hand(tmp_path).write(without=["kd-1"])
+    row = row_of(differences(load_results("hand"), folder), "kd", "seg")
+    assert (row["seeds"], row["difference"]) == (1, pytest.approx(-0.7))
+
+
+def test_images_are_resampled_together(tmp_path):
+    experiment = by_hand(tmp_path)
+    lots = np.random.default_rng(0).uniform(0.8, 1.2, 1000).astype(np.float32)
+    for seed, baseline in enumerate((0.4, 0.5)):
+        experiment.resamples[f"first-seg-{seed}"] = {"seg": baseline * lots}
+        for strategy in ("naive", "kd"):
+            final = experiment.scores[f"{strategy}-{seed}"]["seg"][0]
+            experiment.resamples[f"{strategy}-{seed}"] = {"seg": final * lots}
+    folder = experiment.write()
+    row = row_of(differences(load_results("hand"), folder), "kd", "seg")
+    # What makes all images harder alike changes no ratio: (.83 - .25) / .9 of the mean scores.
+    assert (row["image_low"], row["image_high"]) == pytest.approx((-0.58 / 0.9, -0.58 / 0.9), abs=1e-5)
+    assert math.isnan(row_of(differences(load_results("hand"), folder), "kd", "cls")["image_low"])
+
+
+def test_the_strategy_that_others_are_held_against_must_be_there(tmp_path):
+    folder = by_hand(tmp_path).write()
+    with pytest.raises(UserError, match="did you mean 'naive'"):
+        differences(load_results("hand"), folder, "naiv")
+
+
+def test_two_strategies_that_differ_by_noise_have_no_winner(tmp_path):
+    experiment = plausible(tmp_path, strategies=("naive", "kd", "replay"), seeds=range(5))
+    noise = np.random.default_rng(0)
+    for run in experiment.plan["runs"]:
+        if run["strategy"] == "replay":
+            kd = next(r for r in experiment.plan["runs"] if (r["strategy"], r["seed"]) == ("kd", run["seed"]))
+            for own, other in zip(run["stages"], kd["stages"], strict=True):
+                if own != other:
+                    experiment.scores[own] = {
+                        task: [score + noise.normal(0, 0.02) for score in scores]
+                        for task, scores in experiment.scores[other].items()
+                    }
+    folder = experiment.write()
+    against_naive = differences(load_results(folder), folder)
+    assert settled(row_of(against_naive, "kd", "seg")) == "less"
+    assert settled(row_of(differences(load_results(folder), folder, "kd"), "replay", "seg")) == ""
+
+
+@pytest.mark.parametrize("format", ["terminal", "markdown", "latex", "csv"])
+def test_the_table_says_how_sure_it_is(tmp_path, format):
+    folder = by_hand(tmp_path).write()
+    text = render(differences(load_results("hand"), folder), format)
+    assert "65.0" in text or "-0.65" in text
+    if format != "csv":
+        assert "against naive" in text
+        assert "p cannot be below 0.5" in text.replace("\n", " ")

@@ -76,4 +76,4 @@ def _over_images(images: pd.DataFrame, both: pd.DataFrame, task: str) -> measure
     except KeyError:
         return math.nan, math.nan
     drops = statistics.resampled_drop(single, own) - statistics.resampled_drop(single, other)
-    return statistics.percentile_interval(drops)
+    return statistics.image_interval(drops)

@@ -34,10 +34,13 @@ class Paired(NamedTuple):
     probability: float
 
 
-def percentile_interval(samples: npt.ArrayLike, level: float = 0.95) -> Interval:
-    """Return the interval that holds `level` of the samples, cut off evenly at both ends."""
-    outside = 100 * (1 - level) / 2
-    low, high = np.percentile(np.asarray(samples, np.float64), [outside, 100 - outside])
+def image_interval(samples: npt.ArrayLike) -> Interval:
+    """Return the 95 % interval of a score from its values in resamples of the images.
+
+    It holds 98 % of them: 95 % held the truth in only 90 % of simulations with rare classes (benchmarks/coverage.py),
+    as a class that few images show varies more than its few images tell.
+    """
+    low, high = np.percentile(np.asarray(samples, np.float64), [1, 99])
     return float(low), float(high)
 
 

@@ -46,8 +46,8 @@ def test_the_drop_of_equal_resamples_is_the_plain_drop():
 
 
 def test_the_interval_of_a_uniform_sample():
-    low, high = statistics.percentile_interval(np.linspace(0, 1, 1001))
-    assert (low, high) == pytest.approx((0.025, 0.975))
+    low, high = statistics.image_interval(np.linspace(0, 1, 1001))
+    assert (low, high) == pytest.approx((0.01, 0.99))
 
 
 def test_holm_by_hand():

@@ -293,7 +293,8 @@ def test_reading_results_imports_no_torch(tmp_path):
     folder = plausible(tmp_path, seeds=(0,)).write()
     code = (
         "import sys\n"
-        "from cl_bench.report.curves import forgetting_curves, save\n"
+        "from cl_bench.report.curves import forgetting_curves\n"
+        "from cl_bench.report.style import save\n"
         "from cl_bench.report.table import render\n"
         "from cl_bench.results import load_results, summary\n"
         f"results = load_results({str(folder)!r})\n"

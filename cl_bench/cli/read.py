@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -43,26 +44,35 @@ def table(
     print_table(results_folder(experiment), format, full, output, baselines, against)
 
 
+class Figures(str, Enum):
+    """What `plot` draws."""
+
+    curves = "curves"
+    matrix = "matrix"
+    tradeoffs = "tradeoffs"
+    orders = "orders"
+
+
 @app.command()
 def plot(
     experiment: ExperimentName,
+    what: Annotated[
+        Figures,
+        typer.Option(
+            help="Scores over epochs; after each stage; against cost, memory and plasticity; drops by order of tasks."
+        ),
+    ] = Figures.curves,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; the experiment's own otherwise.")
     ] = None,
 ) -> None:
-    """Draw the forgetting curves as PNG and SVG; where there are only baselines, their learning curves."""
-    from cl_bench.report.curves import forgetting_curves, save
-    from cl_bench.report.learning import learning_curves
+    """Draw it as PNG, SVG and PDF; where there are only baselines, their learning curves."""
+    from cl_bench.report.figures import figures
+    from cl_bench.report.style import save
     from cl_bench.results import load_results
 
     folder = results_folder(experiment)
-    found = load_results(folder)
-    figures = forgetting_curves(found)
-    if not figures:
-        for path in save(learning_curves(found), output or folder, "baselines"):
-            typer.echo(path)
-    for order, figure in figures.items():
-        stem = "curves" if len(figures) == 1 else f"curves-{order.replace('>', '-')}"
+    for stem, figure in figures(load_results(folder), what.value).items():
         for path in save(figure, output or folder, stem):
             typer.echo(path)
 

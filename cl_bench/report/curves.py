@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
 from typing import Any
 
-import matplotlib
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -15,17 +12,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from cl_bench.files import write_whole
 from cl_bench.measures import LIMIT, mean
-from cl_bench.paths import make_writable
+from cl_bench.report.style import COLOURS, GREY, MARKERS, open_frame
 from cl_bench.results import BASELINE
 
-_COLOURS = ("#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
-"""Okabe and Ito's palette, which the colour-blind can tell apart."""
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DASHES: tuple[Any, ...] = ("-", (0, (7, 1.5)), "-.", (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
 _JOINT_DASH = (0, (4, 3))
-_GREY = "#555555"
 _INCHES = (7.2, 2.1)
 
 
@@ -42,20 +34,6 @@ def forgetting_curves(results: pd.DataFrame) -> dict[str, Figure]:
     tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
     orders = runs.groupby("order", sort=False)
     return {str(order): _figure(tasks, str(order), part, baselines) for order, part in orders}
-
-
-def save(figure: Figure, folder: str | Path, stem: str) -> list[Path]:
-    """Write `figure` as stem.png (200 dots an inch) and stem.svg into `folder`; equal figures give equal bytes.
-
-    Creates the folder; raises UserError where it cannot be written.
-    """
-    place, written = make_writable(Path(folder)), []
-    with matplotlib.rc_context({"svg.hashsalt": "cl_bench"}):
-        for suffix, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
-            content = io.BytesIO()
-            figure.savefig(content, format=suffix, **options)
-            written.append(write_whole(place / f"{stem}.{suffix}", content.getvalue()))
-    return written
 
 
 def _figure(tasks: dict[str, Any], order: str, runs: pd.DataFrame, baselines: pd.DataFrame) -> Figure:
@@ -76,9 +54,7 @@ def _figure(tasks: dict[str, Any], order: str, runs: pd.DataFrame, baselines: pd
         ax.set_ylabel(f"{name} ({metric})")
     for place, name in enumerate(names):
         middle = (ends[place] + (ends[place - 1] if place else 0)) / 2
-        axes[0].text(
-            middle, 1.03, f"training {name}", transform=axes[0].get_xaxis_transform(), ha="center", color=_GREY
-        )
+        axes[0].text(middle, 1.03, f"training {name}", transform=axes[0].get_xaxis_transform(), ha="center", color=GREY)
     axes[-1].set_xlabel("epochs since the start of the stream")
     figure.align_ylabels()
     widest = max(len(str(name)) for name in runs["strategy"].unique())
@@ -105,13 +81,13 @@ def _draw_strategies(ax: Axes, rows: pd.DataFrame, strategies: list[str], budget
         scale = budget / mine["step"].max() if joint else 1
         curve = mine.groupby("step")["value"].agg(["mean", "min", "max"]).dropna()
         x = curve.index.to_numpy() * scale
-        colour = _COLOURS[place % len(_COLOURS)]
+        colour = COLOURS[place % len(COLOURS)]
         style: dict[str, Any] = {
             "color": colour,
             # Where strategies share stages, the later and smaller line and mark leave the earlier ones to be seen.
             "linewidth": max(1.0, 2.8 - 0.55 * place),
             "linestyle": _JOINT_DASH if joint else _DASHES[place % len(_DASHES)],
-            "marker": _MARKERS[place % len(_MARKERS)],
+            "marker": MARKERS[place % len(MARKERS)],
             "markersize": max(3.5, 8.4 * 0.77**place),
             "markerfacecolor": "white" if joint else colour,
             "markeredgecolor": colour if joint else "white",
@@ -126,12 +102,11 @@ def _draw_strategies(ax: Axes, rows: pd.DataFrame, strategies: list[str], budget
 
 def _draw_stages(ax: Axes, names: list[str], ends: list[int], task: str) -> None:
     for end in ends[:-1]:
-        ax.axvline(end, color=_GREY, linewidth=0.8, linestyle=":", zorder=1)
+        ax.axvline(end, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
     place = names.index(task)
     ax.axvspan(ends[place - 1] if place else 0, ends[place], color="#56B4E9", alpha=0.08, linewidth=0, zorder=0)
     ax.margins(y=0.08)
     ax.set_xlim(0, ends[-1])
     ax.set_ylim(bottom=0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.tick_params(labelsize=9)
-    ax.spines[["top", "right"]].set_visible(False)
+    open_frame(ax)

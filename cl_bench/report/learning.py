@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from cl_bench.report.style import open_frame
 from cl_bench.results import BASELINE
 
 
@@ -26,7 +27,7 @@ def learning_curves(results: pd.DataFrame) -> Figure:
         ax.set_ylabel(metric)
         ax.set_ylim(bottom=0)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.spines[["top", "right"]].set_visible(False)
+        open_frame(ax)
         ax.legend(frameon=False, fontsize=8, ncols=3)
     panels[-1].set_xlabel("epochs")
     return figure

@@ -9,7 +9,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from synthetic import plausible
 
-from cl_bench.report.curves import forgetting_curves, save
+from cl_bench.report.curves import forgetting_curves
+from cl_bench.report.style import save
 from cl_bench.results import load_results
 
 
@@ -119,7 +120,7 @@ def test_unfinished_strategies_say_so_and_are_drawn_as_far_as_they_came(tmp_path
     figure = forgetting_curves(load_results(folder))["seg>det>cls"]
     assert legend(figure)[:2] == ["naive", "kd (unfinished)"]
     assert lines(figure.axes[0])[1].get_xdata().max() == 10
-    assert [path.stat().st_size > 0 for path in save(figure, tmp_path, "curve")] == [True, True]
+    assert [path.stat().st_size > 0 for path in save(figure, tmp_path, "curve")] == [True] * 3
 
 
 def test_saved_files_are_pictures_and_equal_figures_give_equal_bytes(tmp_path):
@@ -128,7 +129,7 @@ def test_saved_files_are_pictures_and_equal_figures_give_equal_bytes(tmp_path):
     written = []
     for folder in folders:
         written.append(save(forgetting_curves(results)["seg>det>cls"], folder, "curves"))
-    png, svg = written[0]
+    png, svg, _ = written[0]
     assert (png.name, svg.name) == ("curves.png", "curves.svg")
     assert png.read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in svg.read_bytes()

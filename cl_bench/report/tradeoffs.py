@@ -1,0 +1,66 @@
+"""What forgetting less costs: stability against plasticity, and drops against training time and memory."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from cl_bench.measures import LIMIT
+from cl_bench.report.style import GREY, mark, open_frame
+
+
+def tradeoffs(summary: pd.DataFrame) -> dict[str, Figure]:
+    """Return a figure of three panels for each order of `summary` (see `results.summary`), a mark a strategy.
+
+    Plasticity: how far a task's score right after it was learnt lies above its baseline, in percent of it; stability:
+    how much of that score is left at the end; both means over tasks, of tasks whose baseline is not void (the last one
+    takes no part in stability). Then the mean drop against training time, relative to naive, and against the images
+    stored of each past task. Strategies without a value have no mark.
+    """
+    headline = summary[summary["headline"] & (summary["verdict"] != "void")]
+    headline.attrs = {}
+    return {str(order): _figure(part) for order, part in headline.groupby("order", sort=False)}
+
+
+def _figure(rows: pd.DataFrame) -> Figure:
+    figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    for place, (_, own) in enumerate(rows.groupby("strategy", sort=False)):
+        run = own.iloc[0]
+        learnt = own["baseline"] - own["intransigence"]
+        plasticity = 100 * (learnt / own["baseline"] - 1).mean()
+        past = own["task"] != str(run["order"]).rsplit(">", 1)[-1]
+        kept = 100 * (own["final"] / learnt)[past].mean()
+        drop = 100 * run["average_drop"]
+        for ax, x, y in (
+            (left, plasticity, kept),
+            (middle, run["relative_cost"], drop),
+            (right, run["stored_images"], drop),
+        ):
+            if not (math.isnan(x) or math.isnan(y)):
+                ax.plot(x, y, linestyle="", markersize=7, markeredgecolor="white", **mark(place))
+    _label(left, "plasticity: learnt vs baseline, %", "stability: kept of that, %")
+    left.axhline(100, color=GREY, linewidth=0.7, linestyle=":")
+    left.axvline(0, color=GREY, linewidth=0.7, linestyle=":")
+    _label(middle, "training time, x naive", "mean drop, %")
+    _label(right, "stored images a task", "mean drop, %")
+    for ax in (middle, right):
+        ax.margins(0.12)
+        low, high = ax.get_ylim()
+        ax.axhspan(low - 100, 100 * LIMIT, color="black", alpha=0.08, linewidth=0, zorder=0)
+        ax.set_ylim(low, high)
+    names = rows["strategy"].drop_duplicates().tolist()
+    handles = [Line2D([], [], linestyle="", label=name, **mark(place)) for place, name in enumerate(names)]
+    columns = 4 if max(map(len, names)) < 16 else 2
+    figure.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=8, ncols=columns)
+    return figure
+
+
+def _label(ax: Axes, x: str, y: str) -> None:
+    ax.set_xlabel(x, fontsize=9)
+    ax.set_ylabel(y, fontsize=9)
+    open_frame(ax)

@@ -134,4 +134,4 @@ def test_saved_files_are_pictures_and_equal_figures_give_equal_bytes(tmp_path):
     assert png.read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in svg.read_bytes()
     assert [path.read_bytes() for path in written[0]] == [path.read_bytes() for path in written[1]]
-    assert sorted(path.name for path in folders[0].iterdir()) == ["curves.png", "curves.svg"]
+    assert sorted(path.name for path in folders[0].iterdir()) == ["curves.pdf", "curves.png", "curves.svg"]

@@ -106,7 +106,7 @@ def test_results_are_shown_in_every_form(command: Run, tiny: Callable[..., str],
         assert sign in shown
     code, shown, _ = command("plot", "tiny", "-o", str(tmp_path / "plots"))
     assert code == 0
-    assert sorted(path.suffix for path in (tmp_path / "plots").iterdir()) == [".png", ".svg"]
+    assert sorted(path.suffix for path in (tmp_path / "plots").iterdir()) == [".pdf", ".png", ".svg"]
 
 
 def test_table_and_help_import_neither_torch_nor_avalanche(

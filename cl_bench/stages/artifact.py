@@ -12,7 +12,10 @@ import numpy.typing as npt
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
-from cl_bench import states
+from cl_bench import pictures, states
+from cl_bench.data.base import Split
+from cl_bench.data.images import open_image
+from cl_bench.kinds.base import Task, gallery_indices
 from cl_bench.metrics.bootstrap import image_weights
 from cl_bench.metrics.forgetting import StreamMetrics
 from cl_bench.registry import code_identity
@@ -54,17 +57,32 @@ def keep(
         save_file(state, folder / "model.safetensors")
         if carried := states.collect(plugins):
             save_file(carried, folder / "state.safetensors")
-        arrays = {
-            f"{task}/{name}": np.ascontiguousarray(array)
-            for task, last in metrics.last.items()
-            for name, array in last.per_image().items()
-        }
+        found = {task: last.per_image() for task, last in metrics.last.items()}
+        arrays = {f"{task}/{name}": np.ascontiguousarray(found[task][name]) for task in found for name in found[task]}
         save_arrays(arrays, folder / "predictions.safetensors")
+        drawn = {
+            task.name: _draw(task, metrics.val[task.name], found[task.name])
+            for task in metrics.tasks
+            if task.name in found
+        }
+        pictures.save(drawn, folder / pictures.FILE)
         save_arrays(_resampled(metrics), folder / "resamples.safetensors")
         write_csv(folder / "evaluations.csv", map(asdict, metrics.rows), ["epoch", "task", "metric", "value"])
         write_csv(folder / "training.csv", _training_rows(harness.log), list(_TRAINING))
 
     store.add(description["key"], description, write)
+
+
+def _draw(task: Task, val: Split, found: Mapping[str, npt.NDArray[Any]]) -> list[pictures.Picture]:
+    """Return a few validation images with truth and prediction drawn on them."""
+    drawn = []
+    for index in gallery_indices(len(val.examples)):
+        example = val.examples[index]
+        image = open_image(example.image)
+        both = (example.target, task.kind.predicted(found, index))
+        truth, prediction = (pictures.encode(task.kind.draw(image, target, task.classes)) for target in both)
+        drawn.append(pictures.Picture(example.name, truth, prediction))
+    return drawn
 
 
 def _resampled(metrics: StreamMetrics) -> dict[str, npt.NDArray[np.float32]]:

@@ -21,7 +21,7 @@ from cl_bench.errors import StageFailedError
 from cl_bench.metrics.forgetting import Row, StreamMetrics
 from cl_bench.model import UnifiedModel, build_model
 from cl_bench.registry import code_identity
-from cl_bench.resources import environment, peak_memory_mb, reset_peak_memory, set_up_numerics
+from cl_bench.resources import environment, keep_memory, peak_memory_mb, reset_peak_memory, set_up_numerics
 from cl_bench.schedule import StageSettings
 from cl_bench.snapshot import Snapshot, take
 from cl_bench.stages.artifact import describe, keep
@@ -48,6 +48,7 @@ class Trainer:
     def train(self, plan: Plan, keys: Sequence[str], progress: Progress = lambda *_: None) -> None:
         """Train the stages `keys`, one after the other in one process, and put each into the store."""
         set_up_numerics(self.experiment.threads)
+        keep_memory()
         unit = _Unit(self, plan, [plan.stages[key] for key in keys], progress)
         for stage, experience in zip(unit.stages, unit.benchmark.train_stream, strict=True):
             unit.train(stage, experience)

@@ -98,6 +98,13 @@ def test_a_failed_stage_is_recorded_and_the_rest_goes_on(
     assert len(list((results / "stages").glob("*/stage.json"))) == 3
 
 
+def test_a_report_needs_runs(command: Run, tiny: Callable[..., str]) -> None:
+    assert command("run", tiny(strategies=[], orders=[["cls"]], epochs=1))[0] == 0
+    code, _, errors = command("report", "tiny")
+    assert code == 2
+    assert "tiny has baselines alone" in errors
+
+
 def test_results_are_shown_in_every_form(command: Run, tiny: Callable[..., str], tmp_path: Path) -> None:
     assert command("run", tiny(), "--strategies", "naive,joint")[0] == 0
     for form, sign in (("markdown", "| strategy"), ("csv", "strategy,"), ("latex", r"\toprule"), ("terminal", "naive")):
@@ -109,16 +116,21 @@ def test_results_are_shown_in_every_form(command: Run, tiny: Callable[..., str],
     assert sorted(path.suffix for path in (tmp_path / "plots").iterdir()) == [".pdf", ".png", ".svg"]
 
 
-def test_table_and_help_import_neither_torch_nor_avalanche(
-    command: Run, tiny: Callable[..., str], tmp_path: Path
-) -> None:
+def test_what_reads_results_imports_neither_torch_nor_avalanche(command: Run, tiny: Callable[..., str]) -> None:
     command("run", tiny(orders=[["cls"]]))
     code = (
         "import sys; from cl_bench import cli; sys.argv = ['cl-bench', *{words}]\n"
         "try: cli.main()\nexcept SystemExit: pass\n"
         "print(sorted({{'torch', 'avalanche'}} & set(sys.modules)), file=sys.stderr)"
     )
-    for words in (["--help"], ["table", "tiny"], ["plot", "tiny", "-o", str(tmp_path)]):
+    for words in (
+        ["--help"],
+        ["table", "tiny"],
+        ["plot", "tiny"],
+        ["report", "tiny"],
+        ["gallery", "tiny"],
+        ["status", "tiny"],
+    ):
         found = subprocess.run(
             [sys.executable, "-c", code.format(words=words)], capture_output=True, text=True, check=True
         )

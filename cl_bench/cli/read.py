@@ -78,6 +78,19 @@ def plot(
 
 
 @app.command()
+def report(
+    experiment: ExperimentName,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File; report.html in the experiment's folder otherwise.")
+    ] = None,
+) -> None:
+    """Write one self-contained HTML page: verdicts, curves, what is left after each stage, and the gallery."""
+    from cl_bench.report.page import save_report
+
+    typer.echo(save_report(results_folder(experiment), output))
+
+
+@app.command()
 def gallery(
     experiment: ExperimentName,
     strategy: Annotated[str, typer.Option(help="Whose final model; the tasks' baselines otherwise.")] = "",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cl_bench.measures import LIMIT
-from cl_bench.results import BASELINE
+from cl_bench.report.retained import Retained, retained
 
 _COLUMNS = 4
 """Panels side by side."""
@@ -23,49 +23,40 @@ def matrices(results: pd.DataFrame) -> dict[str, Figure]:
     A cell: the task's score after the stage in percent of its baseline, both means over seeds; framed where the drop is
     within the limit. Runs that learn all tasks in one stage have a single row.
     """
-    headline = {task["name"]: task["metrics"][0] for task in results.attrs["plan"]["tasks"]}
-    ends = results[results["last"] & (results["metric"] == results["task"].map(headline))]
-    ends.attrs = {}
-    single = ends["strategy"] == BASELINE
-    baselines = ends[single].groupby("task")["value"].mean()
-    return {str(order): _figure(part, baselines) for order, part in ends[~single].groupby("order", sort=False)}
+    found = retained(results)
+    orders = dict.fromkeys(entry.order for entry in found)
+    return {order: _figure([entry for entry in found if entry.order == order]) for order in orders}
 
 
-def _figure(ends: pd.DataFrame, baselines: Any) -> Figure:
-    tasks, strategies = ends["order"].iloc[0].split(">"), list(dict.fromkeys(ends["strategy"]))
-    rows, side = -(-len(strategies) // _COLUMNS), 0.62 * len(tasks)
-    size = (0.6 + min(len(strategies), _COLUMNS) * (side + 0.5), 0.3 + rows * (side + 0.55))
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(rows, min(len(strategies), _COLUMNS), squeeze=False).flatten()
-    for ax, strategy in zip(panels, strategies, strict=False):
-        _draw(ax, ends[ends["strategy"] == strategy], tasks, baselines)
-        ax.set_title(strategy, fontsize=9)
-    for ax in panels[len(strategies) :]:
+def _figure(entries: Sequence[Retained]) -> Figure:
+    rows, columns, side = -(-len(entries) // _COLUMNS), min(len(entries), _COLUMNS), 0.62 * len(entries[0].tasks)
+    figure = Figure(figsize=(0.6 + columns * (side + 0.5), 0.3 + rows * (side + 0.55)), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for ax in panels[len(entries) :]:
         ax.set_axis_off()
+    for ax, entry in zip(panels, entries, strict=False):
+        _draw(ax, entry)
+        ax.set_title(entry.strategy, fontsize=9)
     figure.supxlabel("task: % of its baseline", fontsize=9)
     figure.supylabel("after training", fontsize=9)
     return figure
 
 
-def _draw(ax: Axes, ends: pd.DataFrame, tasks: list[str], baselines: Any) -> None:
-    means = ends.groupby(["position", "task"])["value"].mean()
-    stages = ends.sort_values("position").drop_duplicates("position")["trained"].tolist()
-    names = ["all" if "+" in stage else stage for stage in stages]
-    names = [""] * (len(tasks) - len(names)) + names  # one stage for all ends where the last of many does
-    table = [
-        [means.get((position, task), math.nan) / baselines.get(task, math.nan) for task in tasks]
-        for position in range(len(stages) - len(names), len(stages))
-    ]
+def _draw(ax: Axes, entry: Retained) -> None:
+    # One stage for all tasks ends where the last of many does.
+    above = len(entry.tasks) - len(entry.stages)
+    names = [""] * above + ["all" if "+" in stage else stage for stage in entry.stages]
+    table = np.full((len(names), len(entry.tasks)), np.nan)
+    table[above:] = np.array(entry.cells, np.float64)  # None becomes nan
     ax.imshow(table, cmap="Blues", vmin=0, vmax=1.8, aspect="equal")
-    for row, line in enumerate(table):
-        for column, share in enumerate(line):
-            if math.isnan(share):
-                continue
-            ax.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color="black")
-            if share >= 1 - LIMIT - 1e-9:
-                corner = (column - 0.46, row - 0.46)
-                ax.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor="black", linewidth=1.4))
-    ax.set_xticks(range(len(tasks)), tasks, fontsize=8)
+    for (row, column), share in np.ndenumerate(table):
+        if np.isnan(share):
+            continue
+        ax.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color="black")
+        if share >= 1 - LIMIT - 1e-9:
+            corner = (column - 0.46, row - 0.46)
+            ax.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor="black", linewidth=1.4))
+    ax.set_xticks(range(len(entry.tasks)), entry.tasks, fontsize=8)
     ax.set_yticks(range(len(names)), names, fontsize=8)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)

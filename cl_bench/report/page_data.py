@@ -1,0 +1,110 @@
+"""What the report page draws in the browser, as plain values: the curves and the forgetting gallery."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from cl_bench import paths
+from cl_bench.measures import mean
+from cl_bench.pictures import FILE, load
+from cl_bench.report.style import COLOURS
+from cl_bench.results import BASELINE
+
+STRATEGIES, IMAGES = 8, 6
+"""The gallery shows at most so many strategies, and so many images of each task."""
+Values = dict[str, Any]
+
+
+def curves(results: pd.DataFrame) -> list[Values]:
+    """Return an entry for each order: its stages, and for each task a baseline and a line a strategy.
+
+    A line: [step, mean, lowest, highest] over seeds at every evaluation; steps are epochs since the stream began. A run
+    that learns all tasks in one stage is stretched over the budget of the whole stream.
+    """
+    single = results["strategy"] == BASELINE
+    tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
+    chosen = results["metric"] == results["task"].map({name: task["metrics"][0] for name, task in tasks.items()})
+    runs, alone = results[chosen & ~single], results[chosen & single & results["last"]]
+    runs.attrs, alone.attrs = {}, {}  # pandas copies the whole plan with every part of a table that it takes
+    baselines = alone.groupby("task")["value"].mean().to_dict()
+    places = {name: place for place, name in enumerate(dict.fromkeys(runs["strategy"]))}
+    entries = []
+    for order, part in runs.groupby("order", sort=False):
+        names = str(order).split(">")
+        ends = [sum(tasks[name]["epochs"] for name in names[: place + 1]) for place in range(len(names))]
+        panels = [
+            {
+                "task": name,
+                "metric": tasks[name]["metrics"][0],
+                "baseline": _number(baselines.get(name)),
+                "lines": [
+                    {"strategy": strategy, "colour": _colour(places[str(strategy)]), "points": points}
+                    for strategy, own in part[part["task"] == name].groupby("strategy", sort=False)
+                    if (points := list(_points(own, ends[-1])))
+                ],
+            }
+            for name in names
+        ]
+        entries.append({"order": order, "tasks": names, "ends": ends, "panels": panels})
+    return entries
+
+
+def _points(rows: pd.DataFrame, budget: int) -> Iterator[list[float]]:
+    scale = budget / rows["step"].max() if rows["trained"].str.contains("+", regex=False).any() else 1
+    for step, values in rows.dropna(subset="value").groupby("step")["value"]:
+        numbers = values.tolist()
+        yield [round(float(str(step)) * scale, 3), *(round(v, 5) for v in (mean(numbers), min(numbers), max(numbers)))]
+
+
+def _colour(place: int) -> str:
+    # Black is the palette's last, and cannot be seen on a dark page.
+    colour = COLOURS[place % len(COLOURS)]
+    return "currentColor" if colour == "#000000" else colour
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def gallery(plan: Mapping[str, Any], strategies: Sequence[str]) -> Values:
+    """Return the pictures of the first order and seed: truth once a task, predictions after every stage a strategy.
+
+    Empty where the stages are not in the store, as in a clone that has the results alone. Shared stages' pictures are
+    held once: "pictures" is a list of data URIs, and all else are places in it.
+    """
+    if not plan["runs"]:
+        return {}
+    order, seed = plan["runs"][0]["order"], plan["runs"][0]["seed"]
+    pool: dict[str, int] = {}
+    truths: dict[str, list[int]] = {}
+    names: dict[str, list[str]] = {}
+    shown = []
+    for run in plan["runs"]:
+        if (run["order"], run["seed"]) != (order, seed) or run["strategy"] not in strategies[:STRATEGIES]:
+            continue
+        frames: dict[str, list[Values]] = {}
+        seen: list[str] = []
+        for position, key in enumerate(run["stages"]):
+            trained = plan["stages"][key]["tasks"]
+            seen += trained
+            for task in seen:
+                pictures = load(paths.store_root() / key / FILE, task)[:IMAGES]
+                if not pictures:
+                    return {}
+                truths.setdefault(task, [_place(pool, picture.truth) for picture in pictures])
+                names.setdefault(task, [picture.name for picture in pictures])
+                predictions = [_place(pool, picture.prediction) for picture in pictures]
+                frames.setdefault(task, []).append({"position": position, "pictures": predictions})
+        shown.append({"strategy": run["strategy"], "together": len(run["stages"]) == 1, "tasks": frames})
+    found = {"truths": truths, "names": names, "strategies": shown, "pictures": list(pool)}
+    return {**found, "order": list(order), "seed": seed}
+
+
+def _place(pool: dict[str, int], content: bytes) -> int:
+    uri = "data:image/jpeg;base64," + base64.b64encode(content).decode()
+    return pool.setdefault(uri, len(pool))

@@ -1,0 +1,174 @@
+"""The report page: what it says, that it is safe and self-contained, and that it works in a browser."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import plausible
+
+from cl_bench import api
+from cl_bench.report.page import render, save_report, sentences
+from cl_bench.results import load_results, summary
+
+
+@pytest.fixture(autouse=True)
+def _own_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path / "results"))
+    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
+
+
+def said(tmp_path: Path, **options: Any) -> str:
+    results = load_results(plausible(tmp_path / "results", **options).write())
+    return " ".join(sentences(summary(results), results.attrs["plan"]))
+
+
+def test_the_summary_says_who_forgets_least_and_who_passes(tmp_path: Path) -> None:
+    text = said(tmp_path)
+    assert re.search(r"Least is lost by kd\+replay: -?\d+\.\d % on the mean of its tasks; naive: \d\d\.\d %", text)
+    assert "Every task stays within the limit under kd+replay." in text or "No strategy keeps every task" in text
+
+
+def test_the_bound_that_learns_all_at_once_is_no_winner(tmp_path: Path) -> None:
+    assert "Least is lost by naive" in said(tmp_path, strategies=("naive",), joint=True)
+
+
+def test_one_seed_is_no_evidence(tmp_path: Path) -> None:
+    assert "One seed is an example, not evidence." in said(tmp_path, seeds=(0,))
+
+
+def test_what_is_void_is_named(tmp_path: Path) -> None:
+    experiment = plausible(tmp_path / "results")
+    next(task for task in experiment.plan["tasks"] if task["name"] == "det")["trivial"] = 0.9
+    results = load_results(experiment.write())
+    assert "Nothing can be said of det" in " ".join(sentences(summary(results), results.attrs["plan"]))
+
+
+def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
+    page = render(load_results(plausible(tmp_path / "results").write()))
+    assert not re.search(r"(?:src|href)=[\"'](?!data:|#)", page)
+    assert "default-src 'none'" in page
+    assert "are not in the store of this machine" in page, "synthetic stages have no pictures"
+
+
+def test_names_cannot_break_out_of_the_page(tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script>"
+    experiment = plausible(tmp_path / "results", strategies=("naive", "kd"))
+    for run in experiment.plan["runs"]:
+        if run["strategy"] == "kd":
+            run["strategy"] = evil
+    experiment.plan["provenance"]["command"] = evil
+    experiment.plan["settings"]["description"] = evil
+    page = render(load_results(experiment.write()))
+    assert evil not in page
+    assert page.count("<script") == 2
+    data = json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', page, re.DOTALL)[1])
+    assert evil in {line["strategy"] for line in data["curves"][0]["panels"][0]["lines"]}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    driver, binary = shutil.which("chromedriver"), shutil.which("chromium") or shutil.which("google-chrome")
+    if not driver or not binary:
+        pytest.skip("needs chromium and chromedriver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield chrome
+    chrome.quit()
+
+
+@pytest.fixture
+def page(browser: Any, tiny: Callable[..., str], tmp_path: Path) -> Any:
+    """The page of a small experiment that was really run, opened."""
+    prepared = api.prepare(tiny(strategies=["naive", "kd", "joint"], epochs=1))
+    assert api.train(prepared) == {}
+    browser.set_window_size(1200, 900)
+    browser.get(save_report(prepared.folder, tmp_path / "report.html").as_uri())
+    assert browser.execute_script("return document.documentElement.dataset.ready") == "true"
+    return browser
+
+
+def test_the_page_works_in_a_browser(page: Any) -> None:
+    def texts(selector: str) -> list[str]:
+        return [element.text for element in page.find_elements("css selector", selector)]
+
+    def rows() -> list[str]:
+        return [row for row in texts("#table tbody tr") if row]
+
+    def drops() -> list[float]:
+        cells = page.find_elements("css selector", "#table tbody tr td:nth-child(5)")
+        return [float(cell.get_attribute("data-sort") or "nan") for cell in cells]
+
+    assert len(rows()) == 9
+    button = page.find_elements("css selector", "#table th button")[4]
+    button.click()
+    rising = drops()
+    known = [drop for drop in rising if not math.isnan(drop)]
+    assert rising[: len(known)] == sorted(known), "what has no drop stands last"
+    button.click()
+    assert drops()[: len(known)] == sorted(known, reverse=True)
+
+    box = page.find_element("id", "filter")
+    box.send_keys("kd seg")
+    assert [row.split()[:2] for row in rows()] == [["kd", "seg"]]
+    assert texts("#shown") == ["1 of 9 rows"]
+
+    assert len(texts(".panel svg")) == 3
+    lines = page.find_elements("css selector", ".panel:first-child .line")
+    page.find_element("css selector", "#legend input").click()
+    assert [line.value_of_css_property("display") for line in lines].count("none") == 1
+    page.find_element("css selector", ".panel:last-child svg").send_keys("\ue010")  # End
+    assert "epoch 3:" in texts(".panel:last-child .reading")[0]
+
+    def shown() -> list[str]:
+        return [image.get_attribute("src") for image in page.find_elements("css selector", "#pictures img")]
+
+    last = shown()
+    assert len(last) == 6 * 4
+    assert all(
+        image.get_property("naturalWidth") == 192 for image in page.find_elements("css selector", "#pictures img")
+    )
+    page.find_element("id", "gallery-stage").send_keys("\ue011")  # Home
+    assert texts("#gallery-label") == ["1 of 3: seg"]
+    assert shown() != last
+
+    assert (
+        page.execute_script(
+            "return performance.getEntriesByType('resource').filter(e => !e.name.startsWith('data:')).length"
+        )
+        == 0
+    )
+    assert page.get_log("browser") == []
+
+
+def test_a_small_screen_scrolls_down_only(page: Any) -> None:
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 700, "deviceScaleFactor": 1, "mobile": True}
+    )
+    try:
+        assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_every_picture_and_control_has_a_name(page: Any) -> None:
+    assert (
+        page.execute_script(
+            "return [...document.querySelectorAll('img')].filter(image => !image.alt).length"
+            " + [...document.querySelectorAll('input, select')].filter(control => !control.labels.length).length"
+        )
+        == 0
+    )

@@ -16,7 +16,7 @@ from cl_bench.metrics.average_precision import AveragePrecision
 from cl_bench.metrics.bootstrap import image_weights
 from cl_bench.metrics.mean_iou import MeanIoU
 from cl_bench.metrics.top_k import TopK
-from cl_bench.statistics import image_interval
+from cl_bench.statistics import image_interval, resampled_drop
 
 IMAGES, POPULATION = 60, 6000
 Found = tuple[str, float]
@@ -97,13 +97,26 @@ def over_images(simulations: int) -> Iterator[Found]:
         yield f"{simulate.__name__} over {IMAGES} images (truth {truth:.3f}, {rounds} simulations)", held / rounds
 
 
+def of_differences(simulations: int) -> Iterator[Found]:
+    """Differences of the drops of two classifiers on the same images, as `comparison.differences` resamples them."""
+    draw, weights, held = np.random.default_rng(2), image_weights("simulation", IMAGES), 0
+    for _ in range(simulations):
+        # What is hard is hard for all three; of what the baseline knows one keeps .95, the other .80.
+        known = draw.random(IMAGES) < draw.choice([0.5, 0.95], IMAGES)
+        right = [known, known & (draw.random(IMAGES) < 0.95), known & (draw.random(IMAGES) < 0.80)]
+        baseline, one, other = ([weights @ hits / IMAGES] for hits in right)
+        low, high = image_interval(resampled_drop(baseline, one) - resampled_drop(baseline, other))
+        held += low <= -0.15 <= high
+    yield f"difference of drops over {IMAGES} images", held / simulations
+
+
 def main() -> None:
     """Print what share of the intervals holds the truth."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--simulations", type=int, default=2000)
     options = parser.parse_args()
     print("| 95 % interval of | holds the truth |\n|---|--:|")
-    for simulate in (over_seeds, over_images):
+    for simulate in (over_seeds, over_images, of_differences):
         for what, share in simulate(options.simulations):
             print(f"| {what} | {100 * share:.1f} % |", flush=True)
 

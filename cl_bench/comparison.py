@@ -8,14 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from cl_bench import measures, resamples, statistics
-from cl_bench.errors import unknown
-from cl_bench.results import BASELINE, REFERENCE
+from cl_bench.errors import UserError, unknown
+from cl_bench.results import BASELINE, REFERENCE, void_tasks
 
 _RUN = ["strategy", "order", "task"]
 
 
 def finals(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a strategy, order, task and seed that has both scores: what the run ended with, and the baseline.
+    """Return one row a strategy, order, task and seed that has a drop: what the run ended with, and the baseline.
 
     Columns beside these: `final` and `baseline`, of the headline metric, with the stages `final_stage` and
     `baseline_stage` that they are of; `drop`: relative, of this seed alone.
@@ -34,7 +34,7 @@ def finals(results: pd.DataFrame) -> pd.DataFrame:
         measures.relative_drop(baseline, final)
         for baseline, final in zip(table["baseline"], table["final"], strict=True)
     ]
-    return table
+    return table.dropna(subset="drop")
 
 
 def differences(results: pd.DataFrame, folder: Path, against: str = REFERENCE) -> pd.DataFrame:
@@ -44,11 +44,16 @@ def differences(results: pd.DataFrame, folder: Path, against: str = REFERENCE) -
     95 % interval `low`, `high`; `p`: of the exact sign-flip test, `adjusted_p`: for all rows of the table (Holm),
     `least_p`: the smallest that so many seeds can give; `probability`: that a seed of the strategy drops less than one
     of `against`; `image_low`, `image_high`: the 95 % interval over resampled validation images, these seeds given
-    (nan where no resamples were kept). Raises UserError where `against` is not in the results.
+    (nan where no resamples were kept). Tasks whose baseline is void are left out. Raises UserError where `against` is
+    not in the results, or there is nothing to compare.
     """
+    known = {run["strategy"] for run in results.attrs["plan"]["runs"]}
+    if against not in known:
+        raise unknown("strategy of this experiment", against, known)
     table = finals(results)
-    if against not in set(table["strategy"]):
-        raise unknown("strategy of this experiment", against, sorted(set(table["strategy"])))
+    table = table[~table["task"].isin(void_tasks(results))]
+    if not (table["strategy"] == against).any() or set(table["strategy"]) == {against}:
+        raise UserError(f"there is nothing to hold against {against}: it takes two finished runs with a valid baseline")
     images = resamples.load(folder, {*table["final_stage"], *table["baseline_stage"]})
     rows = []
     for (strategy, order, task), own in table[table["strategy"] != against].groupby(_RUN, sort=False):

@@ -29,6 +29,15 @@ def store_root() -> Path:
     return Path(os.environ.get("CL_BENCH_STORE") or results_root() / "stages")
 
 
+def find_stage(results: Path, key: str) -> Path | None:
+    """Return the folder of a stage of the experiment whose results lie in `results`, where there is one.
+
+    It is in the store, or in one beside the results, which may have been moved here together.
+    """
+    candidates = (store_root() / key, results.parent / "stages" / key)
+    return next((folder for folder in candidates if (folder / "stage.json").is_file()), None)
+
+
 def make_writable(folder: Path) -> Path:
     """Create `folder` and return it; raise `UserError` where it cannot be written."""
     try:

@@ -56,11 +56,11 @@ def _exported(path: Path) -> dict[tuple[str, str], npt.NDArray[np.float32]]:
 
 
 def _stored(folder: Path, key: str) -> dict[str, npt.NDArray[np.float32]]:
-    for stage in (paths.store_root() / key, folder.parent / "stages" / key):
-        path = stage / "resamples.safetensors"
-        if path.is_file():
-            try:
-                return dict(load_file(path))
-            except (OSError, SafetensorError) as error:
-                raise UserError(f"{path} is torn: {error}") from error
-    return {}
+    stage = paths.find_stage(folder, key)
+    path = stage / "resamples.safetensors" if stage else None
+    if path is None or not path.is_file():
+        return {}
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} is torn: {error}") from error

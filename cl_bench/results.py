@@ -174,6 +174,13 @@ def baselines(results: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def void_tasks(results: pd.DataFrame) -> set[str]:
+    """Return the tasks whose baseline is not clearly better than a trivial predictor, or is not there."""
+    single = baselines(results)
+    headline = single[single["headline"]]
+    return set(headline.loc[headline["void"], "task"])
+
+
 def environments(costs: Iterable[Record]) -> dict[str, list[str]]:
     """Return the distinct values of every field of the environment over stages; more than one is a mixture."""
     stages = list(costs)
@@ -279,13 +286,11 @@ def _read_stages(folder: Path, plan: Record) -> tuple[dict[str, list[Evaluation]
     costs = dict(_parse(folder / "stages.csv", lambda line: (line["stage"], _cost(line))))
     # What was exported is what the stage holds, as equal keys are equal bits; only newer stages are looked up.
     for key in plan["stages"].keys() - (rows.keys() & costs.keys()):
-        for stage in (paths.store_root() / key, folder.parent / "stages" / key):
-            if (stage / "stage.json").is_file():
-                if not intact(stage):
-                    raise UserError(f"{stage} is damaged; run the experiment again, and it is trained anew")
-                rows[key] = _parse(stage / "evaluations.csv", _evaluation)
-                costs[key] = _stage_cost(stage / "stage.json")
-                break
+        if (stage := paths.find_stage(folder, key)) is not None:
+            if not intact(stage):
+                raise UserError(f"{stage} is damaged; run the experiment again, and it is trained anew")
+            rows[key] = _parse(stage / "evaluations.csv", _evaluation)
+            costs[key] = _stage_cost(stage / "stage.json")
     trained = [key for key in plan["stages"] if key in rows]
     return {key: rows[key] for key in trained}, {key: costs[key] for key in trained if key in costs}
 

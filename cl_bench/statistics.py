@@ -45,13 +45,12 @@ def image_interval(samples: npt.ArrayLike) -> Interval:
 
 
 def resampled_drop(baselines: Sequence[Scores], finals: Sequence[Scores]) -> Scores:
-    """Return the drop in every resample of the images: a ratio of means over seeds, as `ratio_of_means_drop`.
+    """Return the relative drop in every resample of the images, a mean over seeds.
 
     baselines, finals: of each seed, (resamples,), all over the same resamples.
     """
-    baseline, final = np.mean(baselines, axis=0), np.mean(finals, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (baseline - final) / baseline
+        return 1 - np.mean(np.asarray(finals, np.float64) / np.asarray(baselines, np.float64), axis=0)
 
 
 def paired(a: Sequence[float], b: Sequence[float]) -> Paired:
@@ -73,6 +72,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
         signs = 1 - 2 * (np.arange(2 ** len(values))[:, None] >> np.arange(len(values)) & 1)
     else:
         signs = np.random.default_rng(0).choice([-1, 1], (100_000, len(values)))
+        signs[0] = 1  # what was seen is one of the choices, so p is never 0
     means = np.abs(signs @ values)
     return float((means >= abs(values.sum()) * (1 - 1e-12)).mean())
 

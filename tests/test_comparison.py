@@ -72,6 +72,29 @@ def test_a_run_that_is_not_done_takes_no_part(tmp_path):
     assert (row["seeds"], row["difference"]) == (1, pytest.approx(-0.7))
 
 
+def test_a_seed_whose_baseline_is_zero_has_no_drop_and_takes_no_part(tmp_path):
+    experiment = by_hand(tmp_path)
+    experiment.scores["first-seg-1"]["seg"] = [0.0]
+    folder = experiment.write()
+    row = row_of(differences(load_results("hand"), folder), "kd", "seg")
+    assert (row["seeds"], row["p"], row["difference"]) == (1, 1, pytest.approx(-0.7))
+
+
+def test_void_tasks_are_left_out(tmp_path):
+    experiment = by_hand(tmp_path)
+    next(task for task in experiment.plan["tasks"] if task["name"] == "seg")["trivial"] = 0.6
+    folder = experiment.write()
+    assert set(differences(load_results("hand"), folder)["task"]) == {"cls"}
+
+
+def test_one_strategy_alone_is_held_against_nothing(tmp_path):
+    experiment = by_hand(tmp_path)
+    experiment.plan["runs"] = [run for run in experiment.plan["runs"] if run["strategy"] == "naive"]
+    folder = experiment.write()
+    with pytest.raises(UserError, match="nothing to hold against naive"):
+        differences(load_results("hand"), folder)
+
+
 def test_images_are_resampled_together(tmp_path):
     experiment = by_hand(tmp_path)
     lots = np.random.default_rng(0).uniform(0.8, 1.2, 1000).astype(np.float32)
@@ -82,8 +105,8 @@ def test_images_are_resampled_together(tmp_path):
             experiment.resamples[f"{strategy}-{seed}"] = {"seg": final * lots}
     folder = experiment.write()
     row = row_of(differences(load_results("hand"), folder), "kd", "seg")
-    # What makes all images harder alike changes no ratio: (.83 - .25) / .9 of the mean scores.
-    assert (row["image_low"], row["image_high"]) == pytest.approx((-0.58 / 0.9, -0.58 / 0.9), abs=1e-5)
+    # What makes all images harder alike changes no ratio.
+    assert (row["image_low"], row["image_high"]) == pytest.approx((-0.65, -0.65), abs=1e-5)
     assert math.isnan(row_of(differences(load_results("hand"), folder), "kd", "cls")["image_low"])
 
 

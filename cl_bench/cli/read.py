@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from cl_bench.cli.app import ExperimentName, Plugins, app, results_folder
+from cl_bench.cli.app import ExperimentName, app, results_folder
 from cl_bench.cli.tables import Format, print_table
+from cl_bench.errors import UserError
 
 
 @app.command()
@@ -72,7 +73,10 @@ def plot(
     from cl_bench.results import load_results
 
     folder = results_folder(experiment)
-    for stem, figure in figures(load_results(folder), what.value).items():
+    drawn = figures(load_results(folder), what.value)
+    if not drawn:
+        raise UserError("there is nothing to draw: every task is void, so no drop from its baseline means anything")
+    for stem, figure in drawn.items():
         for path in save(figure, output or folder, stem):
             typer.echo(path)
 
@@ -98,13 +102,10 @@ def gallery(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; the experiment's own otherwise.")
     ] = None,
-    plugin: Plugins = None,
 ) -> None:
     """Draw validation images of every task with truth and prediction, side by side, as JPEG."""
-    from cl_bench.registry import load_plugin_files
     from cl_bench.report.gallery import save_galleries
 
-    load_plugin_files(plugin or ())
     folder = results_folder(experiment)
     for path in save_galleries(folder, output or folder, strategy, seed):
         typer.echo(path)

@@ -20,6 +20,8 @@ Detections = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray
 
 _DETECTIONS = 100
 """Detections that count, by image and class: COCO's own limit."""
+_CELLS = 2_000_000
+"""Resamples times detections that are worked on at a time, which bounds the memory."""
 
 
 class AveragePrecision:
@@ -93,7 +95,10 @@ class AveragePrecision:
             found = evaluation.evalImgs[label * len(self._images) : (label + 1) * len(self._images)]
             truths = np.array([0 if one is None else (~one["gtIgnore"].astype(bool)).sum() for one in found])
             if truths.any():
-                scores.append(_weighted_ap(found, weights, weights @ truths, evaluation.params.recThrs))
+                detections = sum(len(one["dtScores"]) for one in found if one is not None)
+                parts = np.array_split(weights, 1 + len(weights) * detections // _CELLS)
+                recalls = evaluation.params.recThrs
+                scores.append(np.concatenate([_weighted_ap(found, part, part @ truths, recalls) for part in parts]))
         return np.mean(scores, axis=0)
 
     def _evaluated(self) -> Any:
@@ -158,7 +163,8 @@ def _weighted_ap(
     recall, precision = hits / truths[:, None], hits / np.cumsum(counted, axis=1)
     # From the right, so that precision never rises with recall; 0 beyond the recall that is reached.
     envelope = np.pad(np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1], ((0, 0), (0, 1)))
-    at = [np.searchsorted(row, recalls, side="left") for row in recall]
+    # A weighted sum may miss the recall it is equal to by a rounding error.
+    at = [np.searchsorted(row, recalls - 1e-9, side="left") for row in recall]
     return np.take_along_axis(envelope, np.stack(at), axis=1).mean(axis=1)
 
 

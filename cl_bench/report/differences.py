@@ -18,7 +18,8 @@ MEANING = (
     "Difference: of relative drops, paired by seed, negative where the strategy forgets less; its 95 % t interval over "
     "seeds, and over resampled validation images with these seeds given. p: exact sign-flip test over seeds; adjusted: "
     "for all rows (Holm). P(drops less): that one seed of the strategy drops less than one of the other. A row says "
-    "less or more only where both intervals lie on one side of 0 (one where there are no resamples); the rest is noise."
+    "less or more only where both intervals lie on one side of 0 (one where there are no resamples), row by row; the "
+    "rest may be noise."
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from cl_bench.errors import UserError, unknown
-from cl_bench.paths import make_writable, store_root
+from cl_bench.paths import find_stage, make_writable, store_root
 from cl_bench.pictures import FILE, SIDE, Picture, load
 from cl_bench.stages.store import read_json
 
@@ -26,9 +26,12 @@ def save_galleries(folder: Path, output: Path, strategy: str = "", seed: int | N
     """
     paths = []
     for task, key in _stages(read_json(folder / "plan.json"), strategy, seed).items():
-        shown = load(store_root() / key / FILE, task)
+        stage = find_stage(folder, key)
+        if stage is None:
+            raise UserError(f"stage {key[:12]} is not in the store {store_root()}: run the experiment again to draw it")
+        shown = load(stage / FILE, task)
         if not shown:
-            raise UserError(f"stage {key[:12]} has no pictures in the store {store_root()}: run the experiment again")
+            raise UserError(f"{stage} is of a version that kept no pictures: move it away and run the experiment again")
         path = make_writable(output) / f"gallery-{strategy or 'baseline'}-{task}.jpg"
         _sheet(shown).save(path, quality=80)
         paths.append(path)

@@ -53,7 +53,7 @@ def _draw(ax: Axes, entry: Retained) -> None:
         if np.isnan(share):
             continue
         ax.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color="black")
-        if share >= 1 - LIMIT - 1e-9:
+        if entry.tasks[column] not in entry.void and share >= 1 - LIMIT - 1e-9:
             corner = (column - 0.46, row - 0.46)
             ax.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor="black", linewidth=1.4))
     ax.set_xticks(range(len(entry.tasks)), entry.tasks, fontsize=8)

@@ -11,20 +11,19 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
+from cl_bench.comparison import finals
 from cl_bench.errors import UserError
 from cl_bench.files import write_whole
 from cl_bench.measures import LIMIT
 from cl_bench.report import page_data
 from cl_bench.report.retained import retained
-from cl_bench.report.table import COLUMNS, DEFINITIONS, Row, origin_notes, protocol_notes
-from cl_bench.results import REFERENCE, load_results, summary
+from cl_bench.report.table import COLUMNS, DEFINITIONS, origin_notes, protocol_notes
+from cl_bench.results import REFERENCE, load_results, summary, void_tasks
+from cl_bench.statistics import paired
 
 CELLS = tuple(column for column in COLUMNS if not column.full)
-FIELDS = (
-    *("strategy", "task", "baseline", "final", "drop", "points", "same_run_drop", "verdict", "stored_images"),
-    *("train_seconds", "relative_cost", "peak_memory_mb"),
-)
-"""What each of the cells is sorted by."""
+LOOKS = {"strategy": "name", "task": "name", "verdict": "verdict"}
+"""Classes of columns that hold words."""
 
 
 def save_report(folder: Path, output: Path | None = None) -> Path:
@@ -33,11 +32,11 @@ def save_report(folder: Path, output: Path | None = None) -> Path:
     The gallery needs the stages' pictures in the store, and is left out, with a word, where they are not. Raises
     UserError where there are no results or the file cannot be written.
     """
-    return write_whole(output or folder / "report.html", render(load_results(folder)).encode())
+    return write_whole(output or folder / "report.html", render(load_results(folder), folder).encode())
 
 
-def render(results: pd.DataFrame) -> str:
-    """Return the page of `results` (see `results.load_results`); UserError where there are baselines alone."""
+def render(results: pd.DataFrame, folder: Path) -> str:
+    """Return the page of `results`, which were loaded from `folder`; UserError where there are baselines alone."""
     plan = results.attrs["plan"]
     if not plan["runs"]:
         raise UserError(f"{plan['experiment']} has baselines alone, of which cl-bench table and plot tell all")
@@ -47,15 +46,18 @@ def render(results: pd.DataFrame) -> str:
         "curves": page_data.curves(results),
         "matrices": [entry._asdict() for entry in retained(results)],
         "limit": LIMIT,
-        "gallery": page_data.gallery(plan, strategies),
+        "gallery": page_data.gallery(folder, plan, strategies),
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     own = files("cl_bench.report").joinpath("page")
     return environment.from_string(own.joinpath("page.html.j2").read_text(encoding="utf-8")).render(
         name=plan["experiment"],
-        said=sentences(table, plan),
+        said=sentences(results, table),
         several_orders=table["order"].nunique() > 1,
-        headers=[column.header.replace("-\n", "-").replace("\n", " ") for column in CELLS],
+        headers=[
+            {"text": column.header.replace("-\n", "-").replace("\n", " "), "look": LOOKS.get(column.field, "")}
+            for column in CELLS
+        ],
         lines=_lines(table),
         notes=[*protocol_notes(plan, table.attrs["seeds"]), DEFINITIONS, *origin_notes(table.attrs)],
         settings=json.dumps(plan.get("settings", {}), indent=1),
@@ -67,39 +69,53 @@ def render(results: pd.DataFrame) -> str:
     )
 
 
-def sentences(table: pd.DataFrame, plan: Row) -> list[str]:
-    """Return what the experiment shows, in sentences: who forgets least, who passes, and how far to trust it."""
-    seeds = len(table.attrs["seeds"])
-    # What is learnt in one stage forgets nothing by construction: it is a bound, not a strategy.
-    runs = table[table["same_run_drop"].notna()].drop_duplicates(["strategy", "order"])
-    said = []
-    means = runs.groupby("strategy", sort=False)["average_drop"].mean().dropna()
-    if len(means):
-        best = means.idxmin()
-        naive = f"; naive: {100 * means[REFERENCE]:.1f} %" if REFERENCE in means and best != REFERENCE else ""
-        said.append(f"Least is lost by {best}: {100 * means.min():.1f} % on the mean of its tasks{naive}.")
-    verdicts = table[table["headline"]].groupby("strategy", sort=False)["verdict"]
-    passing = [
-        str(strategy)
-        for strategy, found in verdicts
-        if strategy in means.index and found.str.startswith(("pass", "bonus")).all()
-    ]
-    said.append(
-        f"Every task stays within the limit under {', '.join(passing)}."
-        if passing
-        else "No strategy keeps every task within the limit."
-    )
+def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
+    """Return what the experiment shows, in sentences: who forgets least, who passes, and how far to trust it.
+
+    table: `results.summary` of `results`. Ranked are strategies that are done in every order; runs that learn all tasks
+    in one stage are a bound and take no part, void tasks neither.
+    """
+    headline = table[table["headline"] & (table["verdict"] != "void")]
+    means, passing = {}, []
+    for strategy, own in headline.groupby("strategy", sort=False):
+        if own["same_run_drop"].notna().all() and set(own["order"]) == set(table["order"]):
+            means[str(strategy)] = float(own.drop_duplicates("order")["average_drop"].mean())
+            if own["verdict"].str.startswith(("pass", "bonus")).all():
+                passing.append(str(strategy))
+    said = [_least(results, means)] if means else []
     if void := sorted(set(table.loc[table["verdict"] == "void", "task"])):
         said.append(
             f"Nothing can be said of {', '.join(void)}: the baseline is hardly better than a trivial predictor."
         )
-    if seeds == 1:
+    if passing:
+        said.append(f"Every {'other ' if void else ''}task stays within the limit under {', '.join(passing)}.")
+    elif means:
+        said.append(f"No strategy keeps every {'other ' if void else ''}task within the limit.")
+    seeds = table.attrs["seeds"]
+    if len(seeds) == 1:
         said.append("One seed is an example, not evidence.")
-    elif (table["verdict"].str.contains("uncertain")).any():
-        said.append(f"With {seeds} seeds some verdicts stay uncertain, and say so.")
-    if plan.get("settings", {}).get("split") == "dev":
+    elif table["verdict"].str.contains("uncertain").any():
+        said.append(f"With {len(seeds)} seeds some verdicts stay uncertain, and say so.")
+    if results.attrs["plan"].get("settings", {}).get("split") == "dev":
         said.append("Scored on dev; val was not looked at.")
     return said
+
+
+def _least(results: pd.DataFrame, means: dict[str, float]) -> str:
+    """Return who loses least, and who may be as good."""
+    best, *others = sorted(means, key=means.__getitem__)
+    drops = finals(results)
+    drops = drops[~drops["task"].isin(void_tasks(results))]
+    by_seed = drops.pivot_table(index="seed", columns="strategy", values="drop")
+    rivals = []
+    for other in others:
+        both = by_seed[[best, other]].dropna()
+        interval = paired(both[best].tolist(), both[other].tolist()).interval if len(both) > 1 else None
+        if interval is not None and interval[1] >= 0:
+            rivals.append(other)
+    doubt = f" (by no clear margin over {', '.join(rivals)})" if rivals else ""
+    naive = f"; {REFERENCE}: {100 * means[REFERENCE]:.1f} %" if REFERENCE in others else ""
+    return f"Least is lost by {best}: {100 * means[best]:.1f} % on the mean of its tasks{doubt}{naive}."
 
 
 def _lines(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -107,13 +123,20 @@ def _lines(table: pd.DataFrame) -> list[dict[str, Any]]:
     headline.attrs = {}
     lines = []
     for row in headline.to_dict("records"):
-        values = (row[field] for field in FIELDS)
         cells = [
-            {"text": column.cell(dict(row)), "sort": "" if isinstance(value, float) and math.isnan(value) else value}
-            for column, value in zip(CELLS, values, strict=True)
+            {
+                "text": column.cell(dict(row)),
+                "sort": _sorted_by(row[column.field]),
+                "look": LOOKS.get(column.field, ""),
+            }
+            for column in CELLS
         ]
         lines.append({"order": row["order"], "cells": cells, "verdict": str(row["verdict"]).partition(" ")[0]})
     return lines
+
+
+def _sorted_by(value: Any) -> Any:
+    return "" if isinstance(value, float) and math.isnan(value) else value
 
 
 def _embedded(data: dict[str, Any]) -> str:

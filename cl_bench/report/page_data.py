@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from cl_bench import paths
 from cl_bench.measures import mean
+from cl_bench.paths import find_stage
 from cl_bench.pictures import FILE, load
 from cl_bench.report.style import COLOURS
 from cl_bench.results import BASELINE
@@ -71,11 +72,12 @@ def _number(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def gallery(plan: Mapping[str, Any], strategies: Sequence[str]) -> Values:
+def gallery(folder: Path, plan: Mapping[str, Any], strategies: Sequence[str]) -> Values:
     """Return the pictures of the first order and seed: truth once a task, predictions after every stage a strategy.
 
-    Empty where the stages are not in the store, as in a clone that has the results alone. Shared stages' pictures are
-    held once: "pictures" is a list of data URIs, and all else are places in it.
+    Empty where the stages are not in the store, as in a clone that has the results in `folder` alone; a run that failed
+    is shown as far as it came. Shared stages' pictures are held once: "pictures" is a list of data URIs, and all else
+    are places in it.
     """
     if not plan["runs"]:
         return {}
@@ -93,14 +95,18 @@ def gallery(plan: Mapping[str, Any], strategies: Sequence[str]) -> Values:
             trained = plan["stages"][key]["tasks"]
             seen += trained
             for task in seen:
-                pictures = load(paths.store_root() / key / FILE, task)[:IMAGES]
+                stage = find_stage(folder, key)
+                pictures = load(stage / FILE, task)[:IMAGES] if stage else []
                 if not pictures:
-                    return {}
+                    continue
                 truths.setdefault(task, [_place(pool, picture.truth) for picture in pictures])
                 names.setdefault(task, [picture.name for picture in pictures])
                 predictions = [_place(pool, picture.prediction) for picture in pictures]
                 frames.setdefault(task, []).append({"position": position, "pictures": predictions})
-        shown.append({"strategy": run["strategy"], "together": len(run["stages"]) == 1, "tasks": frames})
+        if frames:
+            shown.append({"strategy": run["strategy"], "together": len(run["stages"]) == 1, "tasks": frames})
+    if not shown:
+        return {}
     found = {"truths": truths, "names": names, "strategies": shown, "pictures": list(pool)}
     return {**found, "order": list(order), "seed": seed}
 

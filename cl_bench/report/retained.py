@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import pandas as pd
 
-from cl_bench.results import BASELINE
+from cl_bench.results import BASELINE, void_tasks
 
 
 class Retained(NamedTuple):
     """One strategy in one order.
 
     stages: what each trained, "a+b" for several tasks at once; cells: by stage and task, the score as a share of the
-    task's baseline, both means over seeds; None where the task was not learnt yet or a score is missing.
+    task's baseline, both means over the seeds that have both; None where the task was not learnt yet or a score is
+    missing; void: tasks of whose baseline nothing can be said.
     """
 
     strategy: str
@@ -22,6 +22,7 @@ class Retained(NamedTuple):
     tasks: list[str]
     stages: list[str]
     cells: list[list[float | None]]
+    void: list[str]
 
 
 def retained(results: pd.DataFrame) -> list[Retained]:
@@ -30,19 +31,13 @@ def retained(results: pd.DataFrame) -> list[Retained]:
     ends = results[results["last"] & (results["metric"] == results["task"].map(headline))]
     ends.attrs = {}  # pandas copies the whole plan with every part of a table that it takes
     single = ends["strategy"] == BASELINE
-    baselines = ends[single].groupby("task")["value"].mean().to_dict()
-    entries = []
+    baselines = ends[single].set_index(["task", "seed"])["value"]
+    void, entries = sorted(void_tasks(results)), []
     for (strategy, order), part in ends[~single].groupby(["strategy", "order"], sort=False):
         tasks, stages = str(order).split(">"), part.sort_values("position").drop_duplicates("position")
-        means = part.groupby(["position", "task"])["value"].mean().to_dict()
-        cells = [
-            [_share(means.get((position, task), math.nan), baselines.get(task, math.nan)) for task in tasks]
-            for position in stages["position"]
-        ]
-        entries.append(Retained(str(strategy), str(order), tasks, stages["trained"].tolist(), cells))
+        both = part.join(baselines.rename("baseline"), on=["task", "seed"]).dropna(subset=["value", "baseline"])
+        means = both.groupby(["position", "task"])[["value", "baseline"]].mean()
+        shares = (means["value"] / means["baseline"]).where(means["baseline"] > 0).dropna().to_dict()
+        cells = [[shares.get((position, task)) for task in tasks] for position in stages["position"]]
+        entries.append(Retained(str(strategy), str(order), tasks, stages["trained"].tolist(), cells, void))
     return entries
-
-
-def _share(score: float, baseline: float) -> float | None:
-    share = score / baseline if baseline > 0 else math.nan
-    return None if math.isnan(share) else share

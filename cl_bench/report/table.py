@@ -27,9 +27,10 @@ _COLOURS = {"pass": "green", "bonus": "bold green", "fail": "red", "failed": "bo
 
 
 class Column(NamedTuple):
-    """A column: header, a row's cell, whether it stands once a strategy, whether only the full table has it."""
+    """A column: header, the summary's field it is of, a row's cell; once: a strategy; full: in the full table only."""
 
     header: str
+    field: str
     cell: Callable[[Row], str]
     once: bool = False
     full: bool = False
@@ -142,23 +143,25 @@ def _added(summary: pd.DataFrame) -> str:
 
 
 COLUMNS = (
-    Column("strategy", lambda row: str(row["strategy"]), once=True),
-    Column("task (metric)", lambda row: f"{row['task']} ({row['metric']})"),
-    Column("baseline", lambda row: number(row["baseline"])),
-    Column("final", lambda row: number(row["final"])),
-    Column(DROP, _drop),
-    Column("points", lambda row: number(row["points"], 1)),
-    Column("same-\nrun %", lambda row: percent(row["same_run_drop"])),
-    Column("forgetting\n(max - last)", lambda row: number(row["forgetting"]), full=True),
-    Column("backward\ntransfer", lambda row: number(row["backward_transfer"], sign="+"), full=True),
-    Column("intransigence", lambda row: number(row["intransigence"], sign="+"), full=True),
-    Column("verdict", _verdict),
-    Column("stored", lambda row: count(row["stored_images"]), once=True),
-    Column("train\ns", lambda row: number(row["train_seconds"], 0), once=True),
-    Column("x\nnaive", lambda row: number(row["relative_cost"], 2), once=True),
-    Column("peak\nMB", lambda row: number(row["peak_memory_mb"], 0), once=True),
-    Column("added\nparameters", lambda row: count(row["added_parameters"]), once=True, full=True),
-    Column("added\npasses", lambda row: count(row["added_passes"]), once=True, full=True),
+    Column("strategy", "strategy", lambda row: str(row["strategy"]), once=True),
+    Column("task (metric)", "task", lambda row: f"{row['task']} ({row['metric']})"),
+    Column("baseline", "baseline", lambda row: number(row["baseline"])),
+    Column("final", "final", lambda row: number(row["final"])),
+    Column(DROP, "drop", _drop),
+    Column("points", "points", lambda row: number(row["points"], 1)),
+    Column("same-\nrun %", "same_run_drop", lambda row: percent(row["same_run_drop"])),
+    Column("forgetting\n(max - last)", "forgetting", lambda row: number(row["forgetting"]), full=True),
+    Column(
+        "backward\ntransfer", "backward_transfer", lambda row: number(row["backward_transfer"], sign="+"), full=True
+    ),
+    Column("intransigence", "intransigence", lambda row: number(row["intransigence"], sign="+"), full=True),
+    Column("verdict", "verdict", _verdict),
+    Column("stored", "stored_images", lambda row: count(row["stored_images"]), once=True),
+    Column("train\ns", "train_seconds", lambda row: number(row["train_seconds"], 0), once=True),
+    Column("x\nnaive", "relative_cost", lambda row: number(row["relative_cost"], 2), once=True),
+    Column("peak\nMB", "peak_memory_mb", lambda row: number(row["peak_memory_mb"], 0), once=True),
+    Column("added\nparameters", "added_parameters", lambda row: count(row["added_parameters"]), once=True, full=True),
+    Column("added\npasses", "added_passes", lambda row: count(row["added_passes"]), once=True, full=True),
 )
 _LEFT = ("strategy", "task (metric)", "verdict")
 

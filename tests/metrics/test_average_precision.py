@@ -4,6 +4,7 @@ import pytest
 from cl_bench.data.base import Boxes
 from cl_bench.errors import UserError
 from cl_bench.metrics.average_precision import AveragePrecision
+from cl_bench.metrics.bootstrap import image_weights
 
 SIZE = (100, 80)
 A, B, C = (10, 10, 30, 50), (40, 5, 90, 25), (50, 40, 80, 75)
@@ -314,3 +315,14 @@ def test_without_detections_every_resample_is_0():
     for index in range(3):
         metric.update(index, *found())
     assert metric.resampled(np.ones((4, 3))).tolist() == [0.0] * 4
+
+
+def test_a_perfect_detector_is_1_in_every_resample():
+    truths = [truth((A, 0), (B, index % 2), (C, 1)) for index in range(20)]
+    metric = AveragePrecision(("cat", "dog"), truths, [SIZE] * 20)
+    for index, boxes in enumerate(truths):
+        sure = [
+            (tuple(box), 0.5 + index / 100, int(label)) for box, label in zip(boxes.xyxy, boxes.labels, strict=True)
+        ]
+        metric.update(index, *found(*sure))
+    np.testing.assert_allclose(metric.resampled(image_weights("det", 20)), 1)

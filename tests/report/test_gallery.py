@@ -92,5 +92,5 @@ def test_what_is_missing_is_named(trained: api.Prepared, tmp_path: Path) -> None
     with pytest.raises(UserError, match="unknown seed '7'"):
         save_galleries(trained.folder, tmp_path, "", 7)
     shutil.rmtree(trained.store.folder(trained.plan.baseline("seg", 0)))
-    with pytest.raises(UserError, match=r"stage \w{12} has no pictures in the store"):
+    with pytest.raises(UserError, match=r"stage \w{12} is not in the store"):
         save_galleries(trained.folder, tmp_path)

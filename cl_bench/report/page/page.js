@@ -164,11 +164,11 @@ function setUpMatrices() {
     const head = make("tr", {}, make("td"), ...entry.tasks.map(task => make("th", {scope: "col"}, task)));
     const rows = entry.cells.map((cells, place) => make("tr", {},
       make("th", {scope: "row"}, entry.stages[place].includes("+") ? "all" : entry.stages[place]),
-      ...cells.map(share => {
+      ...cells.map((share, place) => {
         if (share === null) return make("td", {"aria-label": "not learnt yet"});
         const cell = make("td", {}, String(Math.round(100 * share)));
         cell.style.background = `rgba(var(--fill), ${Math.min(0.55, 0.45 * share).toFixed(2)})`;
-        if (share >= 1 - data.limit - 1e-9) cell.className = "kept";
+        if (!entry.void.includes(entry.tasks[place]) && share >= 1 - data.limit - 1e-9) cell.className = "kept";
         return cell;
       })));
     const caption = make("caption", {}, several ? `${entry.strategy}, ${entry.order}` : entry.strategy);
@@ -191,14 +191,14 @@ function setUpGallery() {
     slider.setAttribute("aria-valuetext", label.textContent);
     const shown = gallery.strategies.map(strategy => ({
       name: strategy.strategy,
-      frame: strategy.together ? strategy.tasks[task][0] : strategy.tasks[task].find(frame => frame.position === stage),
+      frame: (strategy.tasks[task] || []).find(frame => strategy.together || frame.position === stage),
     }));
     const head = make("tr", {}, make("th", {scope: "col"}, "truth"), ...shown.map(one => make("th", {scope: "col"}, one.name)));
     const rows = gallery.truths[task].map((truth, row) => make("tr", {},
       make("td", {}, picture(truth, `${gallery.names[task][row]}: truth`)),
       ...shown.map(one => one.frame
         ? make("td", {}, picture(one.frame.pictures[row], `${gallery.names[task][row]}: ${one.name} after ${after}`))
-        : make("td", {class: "none"}, "not learnt yet"))));
+        : make("td", {class: "none"}, "not learnt (yet)"))));
     document.getElementById("pictures").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
   };
   select.addEventListener("change", show);

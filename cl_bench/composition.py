@@ -15,6 +15,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from cl_bench.errors import UserError, unknown
+from cl_bench.lists import split, split_list
 from cl_bench.registry import StrategyEntry, code_identity, strategies
 from cl_bench.states import carries
 
@@ -81,26 +82,10 @@ class Composition:
         return tuple(term for term in self.terms if term.acts_from is not None and term.acts_from <= position + 1)
 
 
-def split_list(text: str) -> list[str]:
-    """Split a comma-separated list of strategies or settings; commas inside brackets belong to what they enclose."""
-    return [part for part in _split(text, ",") if part]
-
-
-def _split(text: str, separator: str) -> list[str]:
-    parts, depth = [""], 0
-    for sign in text:
-        depth += (sign == "[") - (sign == "]")
-        if sign == separator and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += sign
-    return [part.strip() for part in parts]
-
-
 def parse(text: str) -> Composition:
     """Return the composition that `text` names; raise UserError for unknown names and settings."""
     terms = []
-    for part in _split(text, "+"):
+    for part in split(text, "+"):
         match = _TERM.fullmatch(part)
         if not match:
             raise UserError(f"strategy {text!r} is not understood at {part!r}; write name[setting=value]+name")

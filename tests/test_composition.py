@@ -9,8 +9,9 @@ import pytest
 from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import EWCPlugin, LwFPlugin
 
-from cl_bench.composition import parse, split_list
+from cl_bench.composition import parse
 from cl_bench.errors import UserError
+from cl_bench.lists import split_list
 from cl_bench.registry import strategies, strategy
 
 EWC = "avalanche.training.plugins.EWCPlugin"

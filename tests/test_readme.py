@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from cl_bench import api, cli
-from cl_bench.composition import parse, split_list
+from cl_bench.composition import parse
+from cl_bench.lists import split_list
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -54,6 +54,14 @@ def results_folder(experiment: str) -> Path:
     return folder
 
 
+def numbers(seeds: str) -> list[int]:
+    """Return the seeds of a list such as 0,1,2."""
+    try:
+        return [int(part) for part in seeds.split(",") if part.strip()]
+    except ValueError as error:
+        raise UserError(f"--seeds takes whole numbers such as 0,1,2, not {seeds!r}") from error
+
+
 def main() -> None:
     """Run the command line: bad input exits with 2 and one sentence, a failed stage with 1."""
     debug = "--debug" in sys.argv

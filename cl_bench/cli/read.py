@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from cl_bench.cli.app import ExperimentName, app, results_folder
-from cl_bench.cli.tables import Format, print_table
+from cl_bench.cli.app import ExperimentName, app, numbers, results_folder
+from cl_bench.cli.tables import Format, Table, print_table
 from cl_bench.errors import UserError
+from cl_bench.lists import split_list
 
 
 @app.command()
@@ -39,10 +40,26 @@ def table(
     full: Annotated[bool, typer.Option("--full", help="Add forgetting, backward transfer and intransigence.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="The tasks on their own, over seeds.")] = False,
     against: Annotated[str, typer.Option(help="A strategy: how much more or less the others forget.")] = "",
+    strategies: Annotated[str, typer.Option(help="These alone: a,b+c[x=1].")] = "",
+    orders: Annotated[str, typer.Option(help="These alone: seg-det-cls,det-seg-cls.")] = "",
+    seeds: Annotated[str, typer.Option(help="These alone: 0,1,2.")] = "",
+    columns: Annotated[str, typer.Option(help="These beside strategy and task: drop,verdict,train_seconds.")] = "",
+    sort: Annotated[str, typer.Option(help="Strategies by the mean of this column: drop, relative_cost.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
 ) -> None:
     """Print the drops of every strategy against the tasks' baselines."""
-    print_table(results_folder(experiment), format, full, output, baselines, against)
+    wanted = Table(
+        format=format,
+        full=full,
+        baselines=baselines,
+        against=against,
+        strategies=tuple(split_list(strategies)),
+        orders=tuple(order.replace("-", ">") for order in split_list(orders)),
+        seeds=tuple(numbers(seeds)),
+        columns=tuple(split_list(columns)),
+        sort=sort,
+    )
+    print_table(results_folder(experiment), wanted, output)
 
 
 class Figures(str, Enum):

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cl_bench.cli.app import Changes, ExperimentName, Plugins, app
-from cl_bench.cli.tables import Format, print_table
-from cl_bench.errors import StageFailedError, UserError
+from cl_bench.cli.app import Changes, ExperimentName, Plugins, app, numbers
+from cl_bench.cli.tables import Table, print_table
+from cl_bench.errors import StageFailedError
+from cl_bench.lists import split_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,14 +56,13 @@ def run(
 ) -> None:
     """Train what is missing of an experiment, and print its table."""
     from cl_bench import api
-    from cl_bench.composition import split_list
     from cl_bench.report.progress import StageProgress
 
     prepared = api.prepare(
         experiment,
         strategies=split_list(strategies),
         orders=orders,
-        seeds=_numbers(seeds),
+        seeds=numbers(seeds),
         split=split,
         changes=changes or (),
         plugin_files=plugin or (),
@@ -80,7 +80,7 @@ def run(
         failed = api.train(
             prepared, jobs, shown.step, shown.report, api.command_line(), retry=retry is not None, cluster=cluster
         )
-    print_table(prepared.folder, Format.terminal, full=False)
+    print_table(prepared.folder, Table())
     if failed:
         raise StageFailedError(_what_failed(prepared, failed))
 
@@ -117,10 +117,3 @@ def _explain(prepared: Prepared, why: bool) -> None:
         if why and stage.key in missing:
             for line in prepared.why(stage) or ["no stage like it is stored"]:
                 typer.echo(f"          {line}")
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",") if part.strip()]
-    except ValueError as error:
-        raise UserError(f"--seeds takes whole numbers such as 0,1,2, not {text!r}") from error

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from cl_bench.errors import UserError
+from cl_bench.files import write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Format(str, Enum):
@@ -17,35 +23,66 @@ class Format(str, Enum):
     markdown = "markdown"
     csv = "csv"
     latex = "latex"
+    parquet = "parquet"
 
 
-def print_table(
-    folder: Path,
-    format: Format,
-    full: bool,
-    output: Path | None = None,
-    baselines: bool = False,
-    against: str = "",
-) -> None:
+@dataclass(frozen=True)
+class Table:
+    """Which table is wanted, and of what; empty: everything.
+
+    against: the differences from this strategy; columns, sort: fields of `results.summary`.
+    """
+
+    format: Format = Format.terminal
+    full: bool = False
+    baselines: bool = False
+    against: str = ""
+    strategies: tuple[str, ...] = ()
+    orders: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    columns: tuple[str, ...] = ()
+    sort: str = ""
+
+
+def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None:
     """Print a table, or write it to a file; of the baselines alone where nothing else was run."""
-    from cl_bench import results
-    from cl_bench.report import baselines as single
-    from cl_bench.report.table import render
+    from cl_bench.results import load_results, select
 
-    found = results.load_results(folder)
-    if baselines or not found.attrs["plan"]["runs"]:
-        text = single.render(results.baselines(found), format.value)
-    elif against:
-        from cl_bench.comparison import differences
-        from cl_bench.report import differences as paired
-
-        text = paired.render(differences(found, folder, against), format.value)
+    found = select(load_results(folder), wanted.strategies, wanted.orders, wanted.seeds)
+    if wanted.format is Format.parquet:
+        if output is None:
+            raise UserError("a Parquet file is not for the terminal: name one with --output")
+        frame = _frame(found, folder, wanted)
+        frame.attrs = {}
+        write_whole(output, frame.to_parquet(index=False))
+    elif output is None:
+        typer.echo(_text(found, folder, wanted))
     else:
-        text = render(results.summary(found), found.attrs["plan"], format.value, full=full)
-    if output is None:
-        typer.echo(text)
-        return
-    try:
-        output.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror}") from error
+        write_whole(output, (_text(found, folder, wanted) + "\n").encode())
+
+
+def _frame(found: pd.DataFrame, folder: Path, wanted: Table) -> pd.DataFrame:
+    """Return the table's numbers, every column of them."""
+    from cl_bench import results
+
+    if wanted.baselines or not found.attrs["plan"]["runs"]:
+        table = results.baselines(found)
+    elif wanted.against:
+        from cl_bench.comparison import differences
+
+        table = differences(found, folder, wanted.against)
+    else:
+        table = results.summary(found)
+    return table
+
+
+def _text(found: pd.DataFrame, folder: Path, wanted: Table) -> str:
+    from cl_bench.report import baselines, differences, table
+
+    frame, format = _frame(found, folder, wanted), wanted.format.value
+    if wanted.baselines or not found.attrs["plan"]["runs"]:
+        return baselines.render(frame, format)
+    if wanted.against:
+        return differences.render(frame, format)
+    plan = found.attrs["plan"]
+    return table.render(frame, plan, format, full=wanted.full, columns=wanted.columns, sort=wanted.sort)

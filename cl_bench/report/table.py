@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from cl_bench.errors import UserError, unknown
 from cl_bench.report.layout import Heading, Section, count, number, percent, write
 
 Row = dict[Any, Any]
@@ -37,26 +38,56 @@ class Column(NamedTuple):
 
 
 def render(
-    summary: pd.DataFrame, plan: Row, format: str, *, full: bool = False, width: int = 120, colour: bool = False
+    summary: pd.DataFrame,
+    plan: Row,
+    format: str,
+    *,
+    full: bool = False,
+    columns: Sequence[str] = (),
+    sort: str = "",
+    width: int = 120,
+    colour: bool = False,
 ) -> str:
     """Return the table of `summary` (see `results.summary`) with the notes without which it cannot be read.
 
     format: "terminal", "markdown", "latex" (booktabs) or "csv" (raw numbers, every column, a line a task); full: also
-    forgetting, backward transfer, intransigence and what a strategy adds (in the terminal as a second table); width: of
-    the terminal, in characters; colour: with the terminal's colour codes. Raises UserError for another format.
+    forgetting, backward transfer, intransigence and what a strategy adds (in the terminal as a second table); columns:
+    these fields of the summary alone, beside strategy and task; sort: strategies by their mean in this field, smallest
+    first; width: of the terminal, in characters; colour: with the terminal's colour codes. Raises UserError for another
+    format or column.
     """
+    if sort:
+        summary = _sorted(summary, _column(sort).field)
     if format == "csv":
         return _csv(summary, plan)
-    columns = [column for column in COLUMNS if full or not column.full]
-    parts = [columns]
-    if full and format == "terminal":
-        parts = [[c for c in columns if not c.full], [*columns[:2], *(c for c in columns if c.full)]]
+    if columns:
+        parts = [[*COLUMNS[:2], *map(_column, columns)]]
+    else:
+        parts = [[column for column in COLUMNS if full or not column.full]]
+        if full and format == "terminal":
+            parts = [[c for c in COLUMNS if not c.full], [*COLUMNS[:2], *(c for c in COLUMNS if c.full)]]
     sections = [
         Section(f"{plan['experiment']}: {order}", [_heading(column) for column in part], groups)
         for part in parts
         for order, groups in blocks(summary, part)
     ]
     return write(sections, notes(summary, plan), format, width=width, styles=_COLOURS, colour=colour)
+
+
+def _column(field: str) -> Column:
+    found = next((column for column in COLUMNS if column.field == field), None)
+    if found is None:
+        raise unknown("column", field, [column.field for column in COLUMNS])
+    return found
+
+
+def _sorted(summary: pd.DataFrame, field: str) -> pd.DataFrame:
+    if not pd.api.types.is_numeric_dtype(summary[field]):
+        raise UserError(f"strategies are sorted by numbers, and {field} is none")
+    headline = summary[summary["headline"]]
+    headline.attrs = {}
+    means = headline.groupby("strategy")[field].mean()
+    return summary.sort_values("strategy", key=lambda names: names.map(means), kind="stable")
 
 
 def _heading(column: Column) -> Heading:

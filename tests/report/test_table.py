@@ -206,3 +206,20 @@ def test_selected_seeds_are_those_named(tmp_path):
 def test_unknown_format(tmp_path):
     with pytest.raises(UserError, match="unknown table format 'latx'; did you mean 'latex'"):
         shown(by_hand(tmp_path).write(), "latx")
+
+
+def test_columns_are_chosen_and_strategies_sorted(tmp_path):
+    results = load_results(plausible(tmp_path).write())
+    text = render(summary(results), results.attrs["plan"], "markdown", columns=["verdict", "drop"], sort="drop")
+    header, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert header == "| strategy | task (metric) | verdict | drop % [95 %] |"
+    means = summary(results).groupby("strategy")["drop"].mean().sort_values()
+    assert [line.split("|")[1].strip() for line in lines if line.split("|")[1].strip()] == means.index.tolist()
+
+
+def test_what_cannot_be_a_column_or_sorted_by_is_named(tmp_path):
+    results = load_results(plausible(tmp_path).write())
+    with pytest.raises(UserError, match="unknown column 'verdit'; did you mean 'verdict'"):
+        render(summary(results), results.attrs["plan"], "markdown", columns=["verdit"])
+    with pytest.raises(UserError, match="sorted by numbers, and verdict is none"):
+        render(summary(results), results.attrs["plan"], "markdown", sort="verdict")

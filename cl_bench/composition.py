@@ -117,7 +117,10 @@ def _term(name: str, settings: str, text: str) -> Term:
 
 
 def _value(text: str) -> Any:
-    value = yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except (ValueError, KeyError, AttributeError, TypeError) as error:  # what looks like a date and is none
+        raise UserError(f"{text!r} is not a value of a setting") from error
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
             return float(value)  # YAML 1.1 takes 1e3 for text

@@ -43,6 +43,10 @@ def _finest_first(levels: tuple[Level, ...] | None) -> tuple[Level, ...] | None:
     return levels
 
 
+_ODD = (ValueError, KeyError, AttributeError, TypeError)
+"""What PyYAML raises for scalars that look like a date or carry a tag and are none."""
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -171,7 +175,7 @@ class Experiment(Protocol):
     evaluate_every: int = Field(1, ge=0)
     """Epochs between evaluations of all tasks seen so far; 0: only at the end of each stage."""
     evaluation_batch: int = Field(8, ge=1)
-    threads: int = Field(2, ge=1)
+    threads: int = Field(2, ge=1, le=1024)
     """CPU threads of a stage; floating-point sums depend on it."""
     device: str = "cpu"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -243,7 +247,7 @@ def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str
         raise unknown("experiment", name_or_path, presets())
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, OSError, *_ODD) as error:
         raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold a mapping of settings")
@@ -289,7 +293,7 @@ def _parse_change(text: str) -> tuple[str, Any]:
         raise UserError(f"--set takes key=value, not {text!r}")
     try:
         return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, *_ODD) as error:
         raise UserError(f"--set {key}: {value!r} is not a YAML value") from error
 
 
@@ -332,4 +336,7 @@ def expand(path: str) -> Path:
             raise UserError(f"path {path!r} needs the environment variable {match[1]}, which is not set")
         return known[match[1]]
 
-    return Path(re.sub(r"\$\{(\w+)\}", fill, path)).expanduser()
+    try:
+        return Path(re.sub(r"\$\{(\w+)\}", fill, path)).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"path {path!r} names a user that is not there") from error

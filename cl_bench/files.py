@@ -20,6 +20,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     Raises UserError where it cannot be written.
     """
+    if not path.name or path.is_dir():
+        raise UserError(f"cannot write {path}: it is no file")
     make_writable(path.parent)
     draft = path.with_name(f".{path.stem}-{uuid.uuid4().hex}")  # not tempfile's, which others may not read
     try:

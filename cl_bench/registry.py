@@ -105,6 +105,9 @@ def strategy(
     which it must equal naive bit for bit.
     """
 
+    if name == "baseline":
+        raise UserError("a strategy cannot be called 'baseline', as the tasks' own baselines are")
+
     def declare(build: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
         strategies.add(name, StrategyEntry(name, build, summary, paper, together, neutral))
         return build

@@ -19,23 +19,32 @@ from cl_bench.files import write_whole
 FILE = "resamples.parquet"
 
 
-def load(folder: Path, stages: Iterable[str]) -> pd.DataFrame:
+def load(folder: Path, stages: Iterable[str], store_first: bool = False) -> pd.DataFrame:
     """Return the headline scores, one row a resample, one column a (stage, task).
 
     folder: an experiment's results; stages: keys. The resamples of a task weigh the same images in every stage and
     experiment (see `metrics.bootstrap`), so that differences between columns are paired. A stage that is neither
-    exported nor in the store, or of a version that kept none, has no column.
+    exported nor in the store, or of a version that kept none, has no column. store_first: what was exported serves only
+    for stages that the store lacks.
     """
-    found, wanted = _exported(folder / FILE), set(stages)
-    for key in wanted - {stage for stage, _ in found}:
-        found.update({(key, task): values for task, values in _stored(folder, key).items()})
+    wanted, found = set(stages), dict[tuple[str, str], npt.NDArray[np.float32]]()
+
+    def read_store() -> None:
+        for key in wanted - {stage for stage, _ in found}:
+            found.update({(key, task): values for task, values in _stored(folder, key).items()})
+
+    if store_first:
+        read_store()
+    if absent := wanted - {stage for stage, _ in found}:
+        found.update({column: values for column, values in _exported(folder / FILE).items() if column[0] in absent})
+    read_store()
     kept = {column: values for column, values in found.items() if column[0] in wanted}
     return pd.DataFrame(kept) if kept else pd.DataFrame(columns=pd.MultiIndex.from_arrays([[], []]))
 
 
 def export(folder: Path, stages: Iterable[str]) -> list[Path]:
     """Write the table beside the plan and return its path; nothing where no stage kept any."""
-    table = load(folder, stages).sort_index(axis=1)
+    table = load(folder, stages, store_first=True).sort_index(axis=1)
     if table.empty:
         return []
     table.columns = table.columns.map(" ".join)

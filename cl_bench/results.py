@@ -76,7 +76,10 @@ def stage_costs(path: str | Path) -> pd.DataFrame:
     """
     folder = experiment_folder(path)
     plan = _read_plan(folder)
-    _, costs = _read_stages(folder, plan)
+    return _cost_table(plan, _read_stages(folder, plan)[1])
+
+
+def _cost_table(plan: Record, costs: Mapping[str, Record]) -> pd.DataFrame:
     rows = [{"stage": key, "tasks": "+".join(plan["stages"][key]["tasks"]), **cost} for key, cost in costs.items()]
     return pd.DataFrame(rows, columns=["stage", "tasks", *NUMBERS, *ENVIRONMENT])
 
@@ -85,10 +88,10 @@ def export(path: str | Path) -> list[Path]:
     """Write what a clone without the store rebuilds every table from beside the plan; return the paths."""
     folder = experiment_folder(path)
     plan = _read_plan(folder)
-    evaluations, _ = _read_stages(folder, plan)
+    evaluations, costs = _read_stages(folder, plan, store_first=True)
     rows = [(key, *row) for key, stage in evaluations.items() for row in stage]
     table = pd.DataFrame(rows, columns=["stage", "epoch", "task", "metric", "value"])
-    tables = {"rows.csv": table, "stages.csv": stage_costs(folder).drop(columns="tasks")}
+    tables = {"rows.csv": table, "stages.csv": _cost_table(plan, costs).drop(columns="tasks")}
     contents = {name: table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
     written = [write_whole(folder / name, content) for name, content in contents.items()]
     return written + resamples.export(folder, plan["stages"])
@@ -279,20 +282,36 @@ def _read_plan(folder: Path) -> Record:
     return plan
 
 
-def _read_stages(folder: Path, plan: Record) -> tuple[dict[str, list[Evaluation]], dict[str, Record]]:
+def _read_stages(
+    folder: Path, plan: Record, store_first: bool = False
+) -> tuple[dict[str, list[Evaluation]], dict[str, Record]]:
+    """Return rows and costs by stage, from what was exported and, for what was not, from the store.
+
+    store_first: the other way round, slower, and sure that nobody edited what was exported.
+    """
     rows: dict[str, list[Evaluation]] = {}
-    for key, row in _parse(folder / "rows.csv", lambda line: (line["stage"], _evaluation(line))):
-        rows.setdefault(key, []).append(row)
-    costs = dict(_parse(folder / "stages.csv", lambda line: (line["stage"], _cost(line))))
-    # What was exported is what the stage holds, as equal keys are equal bits; only newer stages are looked up.
-    for key in plan["stages"].keys() - (rows.keys() & costs.keys()):
+    costs: dict[str, Record] = {}
+    if store_first:
+        _read_store(folder, plan["stages"], rows, costs)
+    if absent := plan["stages"].keys() - rows.keys():
+        for key, row in _parse(folder / "rows.csv", lambda line: (line["stage"], _evaluation(line))):
+            if key in absent:
+                rows.setdefault(key, []).append(row)
+        exported = _parse(folder / "stages.csv", lambda line: (line["stage"], _cost(line)))
+        costs |= {key: cost for key, cost in exported if key in absent}
+    if not store_first:
+        _read_store(folder, plan["stages"].keys() - (rows.keys() & costs.keys()), rows, costs)
+    trained = [key for key in plan["stages"] if key in rows]
+    return {key: rows[key] for key in trained}, {key: costs[key] for key in trained if key in costs}
+
+
+def _read_store(folder: Path, keys: Iterable[str], rows: dict[str, list[Evaluation]], costs: dict[str, Record]) -> None:
+    for key in keys:
         if (stage := paths.find_stage(folder, key)) is not None:
             if not intact(stage):
                 raise UserError(f"{stage} is damaged; run the experiment again, and it is trained anew")
             rows[key] = _parse(stage / "evaluations.csv", _evaluation)
             costs[key] = _stage_cost(stage / "stage.json")
-    trained = [key for key in plan["stages"] if key in rows]
-    return {key: rows[key] for key in trained}, {key: costs[key] for key in trained if key in costs}
 
 
 def _evaluation(line: Mapping[str, str]) -> Evaluation:

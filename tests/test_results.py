@@ -304,3 +304,16 @@ def test_reading_results_imports_no_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_run_takes_its_rows_from_the_store_whatever_became_of_the_exported_ones(tmp_path):
+    folder = by_hand(tmp_path).write()
+    before = load_results(folder)
+    for path in export(folder):
+        content = path.read_text()
+        path.write_text(content.replace("0.39", "0.99"))
+        export(folder)
+        assert load_results(folder).equals(before)
+        path.write_text(content[: len(content) // 2] + "\n,,,")
+        export(folder)
+        assert load_results(folder).equals(before)

@@ -54,7 +54,7 @@ def table(
         baselines=baselines,
         against=against,
         strategies=tuple(split_list(strategies)),
-        orders=tuple(order.replace("-", ">") for order in split_list(orders)),
+        orders=orders,
         seeds=tuple(numbers(seeds)),
         columns=tuple(split_list(columns)),
         sort=sort,

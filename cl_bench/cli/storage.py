@@ -25,6 +25,8 @@ def gc(
     from cl_bench.stages.store import Store
 
     roots = [results_root(), *(others or ())]
+    if empty := [root for root in others or () if not any(root.glob("*/plan.json"))]:
+        raise UserError(f"{empty[0]} holds no results of any experiment")
     if not store_root().resolve().is_relative_to(results_root().resolve()) and not others:
         raise UserError(f"the store {store_root()} may serve more results than {results_root()}: name all by --results")
     found = garbage(Store(store_root()), sorted(plan for root in roots for plan in root.glob("*/plan.json")))

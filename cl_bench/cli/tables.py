@@ -26,6 +26,9 @@ class Format(str, Enum):
     parquet = "parquet"
 
 
+_RAW = (Format.csv, Format.parquet)
+
+
 @dataclass(frozen=True)
 class Table:
     """Which table is wanted, and of what; empty: everything.
@@ -38,7 +41,7 @@ class Table:
     baselines: bool = False
     against: str = ""
     strategies: tuple[str, ...] = ()
-    orders: tuple[str, ...] = ()
+    orders: str = ""
     seeds: tuple[int, ...] = ()
     columns: tuple[str, ...] = ()
     sort: str = ""
@@ -46,9 +49,16 @@ class Table:
 
 def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None:
     """Print a table, or write it to a file; of the baselines alone where nothing else was run."""
+    from cl_bench.config import parse_orders
     from cl_bench.results import load_results, select
 
-    found = select(load_results(folder), wanted.strategies, wanted.orders, wanted.seeds)
+    found = load_results(folder)
+    if found.attrs["plan"]["runs"]:
+        names = [task["name"] for task in found.attrs["plan"]["tasks"]]
+        orders = parse_orders(wanted.orders, names) if wanted.orders else ()
+        found = select(found, wanted.strategies, [">".join(order) for order in orders], wanted.seeds)
+    if (wanted.columns or wanted.sort) and (wanted.format in _RAW or wanted.against or wanted.baselines):
+        raise UserError("--columns and --sort are for the table of drops in the terminal, in Markdown or LaTeX")
     if wanted.format is Format.parquet:
         if output is None:
             raise UserError("a Parquet file is not for the terminal: name one with --output")

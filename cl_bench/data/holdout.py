@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cl_bench.data.base import Example, Split
+from cl_bench.errors import UserError
 from cl_bench.randomness import derive
 
 if TYPE_CHECKING:  # it imports torch
@@ -34,5 +35,9 @@ def dev_split(kind: Kind, train: Split) -> tuple[Split, Split]:
     # Every fourth of the strata laid end to end: a quarter of each, to within one, and of the whole.
     dev = {example.name for example in ordered[EVERY // 2 :: EVERY]}
     parts = [tuple(e for e in train.examples if (e.name in dev) == wanted) for wanted in (False, True)]
+    if not all(parts):
+        raise UserError(
+            f"dev needs more training images than {len(train.examples)}: one in {EVERY} is split off for it"
+        )
     rest, split_off = (replace(train, examples=part, notes=()) for part in parts)
     return rest, split_off

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from cl_bench.errors import UserError, unknown
 from cl_bench.paths import find_stage, make_writable, store_root
 from cl_bench.pictures import FILE, SIDE, Picture, load
-from cl_bench.stages.store import read_json
+from cl_bench.stages.store import intact, read_json
 
 CAPTION, PAIRS = 14, 3
 """Pixels of a caption's height; pairs of pictures a row."""
@@ -29,6 +29,8 @@ def save_galleries(folder: Path, output: Path, strategy: str = "", seed: int | N
         stage = find_stage(folder, key)
         if stage is None:
             raise UserError(f"stage {key[:12]} is not in the store {store_root()}: run the experiment again to draw it")
+        if not intact(stage):
+            raise UserError(f"{stage} is damaged; run the experiment again, and it is trained anew")
         shown = load(stage / FILE, task)
         if not shown:
             raise UserError(f"{stage} is of a version that kept no pictures: move it away and run the experiment again")

@@ -78,7 +78,8 @@ def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     headline = table[table["headline"] & (table["verdict"] != "void")]
     means, passing = {}, []
     for strategy, own in headline.groupby("strategy", sort=False):
-        if own["same_run_drop"].notna().all() and set(own["order"]) == set(table["order"]):
+        valid = own["same_run_drop"].notna() & own["average_drop"].notna() & (own["status"] == "done")
+        if valid.all() and set(own["order"]) == set(table["order"]):
             means[str(strategy)] = float(own.drop_duplicates("order")["average_drop"].mean())
             if own["verdict"].str.startswith(("pass", "bonus")).all():
                 passing.append(str(strategy))

@@ -15,6 +15,7 @@ from cl_bench.paths import find_stage
 from cl_bench.pictures import FILE, load
 from cl_bench.report.style import COLOURS
 from cl_bench.results import BASELINE
+from cl_bench.stages.store import intact
 
 STRATEGIES, IMAGES = 8, 6
 """The gallery shows at most so many strategies, and so many images of each task."""
@@ -96,7 +97,7 @@ def gallery(folder: Path, plan: Mapping[str, Any], strategies: Sequence[str]) ->
             seen += trained
             for task in seen:
                 stage = find_stage(folder, key)
-                pictures = load(stage / FILE, task)[:IMAGES] if stage else []
+                pictures = load(stage / FILE, task)[:IMAGES] if stage and intact(stage) else []
                 if not pictures:
                     continue
                 truths.setdefault(task, [_place(pool, picture.truth) for picture in pictures])

@@ -17,8 +17,9 @@ from pathlib import Path
 from cl_bench.data.download import read_members
 from cl_bench.errors import UserError
 from cl_bench.files import replacing, sha256, write_whole
+from cl_bench.paths import find_stage
 from cl_bench.stages.key import stage_key
-from cl_bench.stages.store import Store, read_json
+from cl_bench.stages.store import Store, intact, read_json
 
 MANIFEST = "SHA256SUMS.json"
 SETTLED = 3600.0
@@ -63,12 +64,18 @@ def remove(found: Iterable[Garbage]) -> None:
 
 
 def export_results(folder: Path, store: Store, target: Path) -> Path:
-    """Write an experiment's folder of results and its stages, weights included, with their hashes into a tar file."""
+    """Write an experiment's folder of results and its stages, weights included, with their hashes into a tar file.
+
+    Raises UserError where a stage is damaged; stages that are not trained yet are left out.
+    """
     plan = read_json(folder / "plan.json")
     files = {f"results/{path.name}": path for path in sorted(folder.iterdir()) if path.is_file()}
     for key in plan["stages"]:
-        if key in store:
-            files |= {f"stages/{key}/{path.name}": path for path in sorted(store.folder(key).iterdir())}
+        stage = store.folder(key) if store.folder(key).is_dir() else find_stage(folder, key)
+        if stage is not None:
+            if not intact(stage, tensors=True):
+                raise UserError(f"{stage} is damaged; run the experiment again, and it is trained anew")
+            files |= {f"stages/{key}/{path.name}": path for path in sorted(stage.iterdir())}
     with replacing(target) as out, tarfile.open(fileobj=out, mode="w") as tar:
         sums = {}
         for name, path in files.items():

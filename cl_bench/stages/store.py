@@ -70,8 +70,11 @@ class Store:
         """Return whether a process, this one or another, is training the stage."""
         if not (self.root / ".locks" / f"{key}.lock").exists():
             return False
-        with self.claim(key) as free:
-            return not free
+        try:
+            with self.claim(key) as free:
+                return not free
+        except UserError:  # a store that is only read: nobody here can be training
+            return False
 
     def folder(self, key: str) -> Path:
         """Return where the stage lies, or would lie."""

@@ -136,3 +136,11 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, trained: api.Prepa
     path.write_bytes(b"no archive" * 100)
     with pytest.raises(UserError, match="damaged or unreadable"):
         import_results(path, tmp_path / "elsewhere", trained.store)
+
+
+def test_a_damaged_stage_is_not_exported(trained: api.Prepared, tmp_path: Path) -> None:
+    stage = trained.store.folder(trained.plan.runs[0].stages[-1])
+    (stage / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="is damaged"):
+        export_results(trained.folder, trained.store, tmp_path / "tiny.tar")
+    assert not list(tmp_path.glob("*.tar"))

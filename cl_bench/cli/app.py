@@ -48,6 +48,8 @@ def results_folder(experiment: str) -> Path:
     folder = results_root() / path.stem
     if not (folder / "plan.json").is_file():
         ran = [found.parent.name for found in results_root().glob("*/plan.json")]
+        if f"{path.stem}-dev" in ran:
+            raise UserError(f"experiment {path.stem} was scored on dev alone: its results are {path.stem}-dev")
         if path.stem in presets():
             raise UserError(f"experiment {path.stem} has no results in {results_root()} yet: cl-bench run {experiment}")
         raise unknown("experiment with results", path.stem, ran)

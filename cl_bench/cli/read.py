@@ -44,7 +44,7 @@ def table(
     orders: Annotated[str, typer.Option(help="These alone: seg-det-cls,det-seg-cls.")] = "",
     seeds: Annotated[str, typer.Option(help="These alone: 0,1,2.")] = "",
     columns: Annotated[str, typer.Option(help="These beside strategy and task: drop,verdict,train_seconds.")] = "",
-    sort: Annotated[str, typer.Option(help="Strategies by the mean of this column: drop, relative_cost.")] = "",
+    sort: Annotated[str, typer.Option(help="Strategies by their mean in this column, smallest first: drop.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
 ) -> None:
     """Print the drops of every strategy against the tasks' baselines."""

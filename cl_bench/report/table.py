@@ -61,7 +61,7 @@ def render(
     if format == "csv":
         return _csv(summary, plan)
     if columns:
-        parts = [[*COLUMNS[:2], *map(_column, columns)]]
+        parts = [list(dict.fromkeys([*COLUMNS[:2], *map(_column, columns)]))]
     else:
         parts = [[column for column in COLUMNS if full or not column.full]]
         if full and format == "terminal":

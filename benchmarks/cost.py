@@ -51,8 +51,8 @@ def main() -> None:
     os.environ.pop("CL_BENCH_STORE", None)
     import torch
 
-    from cl_bench.config import load_experiment
     from cl_bench.deploy.model_card import parts_of, untrained_model
+    from cl_bench.presets import load_experiment
 
     torch.set_num_threads(1)
     models = {name: untrained_model(load_experiment(name)) for name in options.experiments}

@@ -19,13 +19,14 @@ import cl_bench
 from cl_bench import results
 from cl_bench.catalog import Entry, load_catalog
 from cl_bench.composition import parse
-from cl_bench.config import Experiment, load_experiment, parse_orders, validate
+from cl_bench.config import Experiment, validate
 from cl_bench.errors import UserError
 from cl_bench.executors.frontier import Failure, Frontier
 from cl_bench.executors.local import Job, Report, train_here, train_in_workers
 from cl_bench.executors.ray import train_with_ray
 from cl_bench.failures import Failures
 from cl_bench.paths import make_writable, results_root, store_root
+from cl_bench.presets import load_experiment, parse_orders
 from cl_bench.registry import load_plugin_files
 from cl_bench.resources import processor, set_up_numerics
 from cl_bench.stages.key import differences

@@ -1,19 +1,15 @@
-"""The experiment: one immutable, validated description; YAML in, resolved YAML out."""
+"""The experiment: one immutable, validated description, and what is wrong with one that is not."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from itertools import permutations
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from cl_bench.errors import UserError, unknown
-from cl_bench.paths import data_root
 
 
 def _file_name(name: str) -> str:
@@ -41,10 +37,6 @@ def _finest_first(levels: tuple[Level, ...] | None) -> tuple[Level, ...] | None:
     if levels is not None and (not levels or list(levels) != sorted(set(levels))):
         raise ValueError(f"must name at least one stride, each once, the finest first, not {list(levels)}")
     return levels
-
-
-_ODD = (ValueError, KeyError, AttributeError, TypeError)
-"""What PyYAML raises for scalars that look like a date or carry a tag and are none."""
 
 
 class _Frozen(BaseModel):
@@ -223,41 +215,6 @@ class Experiment(Protocol):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def presets() -> dict[str, Path]:
-    """Return the experiments that ship with the package: name -> file."""
-    import cl_bench.experiments
-
-    folders = [Path(folder) for folder in cl_bench.experiments.__path__]
-    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
-
-
-def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str] = ()) -> Experiment:
-    """Read a preset or a YAML file and apply changes.
-
-    changes: a mapping from dotted keys to values, or `key=value` texts as `--set` takes them (the value is YAML);
-    `tasks.NAME.key` reaches into one task. Raises UserError naming the file and the key.
-    """
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
-            raise UserError(f"experiment file {path} does not exist")
-    elif name_or_path in presets():
-        path = presets()[name_or_path]
-    else:
-        raise unknown("experiment", name_or_path, presets())
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, *_ODD) as error:
-        raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a mapping of settings")
-    content.setdefault("name", path.stem)
-    pairs = changes.items() if isinstance(changes, Mapping) else map(_parse_change, changes)
-    for key, value in pairs:
-        _apply(content, key, value)
-    return validate(content, str(path))
-
-
 def validate(content: dict[str, Any], where: str) -> Experiment:
     """Return the experiment that `content` describes; `where` names it in errors."""
     try:
@@ -285,58 +242,3 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     }
     parents = [str(part) for part in location[:-1] if str(part) in nested]
     return list((nested[parents[-1]] if parents else Experiment).model_fields)
-
-
-def _parse_change(text: str) -> tuple[str, Any]:
-    key, sign, value = text.partition("=")
-    if not sign or not key:
-        raise UserError(f"--set takes key=value, not {text!r}")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except (yaml.YAMLError, *_ODD) as error:
-        raise UserError(f"--set {key}: {value!r} is not a YAML value") from error
-
-
-def _apply(content: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    place: Any = content
-    for parent in parents:
-        if isinstance(place, list):
-            names = {task.get("name"): task for task in place if isinstance(task, dict)}
-            if parent not in names:
-                raise unknown("task", parent, [str(name) for name in names])
-            place = names[parent]
-        else:
-            place = place.setdefault(parent, {})
-        if not isinstance(place, (dict, list)):
-            raise UserError(f"--set {key}: {parent!r} holds no settings of its own")
-    if isinstance(place, list):
-        raise UserError(f"--set {key}: name the task and the key, as in tasks.NAME.epochs")
-    place[last] = value
-
-
-def parse_orders(text: str, tasks: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Return the orders in `text`: `all`, or comma-separated orders such as `seg>det>cls` (or `seg-det-cls`)."""
-    if text == "all":
-        return tuple(permutations(tasks))
-    return tuple(_order(order, tasks) for order in text.split(","))
-
-
-def _order(text: str, tasks: Sequence[str]) -> tuple[str, ...]:
-    # A task's name may hold "-": where ">" separates, or the whole is one name, it is no separator.
-    return (text,) if text in tasks else tuple(text.split(">" if ">" in text else "-"))
-
-
-def expand(path: str) -> Path:
-    """Return `path` with `~` and environment variables filled in; CL_BENCH_DATA has a default (`paths.data_root`)."""
-    known = {**os.environ, "CL_BENCH_DATA": str(data_root())}
-
-    def fill(match: re.Match[str]) -> str:
-        if match[1] not in known:
-            raise UserError(f"path {path!r} needs the environment variable {match[1]}, which is not set")
-        return known[match[1]]
-
-    try:
-        return Path(re.sub(r"\$\{(\w+)\}", fill, path)).expanduser()
-    except RuntimeError as error:
-        raise UserError(f"path {path!r} names a user that is not there") from error

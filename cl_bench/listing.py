@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Literal, get_args, get_origin
 
 from cl_bench.composition import parse
-from cl_bench.config import load_experiment, presets
 from cl_bench.errors import UserError
+from cl_bench.presets import load_experiment, presets
 from cl_bench.registry import Registry, formats, kinds
 from cl_bench.registry import strategies as strategy_registry
 

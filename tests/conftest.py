@@ -14,6 +14,7 @@ import yaml
 from avalanche.core import SupervisedPlugin
 
 from cl_bench import api
+from cl_bench.errors import UserError
 from cl_bench.stages.train import Trainer
 from cl_bench.training import Harness
 from cl_bench.weights import digest
@@ -140,3 +141,10 @@ def second_stage(results: Path, tiny: Callable[..., str], monkeypatch: pytest.Mo
         return spy
 
     return train
+
+
+def message(call: Callable[..., object], *arguments: Any, **options: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        call(*arguments, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

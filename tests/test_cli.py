@@ -116,6 +116,12 @@ def test_results_are_shown_in_every_form(command: Run, tiny: Callable[..., str],
     assert sorted(path.suffix for path in (tmp_path / "plots").iterdir()) == [".pdf", ".png", ".svg"]
 
 
+def test_the_package_runs_as_a_module() -> None:
+    found = subprocess.run([sys.executable, "-m", "cl_bench", "list", "kinds"], capture_output=True, text=True)
+    assert found.returncode == 0
+    assert "detection" in found.stdout
+
+
 def test_what_reads_results_imports_neither_torch_nor_avalanche(command: Run, tiny: Callable[..., str]) -> None:
     command("run", tiny(orders=[["cls"]]))
     code = (

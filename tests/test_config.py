@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import TINY
+from conftest import message
 from pydantic import ValidationError
 
-from cl_bench.config import Augment, Experiment, Protocol, expand, load_experiment, parse_orders, presets, validate
-from cl_bench.errors import UserError
+from cl_bench.config import Augment, Experiment, Protocol, validate
+from cl_bench.presets import load_experiment, presets
 
 SMALL = {"name": "small", "tasks": [{"name": "a", "kind": "classification", "data": {"format": "scenes"}}]}
 
@@ -24,13 +23,6 @@ def small(**changes: Any) -> Experiment:
 
 def task(**changes: Any) -> list[dict[str, Any]]:
     return [{**deepcopy(SMALL["tasks"][0]), **changes}]  # type: ignore[dict-item]
-
-
-def message(call: Callable[..., object], *arguments: Any, **options: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        call(*arguments, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_the_literal_preset_is_the_protocol() -> None:
@@ -155,114 +147,3 @@ def test_a_task_may_set_its_own_protocol() -> None:
 def test_an_order_may_leave_tasks_out() -> None:
     found = small(tasks=[*task(), *task(name="b")], orders=[["b"], ["b", "a"]])
     assert found.resolved_orders() == (("b",), ("b", "a"))
-
-
-def test_changes_as_text(tiny: Callable[..., str]) -> None:
-    found = load_experiment(
-        tiny(),
-        [
-            "epochs=7",
-            "learning_rate=1e-4",
-            "seeds=[1, 2]",
-            "augment.flip=no",
-            "model.backbone=efficientnet_b0",
-            "tasks.det.epochs=9",
-            "tasks.det.data.train=11",
-            "description=a=b",
-        ],
-    )
-    assert (found.epochs, found.learning_rate, found.seeds, found.augment.flip) == (7, 1e-4, (1, 2), False)
-    assert found.model.backbone == "efficientnet_b0"
-    assert found.model.neck_channels == TINY["model"]["neck_channels"]  # type: ignore[index]
-    det = found.tasks[1]
-    assert (det.epochs, det.data["train"], det.data["val"]) == (9, 11, 10)
-    assert found.tasks[0].epochs is None
-    assert found.description == "a=b"
-
-
-def test_changes_as_a_mapping_and_the_last_one_wins(tiny: Callable[..., str]) -> None:
-    assert load_experiment(tiny(), {"seeds": [4], "tasks.seg.levels": 16}).tasks[0].levels == (16,)
-    assert load_experiment(tiny(), ["epochs=3", "epochs=4"]).epochs == 4
-
-
-def test_a_section_that_the_file_lacks_can_be_set(tmp_path: Path) -> None:
-    (tmp_path / "x.yaml").write_text(yaml.safe_dump(SMALL))
-    assert load_experiment(str(tmp_path / "x.yaml"), ["model.weights=none"]).model.weights == "none"
-
-
-@pytest.mark.parametrize(
-    ("change", "expected"),
-    [
-        ("epochs", "--set takes key=value, not 'epochs'"),
-        ("=3", "--set takes key=value"),
-        ("epochs={", "--set epochs: '{' is not a YAML value"),
-        ("epochs=", "epochs: Input should be a valid integer"),
-        ("epoch=3", "unknown key 'epoch'; did you mean 'epochs'?"),
-        ("tasks.dett.epochs=3", "unknown task 'dett'; did you mean 'det'?"),
-        ("tasks.det=3", "name the task and the key, as in tasks.NAME.epochs"),
-        ("tasks.det.epoch=3", "unknown key 'epoch'; did you mean 'epochs'?"),
-        ("epochs.more=3", "'epochs' holds no settings of its own"),
-    ],
-)
-def test_changes_that_are_wrong(tiny: Callable[..., str], change: str, expected: str) -> None:
-    assert expected in message(load_experiment, tiny(), [change])
-
-
-def test_files_that_are_wrong(tmp_path: Path) -> None:
-    path = tmp_path / "x.yaml"
-    assert message(load_experiment, str(path)) == f"experiment file {path} does not exist"
-    for content, expected in {
-        "a: [": f"{path} is not readable YAML",
-        "- a": f"{path} must hold a mapping of settings",
-        "": f"{path} must hold a mapping of settings",
-        "!!python/object/apply:os.getcwd []": f"{path} is not readable YAML",
-    }.items():
-        path.write_text(content)
-        assert expected in message(load_experiment, str(path))
-    path.write_bytes(b"name: \xff")
-    assert "is not readable YAML" in message(load_experiment, str(path))
-    assert "unknown experiment 'quickstrat'; did you mean 'quickstart'?" in message(load_experiment, "quickstrat")
-
-
-def test_a_file_gives_its_name_where_none_is_set(tmp_path: Path) -> None:
-    (tmp_path / "my-try.yml").write_text(yaml.safe_dump({"tasks": SMALL["tasks"]}))
-    assert load_experiment(str(tmp_path / "my-try.yml")).name == "my-try"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a>b>c", (("a", "b", "c"),)),
-        ("c-b", (("c", "b"),)),
-        ("a>b,b>a", (("a", "b"), ("b", "a"))),
-        ("b", (("b",),)),
-        ("my-task", (("my-task",),)),
-    ],
-)
-def test_orders_as_text(text: str, expected: tuple[tuple[str, ...], ...]) -> None:
-    assert parse_orders(text, ("a", "b", "c", "my-task")) == expected
-
-
-def test_all_orders() -> None:
-    found = parse_orders("all", ("a", "b", "c"))
-    assert len(found) == len(set(found)) == 6
-    assert all(sorted(order) == ["a", "b", "c"] for order in found)
-
-
-def test_an_order_of_names_with_hyphens() -> None:
-    assert parse_orders("my-task>a", ("a", "my-task")) == (("my-task", "a"),)
-
-
-def test_paths_are_filled_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("SOME_WHERE", "/there")
-    monkeypatch.setenv("CL_BENCH_DATA", "/data")
-    assert expand("~/x") == tmp_path / "x"
-    assert expand("${SOME_WHERE}/${CL_BENCH_DATA}/x") == Path("/there//data/x")
-    assert expand("plain/x") == Path("plain/x")
-    monkeypatch.delenv("CL_BENCH_DATA")
-    monkeypatch.setenv("CL_BENCH_CACHE", "/cache")
-    assert expand("${CL_BENCH_DATA}/x") == Path("/cache/data/x")
-    monkeypatch.delenv("SOME_WHERE")
-    expected = "path '${SOME_WHERE}/x' needs the environment variable SOME_WHERE, which is not set"
-    assert message(expand, "${SOME_WHERE}/x") == expected

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cl_bench.composition import parse
-from cl_bench.config import load_experiment
 from cl_bench.data.images import decode_mask
 from cl_bench.data.voc import VOC_CLASSES
 from cl_bench.errors import UserError
+from cl_bench.presets import load_experiment
 from cl_bench.registry import formats, kinds
 
 often = settings(

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from cl_bench.catalog import make_task
-from cl_bench.config import Experiment, load_experiment, validate
+from cl_bench.config import Experiment, validate
 from cl_bench.deploy.model_card import count_parameters, untrained_model
 from cl_bench.kinds.base import Task
 from cl_bench.model import LEVELS, UnifiedModel, build_model, frozen_statistics
+from cl_bench.presets import load_experiment
 from cl_bench.weights import Weights, digest
 
 RANDOM = Weights(None, (0.5,) * 3, (0.5,) * 3, "none")

@@ -38,9 +38,9 @@ def options(
 
 def results_folder(experiment: str) -> Path:
     """Return the folder of an experiment's results, named by preset, file or folder."""
-    from cl_bench.config import presets
     from cl_bench.errors import unknown
     from cl_bench.paths import results_root
+    from cl_bench.presets import presets
 
     path = Path(experiment)
     if (path / "plan.json").is_file():

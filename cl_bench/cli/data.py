@@ -18,8 +18,8 @@ app.add_typer(data_app)
 def audit(experiment: ExperimentName, changes: Changes = None, plugin: Plugins = None) -> None:
     """Check the data of every task: labels, values, leaks between train and val, unreadable files."""
     from cl_bench.catalog import load_catalog
-    from cl_bench.config import load_experiment
     from cl_bench.data.audit import report
+    from cl_bench.presets import load_experiment
     from cl_bench.registry import load_plugin_files
 
     load_plugin_files(plugin or ())
@@ -38,9 +38,9 @@ def show(
 ) -> None:
     """Draw a contact sheet of a task's images with their masks, boxes or labels."""
     from cl_bench.catalog import read_task
-    from cl_bench.config import load_experiment
     from cl_bench.data.audit import contact_sheet
     from cl_bench.errors import unknown
+    from cl_bench.presets import load_experiment
     from cl_bench.registry import load_plugin_files
 
     load_plugin_files(plugin or ())

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
-from cl_bench.config import expand
 from cl_bench.data.base import DataFormat, Example
 from cl_bench.errors import UserError, unknown
+from cl_bench.paths import expand
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 """Endings of image files, in lower case."""

@@ -10,10 +10,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cl_bench.catalog import make_task, read_task
-from cl_bench.config import Experiment, load_experiment
+from cl_bench.config import Experiment
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Task
 from cl_bench.model import UnifiedModel, build_model
+from cl_bench.presets import load_experiment
 from cl_bench.weights import Weights
 
 

@@ -12,10 +12,10 @@ from conftest import TINY
 
 from cl_bench import api
 from cl_bench.catalog import load_catalog
-from cl_bench.config import load_experiment
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.data.holdout import dev_split
 from cl_bench.errors import UserError
+from cl_bench.presets import load_experiment
 from cl_bench.registry import kinds
 
 CLASSIFICATION, DETECTION = kinds.get("classification"), kinds.get("detection")

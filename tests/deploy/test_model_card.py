@@ -7,9 +7,9 @@ import torch
 from conftest import TINY
 from torch import nn
 
-from cl_bench.config import load_experiment
 from cl_bench.deploy.model_card import count_parameters, model_card, parts_of, untrained_model
 from cl_bench.errors import UserError
+from cl_bench.presets import load_experiment
 
 
 def test_the_literal_card_has_the_specified_counts() -> None:

@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 
 from cl_bench.catalog import read_task
-from cl_bench.config import Augment, load_experiment
+from cl_bench.config import Augment
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.errors import UserError
 from cl_bench.kinds.assignment import by_centre
 from cl_bench.kinds.base import Distill, Task
 from cl_bench.kinds.detection import CONFIDENCE, PRIOR, DetectionSettings, quality_focal_loss
 from cl_bench.kinds.grid import Cells, cells, encode_boxes
+from cl_bench.presets import load_experiment
 from cl_bench.registry import formats, kinds
 from cl_bench.stream import TaskDataset
 

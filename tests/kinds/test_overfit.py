@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from cl_bench.catalog import pixels, read_task
-from cl_bench.config import load_experiment
 from cl_bench.data.base import Split
 from cl_bench.data.cache import fingerprint
 from cl_bench.model import UnifiedModel, build_model
+from cl_bench.presets import load_experiment
 from cl_bench.stream import TaskDataset, collate
 from cl_bench.weights import load_weights
 

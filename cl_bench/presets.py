@@ -1,0 +1,118 @@
+"""Experiments as files: presets, files that extend others, and changes from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cl_bench.config import Experiment, validate
+from cl_bench.errors import UserError, unknown
+
+_ODD = (ValueError, KeyError, AttributeError, TypeError)
+"""What PyYAML raises for scalars that look like a date or carry a tag and are none."""
+
+
+def presets() -> dict[str, Path]:
+    """Return the experiments that ship with the package: name -> file."""
+    import cl_bench.experiments
+
+    folders = [Path(folder) for folder in cl_bench.experiments.__path__]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str] = ()) -> Experiment:
+    """Read a preset or a YAML file and apply changes.
+
+    changes: a mapping from dotted keys to values, or `key=value` texts as `--set` takes them (the value is YAML);
+    `tasks.NAME.key` reaches into one task. Raises UserError naming the file and the key.
+    """
+    path = _find(name_or_path)
+    content = _read(path)
+    content.setdefault("name", path.stem)
+    pairs = changes.items() if isinstance(changes, Mapping) else map(_parse_change, changes)
+    for key, value in pairs:
+        _apply(content, key, value, "--set")
+    return validate(content, str(path))
+
+
+def _find(name_or_path: str, folder: Path = Path()) -> Path:
+    path = folder / Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise UserError(f"experiment file {path} does not exist")
+        return path
+    if name_or_path not in presets():
+        raise unknown("experiment", name_or_path, presets())
+    return presets()[name_or_path]
+
+
+def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return what the file says over what the one that it `extends` says; below: the files that led here."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, OSError, *_ODD) as error:
+        raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a mapping of settings")
+    if "extends" not in content:
+        return content
+    extended = content.pop("extends")
+    if not isinstance(extended, str):
+        raise UserError(f"{path}: extends must name a preset or a YAML file, not {extended!r}")
+    below = (*below, path.resolve())
+    base = _find(extended, path.parent)
+    if base.resolve() in below:
+        raise UserError(f"{path}: extends {extended}, which extends this file")
+    inherited = {key: value for key, value in _read(base, below).items() if key not in ("name", "description")}
+    for key, value in content.items():
+        _apply(inherited, str(key), value, f"{path}:")
+    return inherited
+
+
+def _parse_change(text: str) -> tuple[str, Any]:
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise UserError(f"--set takes key=value, not {text!r}")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except (yaml.YAMLError, *_ODD) as error:
+        raise UserError(f"--set {key}: {value!r} is not a YAML value") from error
+
+
+def _apply(content: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set the dotted `key`; what leads to it is copied, as an alias in the file may share it with other places."""
+    *parents, last = key.split(".")
+    place: Any = content
+    for parent in parents:
+        index: Any = parent
+        if isinstance(place, list):
+            names = {task.get("name"): number for number, task in enumerate(place) if isinstance(task, dict)}
+            if parent not in names:
+                raise unknown("task", parent, [str(name) for name in names])
+            index = names[parent]
+        else:
+            place.setdefault(parent, {})
+        if not isinstance(place[index], (dict, list)):
+            raise UserError(f"{where} {key}: {parent!r} holds no settings of its own")
+        place[index] = copy(place[index])
+        place = place[index]
+    if isinstance(place, list):
+        raise UserError(f"{where} {key}: name the task and the key, as in tasks.NAME.epochs")
+    place[last] = value
+
+
+def parse_orders(text: str, tasks: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Return the orders in `text`: `all`, or comma-separated orders such as `seg>det>cls` (or `seg-det-cls`)."""
+    if text == "all":
+        return tuple(permutations(tasks))
+    return tuple(_order(order, tasks) for order in text.split(","))
+
+
+def _order(text: str, tasks: Sequence[str]) -> tuple[str, ...]:
+    # A task's name may hold "-": where ">" separates, or the whole is one name, it is no separator.
+    return (text,) if text in tasks else tuple(text.split(">" if ">" in text else "-"))

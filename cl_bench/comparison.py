@@ -1,15 +1,16 @@
-"""Strategies against one of them: paired differences of drops, over seeds and over resampled images; no torch."""
+"""Strategies against one of them, and experiments against each other: paired differences; no torch."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from cl_bench import measures, resamples, statistics
 from cl_bench.errors import UserError, unknown
-from cl_bench.results import BASELINE, REFERENCE, void_tasks
+from cl_bench.results import BASELINE, REFERENCE, summary, void_tasks
 
 _RUN = ["strategy", "order", "task"]
 
@@ -20,11 +21,7 @@ def finals(results: pd.DataFrame) -> pd.DataFrame:
     Columns beside these: `final` and `baseline`, of the headline metric, with the stages `final_stage` and
     `baseline_stage` that they are of; `drop`: relative, of this seed alone.
     """
-    headline = {task["name"]: task["metrics"][0] for task in results.attrs["plan"]["tasks"]}
-    ends = results[results["last"] & (results["metric"] == results["task"].map(headline))]
-    ends = (
-        ends.sort_values("position", kind="stable").drop_duplicates([*_RUN, "seed"], keep="last").dropna(subset="value")
-    )
+    ends = _ends(results).dropna(subset="value")
     alone = ends["strategy"] == BASELINE
     single = ends.loc[alone, ["task", "seed", "value", "stage"]]
     single = single.rename(columns={"value": "baseline", "stage": "baseline_stage"})
@@ -70,6 +67,62 @@ def differences(results: pd.DataFrame, folder: Path, against: str = REFERENCE) -
     frame["adjusted_p"] = statistics.holm(frame["p"].tolist())
     frame.attrs = {**results.attrs, "against": against}
     return frame
+
+
+def versions(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Return two experiments' results side by side, one row a strategy (baselines first), order and task of either.
+
+    `final_first`, `final_second`: the headline score at the end, a mean over `seeds_...`; `change`: second minus
+    first in points, over the seeds that both have, with Student's 95 % interval `low`, `high`; `drop_...` and
+    `verdict_...`: as in `results.summary` (none of baselines). Raises UserError where they have no row in common.
+    """
+    sides = {"first": first, "second": second}
+    ends = {side: _by_seed(results) for side, results in sides.items()}
+    judged = {side: _judged(results) for side, results in sides.items()}
+    if not ends["first"].keys() & ends["second"].keys():
+        raise UserError("the two have no strategy with the same order and task in common, so nothing can be compared")
+    rows = []
+    for run in dict.fromkeys([*ends["first"], *ends["second"]]):
+        scores = [ends[side].get(run, {}) for side in sides]
+        changes = [100 * (scores[1][seed] - scores[0][seed]) for seed in scores[0] if seed in scores[1]]
+        low, high = measures.t_interval(changes) or (math.nan, math.nan)
+        row: dict[str, Any] = dict(zip((*_RUN, "metric"), run, strict=True))
+        row |= {"change": measures.mean(changes), "low": low, "high": high}
+        for side, score in zip(sides, scores, strict=True):
+            drop, verdict = judged[side].get(run[:3], (math.nan, ""))
+            final = measures.mean(list(score.values()))
+            row |= {f"seeds_{side}": len(score), f"final_{side}": final}
+            row |= {f"drop_{side}": drop, f"verdict_{side}": verdict}
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    frame.attrs = {"plans": [results.attrs["plan"] for results in sides.values()]}
+    return frame
+
+
+def _ends(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `results` that hold each run's last headline score of each task, nan where it is not there."""
+    headline = {task["name"]: task["metrics"][0] for task in results.attrs["plan"]["tasks"]}
+    ends = results[results["last"] & (results["metric"] == results["task"].map(headline))]
+    return ends.sort_values("position", kind="stable").drop_duplicates([*_RUN, "seed"], keep="last")
+
+
+def _by_seed(results: pd.DataFrame) -> dict[tuple[str, ...], dict[int, float]]:
+    """Return (strategy, order, task, metric) -> seed -> the headline score that the run ended with."""
+    found: dict[tuple[str, ...], dict[int, float]] = {}
+    for row in _ends(results).to_dict("records"):
+        scores = found.setdefault(tuple(row[name] for name in (*_RUN, "metric")), {})
+        if not math.isnan(row["value"]):
+            scores[row["seed"]] = row["value"]
+    return found
+
+
+def _judged(results: pd.DataFrame) -> dict[tuple[str, ...], tuple[float, str]]:
+    if not results.attrs["plan"]["runs"]:
+        return {}
+    table = summary(results).to_dict("records")
+    return {
+        (row["strategy"], row["order"], row["task"]): (row["drop"], row["verdict"] or row["status"]) for row in table
+    }
 
 
 def _over_images(images: pd.DataFrame, both: pd.DataFrame, task: str) -> measures.Interval:

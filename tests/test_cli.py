@@ -132,6 +132,7 @@ def test_what_reads_results_imports_neither_torch_nor_avalanche(command: Run, ti
     for words in (
         ["--help"],
         ["table", "tiny"],
+        ["compare", "tiny", "tiny"],
         ["plot", "tiny"],
         ["report", "tiny"],
         ["gallery", "tiny"],

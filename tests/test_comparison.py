@@ -10,8 +10,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "report"))
 from synthetic import Experiment, plausible
 
-from cl_bench.comparison import differences, finals
+from cl_bench.comparison import differences, finals, versions
 from cl_bench.errors import UserError
+from cl_bench.report import versions as report_versions
 from cl_bench.report.differences import render, settled
 from cl_bench.results import load_results
 
@@ -142,3 +143,57 @@ def test_the_table_says_how_sure_it_is(tmp_path, format):
     if format != "csv":
         assert "against naive" in text
         assert "p cannot be below 0.5" in text.replace("\n", " ")
+
+
+def two_versions(tmp_path):
+    """The experiment by hand, and one whose kd keeps .02 of seg more with both seeds, with joint in place of naive."""
+    first = by_hand(tmp_path).write()
+    second = by_hand(tmp_path)
+    second.folder = tmp_path / "later"
+    second.plan["experiment"] = "later"
+    second.plan["settings"]["epochs"] = 3
+    second.plan["runs"] = [
+        {**run, "strategy": "ewc"} if run["strategy"] == "naive" else run for run in second.plan["runs"]
+    ]
+    for seed, final in enumerate((0.4, 0.47)):
+        second.scores[f"kd-{seed}"] = {**second.scores[f"kd-{seed}"], "seg": [final]}
+    second.store = second.results / "later-stages"
+    return first, second
+
+
+def test_two_versions_side_by_side(tmp_path, monkeypatch):
+    first, second = two_versions(tmp_path)
+    results = load_results(first)
+    monkeypatch.setenv("CL_BENCH_STORE", str(second.store))
+    table = versions(results, load_results(second.write()))
+    row = row_of(table, "kd", "seg")
+    assert (row["final_first"], row["final_second"]) == pytest.approx((0.415, 0.435))
+    assert (row["change"], row["low"], row["high"]) == pytest.approx((2.0, 2.0, 2.0))
+    assert (row["drop_first"], row["drop_second"]) == pytest.approx((0.035 / 0.45, 0.015 / 0.45))
+    assert (row["verdict_first"], row["verdict_second"]) == ("fail (uncertain)", "pass (uncertain)")
+    assert row_of(table, "baseline", "cls")["change"] == 0
+    gone = row_of(table, "naive", "seg")
+    assert (gone["seeds_first"], gone["seeds_second"]) == (2, 0)
+    assert math.isnan(gone["change"])
+    table.attrs["folders"] = ["here", "there"]
+    text = report_versions.render(table, "markdown")
+    assert "| kd | seg (mIoU) | 0.415 | 0.435 | +2.0 [2.0, 2.0] | 7.8 | 3.3 |" in text
+    assert "- Only in A: naive, seg>cls." in text
+    assert "- Only in B: ewc, seg>cls." in text
+    assert "- Differs in epochs: none -> 3." in text
+    assert "naive |" not in text
+
+
+def test_an_experiment_beside_itself_differs_in_nothing(tmp_path):
+    results = load_results(by_hand(tmp_path).write())
+    table = versions(results, results)
+    assert set(table["change"]) == {0.0}
+    table.attrs["folders"] = ["here", "here"]
+    assert "iffer" not in report_versions.render(table, "terminal")
+
+
+def test_nothing_in_common_is_said(tmp_path):
+    results = load_results(by_hand(tmp_path).write())
+    other = load_results(plausible(tmp_path, tasks=("det",)).write())
+    with pytest.raises(UserError, match="nothing can be compared"):
+        versions(results, other)

@@ -1,4 +1,4 @@
-"""What reads results and trains nothing: `status`, `table`, `plot`, `gallery`."""
+"""What reads results and trains nothing: `status`, `table`, `compare`, `plot`, `report`, `gallery`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cl_bench.cli.app import ExperimentName, app, numbers, results_folder
-from cl_bench.cli.tables import Format, Table, print_table
+from cl_bench.cli.tables import Format, Table, emit, print_table
 from cl_bench.errors import UserError
 from cl_bench.lists import split_list
 
@@ -60,6 +60,24 @@ def table(
         sort=sort,
     )
     print_table(results_folder(experiment), wanted, output)
+
+
+@app.command()
+def compare(
+    first: ExperimentName,
+    second: Annotated[str, typer.Argument(help="Another, or another version of it: a name or a folder of results.")],
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
+) -> None:
+    """Print two experiments side by side: scores, drops, verdicts, and the settings in which they differ."""
+    from cl_bench.comparison import versions
+    from cl_bench.report.versions import render
+    from cl_bench.results import load_results
+
+    folders = [results_folder(one) for one in (first, second)]
+    frame = versions(*map(load_results, folders))
+    frame.attrs["folders"] = [str(folder.resolve()) for folder in folders]
+    emit(frame, lambda: render(frame, format.value), format, output)
 
 
 class Figures(str, Enum):

@@ -1,7 +1,8 @@
-"""How `run` and `table` print a table."""
+"""How `run`, `table` and `compare` print a table."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -59,16 +60,21 @@ def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None
         found = select(found, wanted.strategies, [">".join(order) for order in orders], wanted.seeds)
     if (wanted.columns or wanted.sort) and (wanted.format in _RAW or wanted.against or wanted.baselines):
         raise UserError("--columns and --sort are for the table of drops in the terminal, in Markdown or LaTeX")
-    if wanted.format is Format.parquet:
+    frame = _frame(found, folder, wanted)
+    emit(frame, lambda: _text(frame, found, wanted), wanted.format, output)
+
+
+def emit(frame: pd.DataFrame, text: Callable[[], str], format: Format, output: Path | None) -> None:
+    """Print `text`, or write it to a file; of a Parquet file the content is `frame`."""
+    if format is Format.parquet:
         if output is None:
             raise UserError("a Parquet file is not for the terminal: name one with --output")
-        frame = _frame(found, folder, wanted)
         frame.attrs = {}
         write_whole(output, frame.to_parquet(index=False))
     elif output is None:
-        typer.echo(_text(found, folder, wanted))
+        typer.echo(text())
     else:
-        write_whole(output, (_text(found, folder, wanted) + "\n").encode())
+        write_whole(output, (text() + "\n").encode())
 
 
 def _frame(found: pd.DataFrame, folder: Path, wanted: Table) -> pd.DataFrame:
@@ -86,10 +92,10 @@ def _frame(found: pd.DataFrame, folder: Path, wanted: Table) -> pd.DataFrame:
     return table
 
 
-def _text(found: pd.DataFrame, folder: Path, wanted: Table) -> str:
+def _text(frame: pd.DataFrame, found: pd.DataFrame, wanted: Table) -> str:
     from cl_bench.report import baselines, differences, table
 
-    frame, format = _frame(found, folder, wanted), wanted.format.value
+    format = wanted.format.value
     if wanted.baselines or not found.attrs["plan"]["runs"]:
         return baselines.render(frame, format)
     if wanted.against:

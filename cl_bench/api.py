@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import cl_bench
-from cl_bench import results
+from cl_bench import results, tracking
 from cl_bench.catalog import Entry, load_catalog
 from cl_bench.composition import parse
 from cl_bench.config import Experiment, validate
@@ -97,6 +97,7 @@ def prepare(
         parse(text)
     set_up_numerics(loaded.threads)
     _check_device(loaded)
+    tracking.check(loaded.trackers)
     make_writable(results_root())
     store = Store(store_root())
     weights = load_weights(loaded.model.backbone, loaded.model.weights)
@@ -131,6 +132,8 @@ def run(
         plugin_files=plugin_files,
     )
     train(prepared, workers)
+    if prepared.experiment.trackers:
+        tracking.send(prepared.folder, prepared.experiment.trackers)
     return results.load_results(prepared.folder)
 
 
@@ -150,9 +153,8 @@ def train(
     """
     folder = make_writable(prepared.folder)
     write_json(folder / "plan.json", describe_plan(prepared, command))
-    logs = folder / "tensorboard" if prepared.experiment.trackers else None
-    trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store, logs)
-    job = Job(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve(), logs)
+    trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
+    job = Job(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve())
     _discard_damaged(prepared, report)
     failures = Failures(results_root())
     kept = {} if retry else failures.diverged(prepared.plan.stages)

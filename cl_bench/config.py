@@ -172,7 +172,8 @@ class Experiment(Protocol):
     device: str = "cpu"
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     resources: Resources = Resources()
-    trackers: tuple[Literal["tensorboard"], ...] = ()
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+    """Where the results are sent to when all is trained, stages that were trained earlier included."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Experiment:

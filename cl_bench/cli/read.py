@@ -1,4 +1,4 @@
-"""What reads results and trains nothing: `status`, `table`, `compare`, `plot`, `report`, `gallery`."""
+"""What reads results and trains nothing: `status`, `table`, `compare`, `plot`, `report`, `track`, `gallery`."""
 
 from __future__ import annotations
 
@@ -127,6 +127,18 @@ def report(
     from cl_bench.report.page import save_report
 
     typer.echo(save_report(results_folder(experiment), output))
+
+
+@app.command()
+def track(
+    experiment: ExperimentName,
+    trackers: Annotated[list[str], typer.Argument(help="tensorboard, wandb or mlflow; several.")],
+) -> None:
+    """Send an experiment's runs, curves and table to trackers; what they have already is not sent again."""
+    from cl_bench import tracking
+
+    tracking.check(trackers)
+    tracking.send(results_folder(experiment), trackers)
 
 
 @app.command()

@@ -55,7 +55,7 @@ def run(
     ] = False,
 ) -> None:
     """Train what is missing of an experiment, and print its table."""
-    from cl_bench import api
+    from cl_bench import api, tracking
     from cl_bench.report.progress import StageProgress
 
     prepared = api.prepare(
@@ -81,6 +81,8 @@ def run(
             prepared, jobs, shown.step, shown.report, api.command_line(), retry=retry is not None, cluster=cluster
         )
     print_table(prepared.folder, Table())
+    if prepared.experiment.trackers:
+        tracking.send(prepared.folder, prepared.experiment.trackers)
     if failed:
         raise StageFailedError(_what_failed(prepared, failed))
 

@@ -43,7 +43,6 @@ class Job:
     experiment: Experiment
     plugin_files: tuple[str, ...]
     store: Path
-    logs: Path | None
 
     def trainer(self) -> tuple[Plan, Trainer]:
         """Return the plan and a trainer, in a process that has nothing yet."""
@@ -52,9 +51,7 @@ class Job:
         catalog = load_catalog(self.experiment)
         weights = load_weights(self.experiment.model.backbone, self.experiment.model.weights)
         store = Store(self.store)
-        return make_plan(self.experiment, catalog, weights), Trainer(
-            self.experiment, catalog, weights, store, self.logs
-        )
+        return make_plan(self.experiment, catalog, weights), Trainer(self.experiment, catalog, weights, store)
 
 
 def train_here(frontier: Frontier, plan: Plan, trainer: Trainer, progress: Progress, report: Report) -> None:

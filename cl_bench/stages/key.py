@@ -18,19 +18,20 @@ def stage_key(identity: Mapping[str, Any]) -> str:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return one line for every setting in which two identities differ, as `where: old -> new`."""
-    before, after = _flat(old), _flat(new)
+    before, after = flat(old), flat(new)
     changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     return [f"{key}: {before.get(key, 'none')} -> {after.get(key, 'none')}" for key in changed]
 
 
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings and lists by their dotted names."""
     if isinstance(tree, Mapping):
         pairs: Any = tree.items()
     elif isinstance(tree, (list, tuple)):
         pairs = enumerate(tree)
     else:
         return {prefix: tree}
-    flat: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
     for key, value in pairs:
-        flat.update(_flat(value, f"{prefix}.{key}" if prefix else str(key)))
-    return flat
+        leaves.update(flat(value, f"{prefix}.{key}" if prefix else str(key)))
+    return leaves

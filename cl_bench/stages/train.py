@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 from avalanche.core import SupervisedPlugin
@@ -37,13 +36,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Trainer:
-    """Everything that the stages of one experiment have in common; logs: a folder for TensorBoard, None for no logs."""
+    """Everything that the stages of one experiment have in common."""
 
     experiment: Experiment
     catalog: Sequence[Entry]
     weights: Weights
     store: Store
-    logs: Path | None = None
 
     def train(self, plan: Plan, keys: Sequence[str], progress: Progress = lambda *_: None) -> None:
         """Train the stages `keys`, one after the other in one process, and put each into the store."""
@@ -96,7 +94,7 @@ class Trainer:
         return train, TaskDataset(task, audited.val, *pixels(task, audited.val, audited.val_fingerprint, size))
 
     def scores_so_far(self, plan: Plan, stage: Stage) -> tuple[dict[str, float], dict[str, list[float]]]:
-        """Return, for the logs only, the baselines that are trained already and the scores at earlier stages' ends."""
+        """Return the baselines that are trained already, and the scores at the ends of earlier stages."""
         headline = {entry.task.name: entry.task.kind.metrics[0] for entry in self.catalog}
         baselines: dict[str, float] = {}
         history: dict[str, list[float]] = {}
@@ -112,14 +110,6 @@ class Trainer:
             parent = plan.stages[parent].parent
         return baselines, history
 
-    def loggers(self, stage: Stage) -> list[Any]:
-        """Return Avalanche's loggers that the experiment asks for."""
-        if self.logs is None or "tensorboard" not in self.experiment.trackers:
-            return []
-        from avalanche.logging import TensorboardLogger
-
-        return [TensorboardLogger(str(self.logs / stage.key[:16]))]
-
 
 class _Unit:
     """Stages that one process trains one after the other: model, plug-ins and data live as long as it does."""
@@ -133,7 +123,7 @@ class _Unit:
         self.metrics = StreamMetrics(tasks, {name: entry.audit.val for name, entry in trainer.entries.items()})
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "No loggers specified")  # rows are what we keep
-            evaluator = EvaluationPlugin(self.metrics, loggers=trainer.loggers(first))
+            evaluator = EvaluationPlugin(self.metrics, loggers=[])
         self.reporter = _Reporter(progress)
         # The last stage has every term that acts in an earlier one.
         self.plugins = [plugin for term in stages[-1].terms for plugin in term.build()]

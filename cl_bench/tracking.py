@@ -1,0 +1,50 @@
+"""Sends an experiment's results to the trackers that its user names (see `cl_bench.trackers`)."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from cl_bench.errors import UserError, unknown
+from cl_bench.report.figures import figures
+from cl_bench.report.style import save
+from cl_bench.results import load_results
+from cl_bench.trackers.base import Tracker, tracked
+
+TRACKERS = ("tensorboard", "wandb", "mlflow")
+
+
+def check(names: Iterable[str]) -> None:
+    """Raise UserError for a tracker that there is not, or that is not installed."""
+    for name in names:
+        _tracker(name)
+
+
+def send(folder: Path, names: Iterable[str]) -> None:
+    """Send the results in `folder` to each tracker; what it has already is not sent again.
+
+    Raises UserError where one does not take them: they are stored all the same.
+    """
+    results = load_results(folder)
+    with tempfile.TemporaryDirectory() as drawn:
+        paths = [path for stem, figure in figures(results).items() for path in save(figure, drawn, stem)]
+        content = tracked(results, [path for path in paths if path.suffix == ".png"])
+        for name in names:
+            try:
+                _tracker(name).send(content, folder)
+            except Exception as error:  # whatever a tracker's library or its server raises
+                raise UserError(
+                    f"tracker {name} did not take the results of {content.experiment}, which are stored: {error}; "
+                    f"send them with cl-bench track {content.experiment} {name}"
+                ) from error
+
+
+def _tracker(name: str) -> Tracker:
+    if name not in TRACKERS:
+        raise unknown("tracker", name, TRACKERS)
+    try:
+        return importlib.import_module(f"cl_bench.trackers.{name}")
+    except ImportError as error:
+        raise UserError(f"tracker {name} needs what is not installed ({error}): pip install cl-bench[track]") from error

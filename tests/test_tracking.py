@@ -1,0 +1,156 @@
+"""Trackers get what the rows hold, once, whoever trained the stages."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import message
+
+sys.path.insert(0, str(Path(__file__).parent / "report"))
+from synthetic import plausible
+
+from cl_bench import api, measures, tracking
+from cl_bench.results import load_results
+from cl_bench.trackers.base import tracked
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
+    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
+    for name in ("WANDB_DIR", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    return plausible(tmp_path, strategies=("naive", "kd"), seeds=(0, 1), epochs=2).write()
+
+
+def scores(results: pd.DataFrame, strategy: str, seed: int) -> dict[tuple[str, int], float]:
+    """Every score of a run: ("seg/mIoU", epochs since it began) -> value."""
+    part = results[(results["strategy"] == strategy) & (results["seed"] == seed)]
+    return {(f"{row['task']}/{row['metric']}", row["step"]): row["value"] for row in part.to_dict("records")}
+
+
+def test_a_run_has_its_scores_and_its_drops_from_the_baseline_of_its_seed(folder: Path) -> None:
+    results = load_results(folder)
+    content = tracked(results)
+    assert len(content.runs) == 2 * 2 + 3 * 2  # two strategies and three baselines, two seeds
+    assert len({run.identity for run in content.runs}) == len(content.runs)
+    (run,) = (run for run in content.runs if run.name == "kd seg>det>cls seed 1")
+    assert (run.settings["strategy"], run.settings["seed"]) == ("kd", 1)
+    found = {(name, step): value for step, values in run.history.items() for name, value in values.items()}
+    expected = scores(results, "kd", 1)
+    assert {key: value for key, value in found.items() if not key[0].endswith("drop")} == expected
+    alone = results[(results["strategy"] == "baseline") & (results["seed"] == 1) & results["last"]]
+    single = alone[alone["metric"] == "mIoU"]["value"].item()
+    assert found["seg/drop", 6] == measures.relative_drop(single, expected["seg/mIoU", 6])
+    assert run.final["seg/mIoU"] == expected["seg/mIoU", 6]
+    assert "| naive | seg (mIoU)" in content.table
+
+
+def test_a_run_that_is_not_finished_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
+    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
+    whole = plausible(tmp_path, strategies=("naive", "kd"), seeds=(0,), epochs=2)
+    results = load_results(whole.write(without=["kd-seg-det-cls-0"]))
+    assert [run.name for run in tracked(results).runs if "kd" in run.name] == []
+    assert [run.name for run in tracked(results).runs if "naive" in run.name] == ["naive seg>det>cls seed 0"]
+
+
+def test_tensorboard(folder: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    tracking.send(folder, ["tensorboard"])
+    written = sorted((folder / "tensorboard").rglob("events*"))
+    tracking.send(folder, ["tensorboard"])
+    again = sorted((folder / "tensorboard").rglob("events*"))
+    assert [path for path in written if "overview" not in str(path)] == [
+        path for path in again if "overview" not in str(path)
+    ]
+    assert len(again) == len(written) == 11
+    (run,) = (path for path in (folder / "tensorboard").iterdir() if path.name.startswith("kd_seg>det>cls_seed_1"))
+    events = EventAccumulator(str(run))
+    events.Reload()
+    for (name, step), value in scores(load_results(folder), "kd", 1).items():
+        assert {event.step: event.value for event in events.Scalars(name)}[step] == pytest.approx(value)
+    overview = EventAccumulator(str(folder / "tensorboard" / "overview"))
+    overview.Reload()
+    assert overview.Tags()["images"] == ["curves"]
+
+
+def wandb_records(content: bytes) -> Iterator[Any]:
+    """Read W&B's file: after 7 bytes LevelDB's log format, blocks of 32 kB with pieces of records."""
+    from wandb.proto import wandb_internal_pb2
+
+    position, whole = 7, b""
+    while position + 7 <= len(content):
+        left = 32768 - position % 32768
+        if left < 7:
+            position += left
+            continue
+        length, piece = struct.unpack_from("<HB", content, position + 4)
+        whole += content[position + 7 : position + 7 + length]
+        position += 7 + length
+        if piece in (1, 4):  # a whole record, or the last piece of one
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(whole)
+            whole = b""
+            yield record
+
+
+def test_wandb_offline(folder: Path) -> None:
+    tracking.send(folder, ["wandb"])
+    tracking.send(folder, ["wandb"])
+    results = load_results(folder)
+    for run in tracked(results).runs:
+        (place,) = (folder / "wandb").glob(f"offline-run-*-{run.identity}")
+        (file,) = place.glob("*.wandb")
+        logged = {}
+        for record in wandb_records(file.read_bytes()):
+            for item in record.history.item:
+                logged["/".join(item.nested_key) or item.key, record.history.step.num] = item.value_json
+        expected = {(name, step): value for step, values in run.history.items() for name, value in values.items()}
+        assert {key: float(logged[key]) for key in expected} == pytest.approx(expected)
+
+
+def test_mlflow_in_a_local_store(folder: Path) -> None:
+    pytest.importorskip("mlflow")
+    from mlflow.tracking import MlflowClient
+
+    tracking.send(folder, ["mlflow"])
+    tracking.send(folder, ["mlflow"])
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("quickstart")
+    runs = client.search_runs([experiment.experiment_id], "attributes.run_name != 'overview'")
+    assert len(runs) == 10
+    (run,) = (run for run in runs if run.info.run_name == "kd seg>det>cls seed 1")
+    assert run.data.params["strategy"] == "kd"
+    assert run.data.params["schedule"] == "per_stage"
+    for name in ("seg/mIoU", "det/AP50", "cls/Top-5"):
+        logged = {(name, metric.step): metric.value for metric in client.get_metric_history(run.info.run_id, name)}
+        assert logged == {key: value for key, value in scores(load_results(folder), "kd", 1).items() if key[0] == name}
+    (overview, _) = client.search_runs([experiment.experiment_id], "attributes.run_name = 'overview'")
+    assert {file.path for file in client.list_artifacts(overview.info.run_id)} == {"curves.png", "table.md"}
+
+
+def test_unknown_trackers_and_those_that_fail(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "unknown tracker 'tensorbord'; did you mean 'tensorboard'?" in message(tracking.check, ["tensorbord"])
+    monkeypatch.setitem(sys.modules, "cl_bench.trackers.wandb", None)
+    assert "pip install cl-bench[track]" in message(tracking.check, ["wandb"])
+    (folder / "tensorboard").write_text("a file where the folder should be")
+    said = message(tracking.send, folder, ["tensorboard"])
+    assert "tracker tensorboard did not take the results of quickstart, which are stored" in said
+    assert said.endswith("cl-bench track quickstart tensorboard")
+
+
+def test_a_run_that_trains_nothing_is_tracked_too(tiny: Callable[..., str], results: Path) -> None:
+    api.run(tiny(orders=[["cls"]]))
+    assert not (results / "tiny" / "tensorboard").exists()
+    api.run(tiny(orders=[["cls"]], trackers=["tensorboard"]))
+    names = {path.name.rsplit("-", 1)[0] for path in (results / "tiny" / "tensorboard").iterdir()}
+    assert names == {"baseline_cls_seed_0", "naive_cls_seed_0", "overview"}

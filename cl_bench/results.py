@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
-from cl_bench import measures, paths, resamples
+from cl_bench import measures, paths, per_class, resamples
 from cl_bench.errors import UserError, unknown
 from cl_bench.failures import Failures
 from cl_bench.files import write_whole
@@ -53,8 +53,8 @@ def load_results(path: str | Path) -> pd.DataFrame:
     path: an experiment's folder of results, or its name under `paths.results_root()`. `position`: the stage's 0-based
     place in its run; `trained`: its tasks, joined by "+"; `epoch`: from 1 in the stage; `step`: epochs since the run
     began; `last`: whether the epoch ends its stage; `status`: "done", or, where the evaluation that should end a stage
-    is not there (value nan), "failed" or "missing". `attrs` holds plan, costs and failures (stage key -> reason).
-    Raises UserError where there are no results, torn ones, or ones of a newer version.
+    is not there (value nan), "failed" or "missing". `attrs` holds plan, costs, failures (stage key -> reason) and
+    folder. Raises UserError where there are no results, torn ones, or ones of a newer version.
     """
     folder = experiment_folder(path)
     plan = _read_plan(folder)
@@ -65,7 +65,7 @@ def load_results(path: str | Path) -> pd.DataFrame:
     runs += [(run["strategy"], ">".join(run["order"]), run["seed"], run["stages"]) for run in plan["runs"]]
     rows = [(plan["experiment"], *run, *row) for *run, keys in runs for row in _run_rows(plan, keys, found, failures)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    frame.attrs = {"plan": plan, "costs": costs, "failures": failures}
+    frame.attrs = {"plan": plan, "costs": costs, "failures": failures, "folder": str(folder)}
     return frame
 
 
@@ -94,7 +94,7 @@ def export(path: str | Path) -> list[Path]:
     tables = {"rows.csv": table, "stages.csv": _cost_table(plan, costs).drop(columns="tasks")}
     contents = {name: table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
     written = [write_whole(folder / name, content) for name, content in contents.items()]
-    return written + resamples.export(folder, plan["stages"])
+    return written + resamples.export(folder, plan["stages"]) + per_class.export(folder, plan["stages"])
 
 
 def exported(folder: Path) -> set[str]:

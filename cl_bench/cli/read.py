@@ -86,6 +86,7 @@ class Figures(str, Enum):
     curves = "curves"
     matrix = "matrix"
     tradeoffs = "tradeoffs"
+    classes = "classes"
     orders = "orders"
 
 
@@ -95,7 +96,7 @@ def plot(
     what: Annotated[
         Figures,
         typer.Option(
-            help="Scores over epochs; after each stage; against cost, memory and plasticity; drops by order of tasks."
+            help="Scores over epochs; after each stage; against cost, memory and plasticity; by class; drops by order."
         ),
     ] = Figures.curves,
     output: Annotated[

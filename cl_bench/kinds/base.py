@@ -98,6 +98,10 @@ class TaskMetric(Protocol):
         """
         ...
 
+    def per_class(self) -> npt.NDArray[np.float64]:
+        """Return the headline metric of each class alone (classes,), nan of those it cannot be told of."""
+        ...
+
     def per_image(self) -> dict[str, npt.NDArray[Any]]:
         """Return what the gallery needs: arrays whose meaning the kind documents."""
         ...

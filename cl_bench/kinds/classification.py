@@ -48,6 +48,10 @@ class ClassificationMetric:
         """Return {"Top-1", "Top-5"}, each in 0..1."""
         return self._top.compute()
 
+    def per_class(self) -> npt.NDArray[np.float64]:
+        """Return the Top-1 of each class' images (classes,)."""
+        return self._top.per_class()
+
     def resampled(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the Top-1 of each resample."""
         return self._top.resampled(weights)

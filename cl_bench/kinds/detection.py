@@ -109,6 +109,10 @@ class DetectionMetric:
         """Return {"AP50", "AP"}, each in 0..1."""
         return self._ap.compute()
 
+    def per_class(self) -> npt.NDArray[np.float64]:
+        """Return each class' AP50 (classes,)."""
+        return self._ap.per_class()
+
     def resampled(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the AP50 of each resample."""
         return self._ap.resampled(weights)

@@ -67,6 +67,10 @@ class SegmentationMetric:
         """Return {"mIoU": value in 0..1}."""
         return self._miou.compute()
 
+    def per_class(self) -> npt.NDArray[np.float64]:
+        """Return each class' IoU (classes,)."""
+        return self._miou.per_class()
+
     def resampled(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the mIoU of each resample."""
         return self._miou.resampled(weights)

@@ -79,13 +79,24 @@ class AveragePrecision:
 
         Without any detection both are 0. Raises UserError where images are missing.
         """
-        evaluation = self._evaluated()
-        with redirect_stdout(io.StringIO()):
-            evaluation.accumulate()
-        precision = evaluation.eval["precision"][:, :, :, 0, 0]  # (IoU thresholds, recalls, classes)
+        precision = self._precision()
         with_truth = (precision >= 0).all(axis=(0, 1))
         by_threshold = precision[:, :, with_truth].mean(axis=(1, 2))
         return {"AP50": float(by_threshold[0]), "AP": float(by_threshold.mean())}
+
+    def per_class(self) -> npt.NDArray[np.float64]:
+        """Return the AP50 (classes,) of each class, nan where it has no true box; raises as `compute`."""
+        found = self._precision()[0]
+        scores: npt.NDArray[np.float64] = np.where((found >= 0).all(axis=0), found.mean(axis=0), np.nan)
+        return scores
+
+    def _precision(self) -> npt.NDArray[np.float64]:
+        """Return the precision (IoU thresholds, recalls, classes), -1 of classes without a true box."""
+        evaluation = self._evaluated()
+        with redirect_stdout(io.StringIO()):
+            evaluation.accumulate()
+        precision: npt.NDArray[np.float64] = evaluation.eval["precision"][:, :, :, 0, 0]
+        return precision
 
     def resampled(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the AP50 (R,) where the images count as in `weights` (R, images), all > 0; raises as `compute`."""

@@ -48,18 +48,26 @@ class MeanIoU:
         """Return `mIoU` in 0..1; raise UserError where images are missing or no pixel belongs to a class."""
         return {"mIoU": float(self.resampled(np.ones((1, len(self._seen))))[0])}
 
+    def per_class(self) -> npt.NDArray[np.float64]:
+        """Return the IoU (C,) of each class, nan where neither target nor prediction has it; raises as `compute`."""
+        ious: npt.NDArray[np.float64] = self._ious(np.ones((1, len(self._seen))))[0]
+        return ious
+
     def resampled(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the mIoU (R,) where the images count as in `weights` (R, images), all > 0; raises as `compute`."""
+        ious = self._ious(weights)
+        # A class in neither target nor prediction is no success: counted as 1 it would lift all-background to 0.9.
+        return ious[:, ~np.isnan(ious[0])].mean(axis=1)
+
+    def _ious(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         self._require_all()
         images, classes, _ = self._confusion.shape
         pooled = (weights @ self._confusion.reshape(images, -1)).reshape(-1, classes, classes)
         hits = np.diagonal(pooled, axis1=1, axis2=2)
         union = pooled.sum(axis=1) + pooled.sum(axis=2) - hits
-        # A class in neither target nor prediction is no success: counted as 1 it would lift all-background to 0.9.
-        occurs = union[0] > 0
-        if not occurs.any():
+        if not union[0].any():
             raise UserError("mIoU needs a pixel that is not void, and no mask has one")
-        return (hits[:, occurs] / union[:, occurs]).mean(axis=1)
+        return np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
 
     def per_image(self) -> dict[str, npt.NDArray[Any]]:
         """Return `confusion`: (images, C, C) int32 numbers of pixels by [target, prediction], void left out."""

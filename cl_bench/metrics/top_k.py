@@ -64,6 +64,12 @@ class TopK:
         """Return the Top-1 (R,) where the images count as in `weights` (R, images), all > 0; raises as `compute`."""
         return weights @ (self._ranks() < 1) / weights.sum(axis=1)
 
+    def per_class(self) -> npt.NDArray[np.float64]:
+        """Return the Top-1 (C,) of each class' images, nan where it has none; raises as `compute`."""
+        hit, classes = self._ranks() < 1, self._logits.shape[1]
+        images, hits = (np.bincount(self._labels, weights, minlength=classes) for weights in (None, hit))
+        return np.divide(hits, images, out=np.full(classes, np.nan), where=images > 0)
+
     def _ranks(self) -> npt.NDArray[np.integer[Any]]:
         """Return how many classes come before the true one, by image."""
         self._require_all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cl_bench.report.classes import class_changes
 from cl_bench.report.curves import forgetting_curves
 from cl_bench.report.learning import learning_curves
 from cl_bench.report.matrix import matrices
@@ -14,7 +15,7 @@ from cl_bench.results import summary
 
 
 def figures(results: pd.DataFrame, what: str = "curves") -> dict[str, Figure]:
-    """Return stem -> figure; what: "curves", "matrix", "tradeoffs" or "orders".
+    """Return stem -> figure; what: "curves", "matrix", "tradeoffs", "classes" or "orders".
 
     One figure an order, whose name is in the stem where there are several; of an experiment of baselines alone, their
     learning curves.
@@ -26,5 +27,5 @@ def figures(results: pd.DataFrame, what: str = "curves") -> dict[str, Figure]:
     if what == "tradeoffs":
         drawn = tradeoffs(summary(results))
     else:
-        drawn = (matrices if what == "matrix" else forgetting_curves)(results)
+        drawn = {"curves": forgetting_curves, "matrix": matrices, "classes": class_changes}[what](results)
     return {what if len(drawn) == 1 else f"{what}-{order.replace('>', '-')}": figure for order, figure in drawn.items()}

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
-from cl_bench import pictures, states
+from cl_bench import per_class, pictures, states
 from cl_bench.data.base import Split
 from cl_bench.data.images import open_image
 from cl_bench.kinds.base import Task, gallery_indices
@@ -68,6 +68,7 @@ def keep(
         pictures.save(drawn, folder / pictures.FILE)
         save_arrays(_resampled(metrics), folder / "resamples.safetensors")
         write_csv(folder / "evaluations.csv", map(asdict, metrics.rows), ["epoch", "task", "metric", "value"])
+        write_csv(folder / per_class.FILE, _per_class(metrics), list(per_class.COLUMNS))
         write_csv(folder / "training.csv", _training_rows(harness.log), list(_TRAINING))
 
     store.add(description["key"], description, write)
@@ -91,6 +92,15 @@ def _resampled(metrics: StreamMetrics) -> dict[str, npt.NDArray[np.float32]]:
         task: last.resampled(image_weights(task, len(metrics.val[task].examples))).astype(np.float32)
         for task, last in metrics.last.items()
     }
+
+
+def _per_class(metrics: StreamMetrics) -> list[dict[str, Any]]:
+    return [
+        {"task": task.name, "class": name, "value": float(value)}
+        for task in metrics.tasks
+        if task.name in metrics.last
+        for name, value in zip(task.classes, metrics.last[task.name].per_class(), strict=True)
+    ]
 
 
 def _all_report(stage: Stage) -> bool:

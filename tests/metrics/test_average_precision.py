@@ -326,3 +326,11 @@ def test_a_perfect_detector_is_1_in_every_resample():
         ]
         metric.update(index, *found(*sure))
     np.testing.assert_allclose(metric.resampled(image_weights("det", 20)), 1)
+
+
+def test_the_classes_alone_by_hand():
+    metric = AveragePrecision(("cat", "dog", "bird"), TRUTHS, [SIZE] * 3)
+    for index, of_image in enumerate([[(A, 0.9, 0)], [(C, 0.7, 0)], [(A, 0.9, 2)]]):
+        metric.update(index, *found(*of_image))
+    np.testing.assert_allclose(metric.per_class(), [1, 0, np.nan])
+    assert np.nanmean(metric.per_class()) == pytest.approx(metric.compute()["AP50"])

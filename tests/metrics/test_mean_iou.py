@@ -167,3 +167,18 @@ def test_an_image_that_weighs_three_counts_as_often_as_three_copies():
     weights = np.array([[1, 1, 1, 1, 1, 1], [2, 1, 3, 1, 1, 2]], np.float64)
     copies = [pair for pair, count in zip(pairs, (2, 1, 3, 1, 1, 2), strict=True) for _ in range(count)]
     np.testing.assert_allclose(metric.resampled(weights), [score(pairs, 5), score(copies, 5)], rtol=1e-12)
+
+
+def test_the_classes_alone_by_hand():
+    metric = MeanIoU(4, 1, VOID)
+    metric.update(0, np.array([[0, 1], [1, 2]]), masks([[0, 0], [1, 2]]))
+    np.testing.assert_allclose(metric.per_class(), [1 / 2, 1 / 2, 1, np.nan])
+
+
+def test_the_mean_over_classes_is_the_score():
+    pairs = random_pairs(classes=5)
+    metric = MeanIoU(9, len(pairs), VOID)
+    for index, (prediction, target) in enumerate(pairs):
+        metric.update(index, prediction, masks(target))
+    assert np.isnan(metric.per_class()).tolist() == [False] * 5 + [True] * 4
+    assert np.nanmean(metric.per_class()) == pytest.approx(metric.compute()["mIoU"], abs=1e-12)

@@ -111,3 +111,12 @@ def test_an_image_that_weighs_three_counts_as_often_as_three_copies():
     counts = random.integers(1, 4, 12)
     expected = [score(logits, labels)["Top-1"], score(np.repeat(logits, counts, 0), np.repeat(labels, counts))["Top-1"]]
     np.testing.assert_allclose(metric.resampled(np.stack([np.ones(12), counts])), expected, rtol=1e-12)
+
+
+def test_the_classes_alone_by_hand():
+    metric = TopK(3, 4)
+    metric.update([0, 1, 2], np.array([[1.0, 0, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0]]), np.array([0, 0, 3]))
+    np.testing.assert_equal(metric.per_class(), [1.0, np.nan, np.nan, 0.0])
+    metric = TopK(3, 2)
+    metric.update([0, 1, 2], np.array([[1.0, 0], [0, 1], [1, 0]]), np.array([0, 0, 0]))
+    assert metric.per_class()[0] == metric.compute()["Top-1"] == 2 / 3

@@ -46,6 +46,8 @@ class Experiment:
         self.environments = {}
         self.evaluations = {}
         """Texts in place of evaluations.csv, by stage."""
+        self.classes = {}
+        """Stage -> task -> class -> headline score."""
         self.resamples = {}
         """Stage -> task -> headline scores in resamples of the images."""
         self.plan = {
@@ -119,6 +121,9 @@ class Experiment:
 
         def write(folder):
             (folder / "evaluations.csv").write_text(self.evaluations.get(key, "\n".join(lines) + "\n"))
+            if key in self.classes:
+                rows = [f"{t},{c},{v}" for t, scores in self.classes[key].items() for c, v in scores.items()]
+                (folder / "classes.csv").write_text("\n".join(["task,class,value", *rows]) + "\n")
             if key in self.resamples:
                 save_file(self.resamples[key], folder / "resamples.safetensors")
 

@@ -82,7 +82,9 @@ def flip(path: Path, place: float = 0.5) -> None:
     path.write_bytes(bytes(content))
 
 
-@pytest.mark.parametrize("name", ["stage.json", "evaluations.csv", "resamples.safetensors", "model.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["stage.json", "evaluations.csv", "resamples.safetensors", "classes.csv", "model.safetensors"]
+)
 @pytest.mark.parametrize("harm", [flip, lambda path: path.write_bytes(path.read_bytes()[:-9]), Path.unlink])
 def test_a_damaged_stage_is_noticed_and_trained_again(
     trained: api.Prepared, tiny: Callable[..., str], name: str, harm: Callable[[Path], object]

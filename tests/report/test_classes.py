@@ -1,0 +1,75 @@
+"""Scores by class: kept with a stage, exported, and drawn against the baseline."""
+
+import math
+
+import pytest
+from synthetic import Experiment
+
+from cl_bench import per_class
+from cl_bench.errors import UserError
+from cl_bench.report.classes import class_changes
+from cl_bench.results import export, load_results
+
+
+@pytest.fixture(autouse=True)
+def _own_results(tmp_path, monkeypatch):
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
+    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
+
+
+def by_hand(results):
+    """Two seeds; naive loses .5 and .3 of sky, gains .1 of sea; a class called "nan" is nowhere to be seen."""
+    experiment = Experiment(results, name="hand", tasks=("seg", "cls"), epochs=1)
+    for seed, sky in enumerate((0.0, 0.2)):
+        first = experiment.baseline("seg", seed, [0.5])
+        last = experiment.baseline("cls", seed, [0.8])
+        experiment.classes[first] = {"seg": {"sky": 0.5, "sea": 0.4, "nan": math.nan}}
+        experiment.classes[last] = {"cls": {"cat": 0.8}}
+        second = experiment.stage(f"naive-{seed}", ["cls"], first, {"seg": [0.3], "cls": [0.7]})
+        experiment.classes[second] = {"seg": {"sky": sky, "sea": 0.5, "nan": math.nan}, "cls": {"cat": 0.7}}
+        experiment.run("naive", ("seg", "cls"), seed, [first, second])
+    return experiment
+
+
+def test_a_mark_is_the_mean_change_of_a_class_over_seeds(tmp_path):
+    (figure,) = class_changes(load_results(by_hand(tmp_path).write())).values()
+    seg, cls = figure.axes
+    assert [label.get_text() for label in seg.get_yticklabels()] == ["sea 0.40", "sky 0.50"]
+    drawn = dict(zip(seg.lines[0].get_ydata(), seg.lines[0].get_xdata(), strict=True))
+    assert drawn == pytest.approx({0: 10.0, 1: -40.0})
+    assert cls.lines[0].get_xdata() == pytest.approx([-10.0])
+
+
+def test_scores_by_class_are_exported_and_come_back_without_the_store(tmp_path, monkeypatch):
+    folder = by_hand(tmp_path).write()
+    stages = ["first-seg-0", "naive-1"]
+    before = per_class.load(folder, stages)
+    export(folder)
+    monkeypatch.setenv("CL_BENCH_STORE", str(tmp_path / "gone"))
+    (tmp_path / "stages").rename(tmp_path / "elsewhere")
+    after = per_class.load(folder, stages)
+    assert after.equals(before)
+    assert after["class"].tolist() == ["sky", "sea", "nan", "sky", "sea", "nan", "cat"]
+    assert after["value"].isna().tolist() == [False, False, True, False, False, True, False]
+
+
+def test_what_is_exported_is_of_the_store_where_that_has_it(tmp_path):
+    folder = by_hand(tmp_path).write()
+    (folder / per_class.FILE).write_text("stage,task,class,value\nnaive-1,cls,cat,0.1\nother,cls,cat,0.1\n")
+    assert per_class.load(folder, ["naive-1"])["value"].tolist() == [0.1]
+    export(folder)
+    assert per_class.load(folder, ["naive-1"])["value"].iloc[-1] == 0.7
+    assert per_class.load(folder, ["other"]).empty
+
+
+def test_stages_that_kept_none_and_torn_tables_are_refused_in_a_sentence(tmp_path):
+    experiment = by_hand(tmp_path)
+    experiment.classes = {}
+    folder = experiment.write()
+    assert per_class.export(folder, ["naive-1"]) == []
+    with pytest.raises(UserError, match="kept no scores by class"):
+        class_changes(load_results(folder))
+    for torn in ("stage,task\na,b\n", "stage,task,class,value\na,b,c,x\n"):
+        (folder / per_class.FILE).write_text(torn)
+        with pytest.raises(UserError, match="torn or not such a table"):
+            per_class.load(folder, ["naive-1"])

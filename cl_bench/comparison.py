@@ -10,7 +10,8 @@ import pandas as pd
 
 from cl_bench import measures, resamples, statistics
 from cl_bench.errors import UserError, unknown
-from cl_bench.results import BASELINE, REFERENCE, summary, void_tasks
+from cl_bench.results import BASELINE, REFERENCE
+from cl_bench.summaries import summary, void_tasks
 
 _RUN = ["strategy", "order", "task"]
 
@@ -74,7 +75,7 @@ def versions(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 
     `final_first`, `final_second`: the headline score at the end, a mean over `seeds_...`; `change`: second minus
     first in points, over the seeds that both have, with Student's 95 % interval `low`, `high`; `drop_...` and
-    `verdict_...`: as in `results.summary` (none of baselines). Raises UserError where they have no row in common.
+    `verdict_...`: as in `summaries.summary` (none of baselines). Raises UserError where they have no row in common.
     """
     sides = {"first": first, "second": second}
     ends = {side: _by_seed(results) for side, results in sides.items()}

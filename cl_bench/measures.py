@@ -148,6 +148,24 @@ def compare(
     }
 
 
+def leaders(drops: Mapping[str, Mapping[int, float]]) -> set[str]:
+    """Return the strategy with the smallest mean drop and those that the seeds cannot tell from it.
+
+    drops: strategy -> seed -> relative drop. Two are told apart where the 95 % t interval of their difference, paired
+    by seed, lies beside 0. None leads where none can be told from the best.
+    """
+    means = {name: mean(list(seeds.values())) for name, seeds in drops.items() if seeds}
+    if not means:
+        return set()
+    best = drops[min(means, key=lambda name: means[name])]
+    leading = set()
+    for name in means:
+        interval = t_interval([drops[name][seed] - drop for seed, drop in best.items() if seed in drops[name]])
+        if interval is None or interval[0] <= 0 <= interval[1]:
+            leading.add(name)
+    return leading if leading < means.keys() else set()
+
+
 def _half_width(values: Sequence[float], level: float) -> float | None:
     count = len(values)
     if count < 2:

@@ -103,3 +103,19 @@ def test_drop_interval_covers_the_truth(seeds, final, spread):
     coverage = sum(low <= truth <= high for low, high in intervals) / repeats
     print(f"coverage with {seeds} seeds, final {final}: {coverage:.4f}")
     assert 0.93 <= coverage <= 0.97
+
+
+@pytest.mark.parametrize(
+    ("drops", "leading"),
+    [
+        ({"a": {0: 0.1, 1: 0.11, 2: 0.09}, "b": {0: 0.5, 1: 0.52, 2: 0.48}}, {"a"}),
+        ({"a": {0: 0.1, 1: 0.2, 2: 0.0}, "b": {0: 0.2, 1: 0.0, 2: 0.12}}, set()),  # noise
+        ({"a": {0: 0.1, 1: 0.2}, "b": {0: 0.2, 1: 0.1}, "c": {0: 0.9, 1: 1.0}}, {"a", "b"}),
+        ({"a": {0: 0.1}, "b": {0: 0.9}}, set()),  # one seed tells nothing
+        ({"a": {0: 0.1, 1: 0.1}, "b": {}}, set()),
+        ({"a": {0: 0.1, 1: 0.1}, "b": {0: 0.1, 1: 0.1}, "c": {0: 0.2, 1: 0.2}}, {"a", "b"}),
+        ({}, set()),
+    ],
+)
+def test_leaders(drops, leading):
+    assert measures.leaders(drops) == leading

@@ -56,7 +56,8 @@ def test_every_command_it_shows_is_understood(
 
 def test_its_table_is_the_one_of_the_committed_results(capsys: pytest.CaptureFixture[str]) -> None:
     from cl_bench.report.table import render
-    from cl_bench.results import load_results, summary
+    from cl_bench.results import load_results
+    from cl_bench.summaries import summary
 
     shown = re.search(r"<!-- table: .*? -->\n(.*?)<!-- end of table -->", README, re.DOTALL)
     assert shown is not None

@@ -15,7 +15,8 @@ from synthetic import Experiment, plausible
 
 from cl_bench import measures
 from cl_bench.errors import UserError
-from cl_bench.results import baselines, export, load_results, select, stage_costs, summary
+from cl_bench.results import export, load_results, select, stage_costs
+from cl_bench.summaries import baselines, summary
 
 
 @pytest.fixture(autouse=True)
@@ -296,7 +297,8 @@ def test_reading_results_imports_no_torch(tmp_path):
         "from cl_bench.report.curves import forgetting_curves\n"
         "from cl_bench.report.style import save\n"
         "from cl_bench.report.table import render\n"
-        "from cl_bench.results import load_results, summary\n"
+        "from cl_bench.results import load_results\n"
+        "from cl_bench.summaries import summary\n"
         f"results = load_results({str(folder)!r})\n"
         "render(summary(results), results.attrs['plan'], 'terminal')\n"
         f"[save(figure, {str(folder)!r}, 'c') for figure in forgetting_curves(results).values()]\n"

@@ -34,7 +34,7 @@ _RAW = (Format.csv, Format.parquet)
 class Table:
     """Which table is wanted, and of what; empty: everything.
 
-    against: the differences from this strategy; columns, sort: fields of `results.summary`.
+    against: the differences from this strategy; columns, sort: fields of `summaries.summary`.
     """
 
     format: Format = Format.terminal
@@ -79,16 +79,16 @@ def emit(frame: pd.DataFrame, text: Callable[[], str], format: Format, output: P
 
 def _frame(found: pd.DataFrame, folder: Path, wanted: Table) -> pd.DataFrame:
     """Return the table's numbers, every column of them."""
-    from cl_bench import results
+    from cl_bench import summaries
 
     if wanted.baselines or not found.attrs["plan"]["runs"]:
-        table = results.baselines(found)
+        table = summaries.baselines(found)
     elif wanted.against:
         from cl_bench.comparison import differences
 
         table = differences(found, folder, wanted.against)
     else:
-        table = results.summary(found)
+        table = summaries.summary(found)
     return table
 
 

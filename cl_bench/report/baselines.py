@@ -17,7 +17,7 @@ MEANING = (
 
 
 def render(baselines: pd.DataFrame, format: str, *, width: int = 120) -> str:
-    """Return the table of `results.baselines`; format: "terminal", "markdown", "latex" or "csv" (raw numbers)."""
+    """Return the table of `summaries.baselines`; format: "terminal", "markdown", "latex" or "csv" (raw numbers)."""
     if format == "csv":
         return baselines.to_csv(index=False, lineterminator="\n").removesuffix("\n")
     plan = baselines.attrs["plan"]

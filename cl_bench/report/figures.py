@@ -11,7 +11,7 @@ from cl_bench.report.learning import learning_curves
 from cl_bench.report.matrix import matrices
 from cl_bench.report.orders import order_sensitivity
 from cl_bench.report.tradeoffs import tradeoffs
-from cl_bench.results import summary
+from cl_bench.summaries import summary
 
 
 def figures(results: pd.DataFrame, what: str = "curves") -> dict[str, Figure]:

@@ -18,7 +18,17 @@ from cl_bench.errors import unknown
 FORMATS = ("terminal", "markdown", "csv", "latex")
 _LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"},
-    **{"†": r"$\dagger$", "≤": r"$\le$", "≥": r"$\ge$", "|": r"\textbar{}", "[": "{[}", "]": "{]}", "±": r"$\pm$"},
+    **{
+        "†": r"$\dagger$",
+        "≤": r"$\le$",
+        "≥": r"$\ge$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "|": r"\textbar{}",
+        "[": "{[}",
+        "]": "{]}",
+        "±": r"$\pm$",
+    },
 }
 
 
@@ -28,6 +38,10 @@ class Heading(NamedTuple):
     text: str
     left: bool = False
     free: bool = False
+
+
+class Bold(str):
+    """A cell that stands out."""
 
 
 class Section(NamedTuple):
@@ -81,9 +95,13 @@ def _rich(section: Section, styles: Mapping[str, str], wrap: bool) -> Table:
         table.add_column(heading.text, justify=side, no_wrap=not free, overflow="fold", min_width=9 if free else None)
     for group in section.groups:
         for index, line in enumerate(group):
-            cells = [Text(cell, style=styles.get(cell.partition(" ")[0], "")) for cell in line]
+            cells = [Text(cell, style=_style(cell, styles)) for cell in line]
             table.add_row(*cells, end_section=index == len(group) - 1)
     return table
+
+
+def _style(cell: str, styles: Mapping[str, str]) -> str:
+    return "bold" if isinstance(cell, Bold) else styles.get(cell.partition(" ")[0], "")
 
 
 def _markdown(sections: Sequence[Section], notes: Sequence[str]) -> str:
@@ -101,7 +119,10 @@ def _one_line(header: str) -> str:
 
 
 def _piped(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    escaped = [cell.replace("|", "\\|") for cell in cells]
+    return (
+        "| " + " | ".join(f"**{e}**" if isinstance(c, Bold) else e for c, e in zip(cells, escaped, strict=True)) + " |"
+    )
 
 
 def _latex(sections: Sequence[Section], notes: Sequence[str]) -> str:
@@ -120,8 +141,9 @@ def _latex(sections: Sequence[Section], notes: Sequence[str]) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    minus = [re.sub(r"(?<!\w)-(?=\d|$)", "$-$", _escape(cell)) for cell in cells]
-    return " & ".join(minus) + r" \\"
+    minus = [re.sub(r"(?<!\w)-(?=\d)", "$-$", "--" if cell == "-" else _escape(cell)) for cell in cells]
+    set_bold = [rf"\textbf{{{m}}}" if isinstance(cell, Bold) else m for cell, m in zip(cells, minus, strict=True)]
+    return " & ".join(set_bold) + r" \\"
 
 
 def _escape(text: str) -> str:

@@ -10,7 +10,7 @@ from cl_bench.report.style import GREY, mark, open_frame
 
 
 def order_sensitivity(summary: pd.DataFrame) -> Figure:
-    """Return a figure with a line a strategy: its mean drop (see `results.summary`) in each order, and their mean."""
+    """Return a figure with a line a strategy: its mean drop (see `summaries.summary`) in each order, and their mean."""
     runs = summary.drop_duplicates(["strategy", "order"])[["strategy", "order", "average_drop"]]
     strategies, orders = runs["strategy"].drop_duplicates().tolist(), runs["order"].drop_duplicates().tolist()
     figure = Figure(figsize=(7.2, 1.3 + 0.42 * len(strategies)), layout="constrained")

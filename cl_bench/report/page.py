@@ -18,8 +18,9 @@ from cl_bench.measures import LIMIT
 from cl_bench.report import page_data
 from cl_bench.report.retained import retained
 from cl_bench.report.table import COLUMNS, DEFINITIONS, origin_notes, protocol_notes
-from cl_bench.results import REFERENCE, load_results, summary, void_tasks
+from cl_bench.results import REFERENCE, load_results
 from cl_bench.statistics import paired
+from cl_bench.summaries import summary, void_tasks
 
 CELLS = tuple(column for column in COLUMNS if not column.full)
 LOOKS = {"strategy": "name", "task": "name", "verdict": "verdict"}
@@ -72,8 +73,8 @@ def render(results: pd.DataFrame, folder: Path) -> str:
 def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     """Return what the experiment shows, in sentences: who forgets least, who passes, and how far to trust it.
 
-    table: `results.summary` of `results`. Ranked are strategies that are done in every order; runs that learn all tasks
-    in one stage are a bound and take no part, void tasks neither.
+    table: `summaries.summary` of `results`. Ranked are strategies that are done in every order; runs that learn all
+    tasks in one stage are a bound and take no part, void tasks neither.
     """
     headline = table[table["headline"] & (table["verdict"] != "void")]
     means, passing = {}, []

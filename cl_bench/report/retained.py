@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cl_bench.results import BASELINE, void_tasks
+from cl_bench.results import BASELINE
+from cl_bench.summaries import void_tasks
 
 
 class Retained(NamedTuple):

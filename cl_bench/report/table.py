@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from cl_bench.errors import UserError, unknown
-from cl_bench.report.layout import Heading, Section, count, number, percent, write
+from cl_bench.report.layout import Bold, Heading, Section, count, number, percent, write
 
 Row = dict[Any, Any]
 
@@ -21,9 +21,10 @@ DEFINITIONS = (
     "Drop = (baseline - final) / baseline, a ratio of means over seeds, with its 95 % t interval; points = 100 "
     "(baseline - final); same-run = drop from the score right after the task was learnt; stored = images kept of each "
     "past task. Pass: drop ≤ 5 %; bonus: final ≥ baseline; uncertain: one seed, or an interval that holds 5 %; void: "
-    "the baseline is less than 0.05 above the trivial score."
+    "the baseline is less than 0.05 above the trivial score. Bold: the smallest drop of a task and those that the "
+    "seeds cannot tell from it (95 % t interval of paired differences); nothing is bold where they can tell none."
 )
-DROP = "drop % [95 %]"
+DROP = "drop % ↓\n[95 %]"
 _COLOURS = {"pass": "green", "bonus": "bold green", "fail": "red", "failed": "bold red", "void": "yellow"}
 
 
@@ -48,7 +49,7 @@ def render(
     width: int = 120,
     colour: bool = False,
 ) -> str:
-    """Return the table of `summary` (see `results.summary`) with the notes without which it cannot be read.
+    """Return the table of `summary` (see `summaries.summary`) with the notes without which it cannot be read.
 
     format: "terminal", "markdown", "latex" (booktabs) or "csv" (raw numbers, every column, a line a task); full: also
     forgetting, backward transfer, intransigence and what a strategy adds (in the terminal as a second table); columns:
@@ -156,7 +157,8 @@ def _average(row: Row, tasks: int) -> Row:
 
 def _drop(row: Row) -> str:
     ends = "" if math.isnan(row["drop_low"]) else f" [{percent(row['drop_low'])}, {percent(row['drop_high'])}]"
-    return percent(row["drop"]) + ends
+    cell = percent(row["drop"]) + ends
+    return Bold(cell) if row["leading"] else cell
 
 
 def _verdict(row: Row) -> str:
@@ -177,7 +179,7 @@ COLUMNS = (
     Column("strategy", "strategy", lambda row: str(row["strategy"]), once=True),
     Column("task (metric)", "task", lambda row: f"{row['task']} ({row['metric']})"),
     Column("baseline", "baseline", lambda row: number(row["baseline"])),
-    Column("final", "final", lambda row: number(row["final"])),
+    Column("final ↑", "final", lambda row: number(row["final"])),
     Column(DROP, "drop", _drop),
     Column("points", "points", lambda row: number(row["points"], 1)),
     Column("same-\nrun %", "same_run_drop", lambda row: percent(row["same_run_drop"])),

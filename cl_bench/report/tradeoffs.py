@@ -14,7 +14,7 @@ from cl_bench.report.style import GREY, mark, open_frame
 
 
 def tradeoffs(summary: pd.DataFrame) -> dict[str, Figure]:
-    """Return a figure of three panels for each order of `summary` (see `results.summary`), a mark a strategy.
+    """Return a figure of three panels for each order of `summary` (see `summaries.summary`), a mark a strategy.
 
     Plasticity: how far a task's score right after it was learnt lies above its baseline, in percent of it; stability:
     how much of that score is left at the end; both means over tasks, of tasks whose baseline is not void (the last one

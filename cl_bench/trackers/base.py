@@ -13,9 +13,10 @@ import pandas as pd
 
 from cl_bench import measures
 from cl_bench.report import baselines, table
-from cl_bench.results import BASELINE, summary
-from cl_bench.results import baselines as single_scores
+from cl_bench.results import BASELINE
 from cl_bench.stages.key import flat
+from cl_bench.summaries import baselines as single_scores
+from cl_bench.summaries import summary
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from synthetic import plausible
 from cl_bench import api
 from cl_bench.errors import UserError
 from cl_bench.report.baselines import render
-from cl_bench.results import baselines, load_results
+from cl_bench.results import load_results
+from cl_bench.summaries import baselines
 
 
 def test_markdown_says_score_deviation_interval_and_protocol(tmp_path: Path) -> None:

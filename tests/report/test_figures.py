@@ -5,7 +5,8 @@ from synthetic import plausible
 
 from cl_bench.report.figures import figures
 from cl_bench.report.style import COLOURS, save
-from cl_bench.results import load_results, summary
+from cl_bench.results import load_results
+from cl_bench.summaries import summary
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,8 @@ from synthetic import plausible
 from cl_bench import api
 from cl_bench.report.page import render, save_report, sentences
 from cl_bench.report.page_data import gallery
-from cl_bench.results import load_results, summary
+from cl_bench.results import load_results
+from cl_bench.summaries import summary
 
 
 @pytest.fixture(autouse=True)

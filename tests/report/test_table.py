@@ -12,7 +12,8 @@ from synthetic import Experiment, plausible
 
 from cl_bench.errors import UserError
 from cl_bench.report.table import render
-from cl_bench.results import load_results, select, summary
+from cl_bench.results import load_results, select
+from cl_bench.summaries import summary
 
 FORMATS = ("terminal", "markdown", "latex", "csv")
 
@@ -47,7 +48,7 @@ def cells(text):
 
 def test_values_by_hand(tmp_path):
     rows = cells(shown(by_hand(tmp_path).write(), "markdown"))
-    head = ["baseline", "final", "drop % [95 %]", "points", "same-run %", "verdict", "stored", "train s", "x naive"]
+    head = ["baseline", "final ↑", "drop % ↓ [95 %]", "points", "same-run %", "verdict", "stored", "train s", "x naive"]
     assert rows["strategy", "task (metric)"] == [*head, "peak MB"]
     interval = "70.0 [19.2, 120.8]"
     assert rows["naive", "seg (mIoU)"] == [
@@ -212,7 +213,7 @@ def test_columns_are_chosen_and_strategies_sorted(tmp_path):
     results = load_results(plausible(tmp_path).write())
     text = render(summary(results), results.attrs["plan"], "markdown", columns=["verdict", "drop"], sort="drop")
     header, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert header == "| strategy | task (metric) | verdict | drop % [95 %] |"
+    assert header == "| strategy | task (metric) | verdict | drop % ↓ [95 %] |"
     means = summary(results).groupby("strategy")["drop"].mean().sort_values()
     assert [line.split("|")[1].strip() for line in lines if line.split("|")[1].strip()] == means.index.tolist()
 
@@ -223,3 +224,40 @@ def test_what_cannot_be_a_column_or_sorted_by_is_named(tmp_path):
         render(summary(results), results.attrs["plan"], "markdown", columns=["verdit"])
     with pytest.raises(UserError, match="sorted by numbers, and verdict is none"):
         render(summary(results), results.attrs["plan"], "markdown", sort="verdict")
+
+
+def clearly(tmp_path, losses):
+    """Two tasks, three seeds; of seg a strategy loses its share, which differs by as much as given between seeds."""
+    experiment = Experiment(tmp_path, tasks=("seg", "cls"), epochs=1)
+    for seed in range(3):
+        first = experiment.baseline("seg", seed, [0.4])
+        experiment.baseline("cls", seed, [0.8])
+        for strategy, (loss, noise) in losses.items():
+            scores = {"seg": [0.4 * (1 - loss - noise * (seed - 1))], "cls": [0.8]}
+            stage = experiment.stage(f"{strategy}-{seed}", ["cls"], first, scores)
+            experiment.run(strategy, ("seg", "cls"), seed, [first, stage])
+    return summary(load_results(experiment.write()))
+
+
+@pytest.mark.parametrize(("format", "bold"), [("markdown", "**"), ("latex", r"\textbf{")])
+def test_the_best_and_what_cannot_be_told_from_it_are_bold(tmp_path, format, bold):
+    found = clearly(tmp_path, {"naive": (0.7, 0.01), "kd": (0.05, 0.01), "ewc": (0.06, -0.05)})
+    leading = found[found["task"] == "seg"].set_index("strategy")["leading"].to_dict()
+    assert leading == {"naive": False, "kd": True, "ewc": True}
+    text = render(found, found.attrs["plan"], format)
+    assert [f"{bold}{drop} " in text for drop in ("5.0", "6.0", "70.0", "0.0")] == [True, True, False, False]
+
+
+def test_noise_has_no_winner(tmp_path):
+    found = clearly(tmp_path, {"naive": (0.1, 0.08), "kd": (0.09, -0.07)})
+    assert not found["leading"].any()
+    one = clearly(tmp_path / "one", {"naive": (0.1, 0.08)})
+    assert not one["leading"].any()
+
+
+def test_a_missing_value_is_a_dash_and_no_minus_in_latex(tmp_path):
+    found = clearly(tmp_path, {"naive": (0.1, 0.0)})
+    found["forgetting"] = float("nan")
+    text = render(found, found.attrs["plan"], "latex", columns=["forgetting"])
+    assert "& -- " in text
+    assert "$-$" not in text

@@ -1,0 +1,170 @@
+"""What results say: drop, transfer, verdict and cost by strategy, and the baselines; no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from cl_bench import measures
+from cl_bench.results import BASELINE, COSTS, ENVIRONMENT, REFERENCE, Record
+
+Run = tuple[str, str]
+"""Strategy and order."""
+
+
+class _Ends(NamedTuple):
+    scores: dict[tuple[str, str, str, str], dict[int, list[float]]]
+    """At stage ends, oldest first: (strategy, order, task, metric) -> seed -> scores."""
+    states: dict[Run, set[str]]
+    together: set[Run]
+    """Runs that learn several tasks in one stage."""
+    chains: dict[tuple[str, str, int], list[str]]
+    """The stages of (strategy, order, seed)."""
+
+
+def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame:
+    """Return one row a strategy, order and task, over the seeds that have both the baseline and the run.
+
+    Scores, drops and verdict as in `measures.compare`, of each task's headline metric; all_metrics: also a row, without
+    verdict, for every further metric. Costs are of a run: `train_seconds` a mean over seeds, `relative_cost` against
+    naive on the same seeds and order, `peak_memory_mb` the largest, `stored_images` for one past task.
+    `mixed_environment`: the stages compared ran on different software or machines. `status`: "done", or "failed" or
+    "incomplete" where stages are, and then there is no verdict. `average_drop`: the mean relative drop of the run's
+    tasks (never of their scores, whose metrics differ); void and unfinished ones take no part, `averaged` did.
+    `leading`: as in `measures.leaders`, among the runs that learn one task after the other, by their headline metric.
+    """
+    ends = _stage_ends(results)
+    tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
+    rows = []
+    for run in (run for run in ends.states if run[0] != BASELINE):
+        for task in (tasks[name] for name in run[1].split(">")):
+            metrics = [metric for metric in task["metrics"] if (*run, task["name"], metric) in ends.scores]
+            rows += [_task_row(results, ends, run, task, metric) for metric in metrics[: None if all_metrics else 1]]
+    frame = pd.DataFrame(rows)
+    valid = frame["drop"].where(~frame["verdict"].isin(["void", ""])).groupby([frame["strategy"], frame["order"]])
+    frame["average_drop"] = valid.transform(lambda drops: measures.average_drop(drops.dropna().tolist()))
+    frame["averaged"] = valid.transform("count")
+    frame["leading"] = _leading(frame, ends)
+    frame.attrs = {**results.attrs, "environment": environments(results.attrs["costs"].values())}
+    frame.attrs["seeds"] = sorted(set(results.loc[results["strategy"] != BASELINE, "seed"]))
+    return frame
+
+
+def _leading(summary: pd.DataFrame, ends: _Ends) -> pd.Series:
+    """Return of each row of a summary whether its strategy leads on its order and task."""
+    leading = set()
+    ranked = summary[summary["headline"] & ~summary["verdict"].isin(["void", ""])]
+    for keys, rows in ranked.groupby(["order", "task"]):
+        order, task = map(str, keys)
+        drops: dict[str, dict[int, float]] = {}
+        for strategy, metric in zip(rows["strategy"], rows["metric"], strict=True):
+            if (strategy, order) not in ends.together:
+                single = ends.scores[BASELINE, task, task, metric]
+                finals = {seed: series[-1] for seed, series in ends.scores[strategy, order, task, metric].items()}
+                drops[strategy] = {
+                    seed: measures.relative_drop(single[seed][-1], final)
+                    for seed, final in finals.items()
+                    if not math.isnan(final + single.get(seed, [math.nan])[-1])
+                }
+        leading |= {(strategy, order, task) for strategy in measures.leaders(drops)}
+    runs = zip(summary["strategy"], summary["order"], summary["task"], strict=True)
+    return summary["headline"] & pd.Series([run in leading for run in runs], summary.index)
+
+
+def baselines(results: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a task and metric: the single-task score over seeds.
+
+    `score`: the mean, `deviation`: the standard deviation, `low` and `high`: the 95 % t interval, `seeds`: how many are
+    done, `planned`: how many there are to be; `trivial` and `void` (not clearly above it, so the task can have no
+    verdict) of the headline metric; `train_seconds`: the mean.
+    """
+    scores, plan, costs = _stage_ends(results).scores, results.attrs["plan"], results.attrs["costs"]
+    rows = []
+    for task in plan["tasks"]:
+        name, stages = task["name"], [line["stage"] for line in plan["baselines"] if line["task"] == task["name"]]
+        if not stages:
+            continue
+        spent = measures.mean([costs[stage]["train_seconds"] for stage in stages if stage in costs])
+        for metric in task["metrics"]:
+            values = [run[-1] for run in scores.get((BASELINE, name, name, metric), {}).values()]
+            done = [value for value in values if not math.isnan(value)]
+            middle, headline = measures.mean(done), metric == task["metrics"][0]
+            low, high = measures.t_interval(done) or (math.nan, math.nan)
+            trivial = task["trivial"] if headline else math.nan
+            void = headline and measures.verdict(0.0, None, middle, middle, trivial) == "void"
+            score = (middle, measures.deviation(done), low, high, len(done), len(stages))
+            rows.append((name, metric, headline, *score, trivial, void, spent))
+    score_columns = ("score", "deviation", "low", "high", "seeds", "planned")
+    frame = pd.DataFrame(
+        rows, columns=["task", "metric", "headline", *score_columns, "trivial", "void", "train_seconds"]
+    )
+    frame.attrs = {**results.attrs, "environment": environments(costs.values())}
+    frame.attrs["seeds"] = sorted({line["seed"] for line in plan["baselines"]})
+    return frame
+
+
+def void_tasks(results: pd.DataFrame) -> set[str]:
+    """Return the tasks whose baseline is not clearly better than a trivial predictor, or is not there."""
+    single = baselines(results)
+    headline = single[single["headline"]]
+    return set(headline.loc[headline["void"], "task"])
+
+
+def environments(costs: Iterable[Record]) -> dict[str, list[str]]:
+    """Return the distinct values of every field of the environment over stages; more than one is a mixture."""
+    stages = list(costs)
+    return {field: sorted({cost[field] for cost in stages}) for field in ENVIRONMENT}
+
+
+def _stage_ends(results: pd.DataFrame) -> _Ends:
+    runs = results.attrs["plan"]["runs"]
+    ends = _Ends({}, {}, set(), {(run["strategy"], ">".join(run["order"]), run["seed"]): run["stages"] for run in runs})
+    for row in results[results["last"]].sort_values("position", kind="stable").to_dict("records"):
+        run = (row["strategy"], row["order"])
+        ends.scores.setdefault((*run, row["task"], row["metric"]), {}).setdefault(row["seed"], []).append(row["value"])
+        ends.states.setdefault(run, set()).add(row["status"])
+        if "+" in row["trained"]:
+            ends.together.add(run)
+    return ends
+
+
+def _task_row(results: pd.DataFrame, ends: _Ends, run: Run, task: Record, metric: str) -> Record:
+    name, headline, runs = task["name"], metric == task["metrics"][0], ends.scores[(*run, task["name"], metric)]
+    state = ends.states[run] | ends.states.get((BASELINE, name), {"missing"})
+    status = "failed" if "failed" in state else "incomplete" if "missing" in state else "done"
+    singles = {seed: series[-1] for seed, series in ends.scores.get((BASELINE, name, name, metric), {}).items()}
+    found = measures.compare(singles, runs, task["trivial"] if headline else math.nan, run in ends.together)
+    found["verdict"] = found["verdict"] if headline and status == "done" else ""
+    head = {"strategy": run[0], "order": run[1], "task": name, "kind": task["kind"], "metric": metric}
+    head |= {"headline": headline, "predictor": task["predictor"], "planned_seeds": len(runs)}
+    return {**head, **found, **_run_costs(results, ends.chains, run, name, runs), "status": status}
+
+
+def _run_costs(
+    results: pd.DataFrame, chains: Mapping[Any, list[str]], run: Run, task: str, seeds: Iterable[int]
+) -> Record:
+    plan, costs = results.attrs["plan"], results.attrs["costs"]
+
+    def seconds(strategy: str, seed: int) -> float:
+        stages = chains.get((strategy, run[1], seed), [None])
+        return math.fsum(costs[key]["train_seconds"] if key in costs else math.nan for key in stages)
+
+    spent = [(seconds(run[0], seed), seconds(REFERENCE, seed)) for seed in seeds]
+    paired = [(own, naive) for own, naive in spent if not math.isnan(own + naive)]
+    naive = measures.mean([naive for _, naive in paired])
+    stages = [costs[key] for seed in seeds for key in chains[(*run, seed)] if key in costs]
+    singles = [costs[line["stage"]] for line in plan["baselines"] if line["task"] == task and line["stage"] in costs]
+    return {
+        **{field: _largest([stage[field] for stage in stages]) for field in COSTS},
+        "train_seconds": measures.mean([own for own, _ in spent if not math.isnan(own)]),
+        "relative_cost": measures.mean([own for own, _ in paired]) / naive if naive else math.nan,
+        "mixed_environment": any(len(values) > 1 for values in environments(stages + singles).values()),
+    }
+
+
+def _largest(values: Sequence[float]) -> float:
+    # max() alone would depend on where a nan, an unknown value, stands.
+    return math.nan if not values or any(map(math.isnan, values)) else max(values)

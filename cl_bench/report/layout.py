@@ -130,19 +130,34 @@ def _latex(sections: Sequence[Section], notes: Sequence[str]) -> str:
     for section in sections:
         title, headings = _escape(section.title), section.headings
         lines += [r"\begin{table}", r"\centering\footnotesize", rf"\caption{{{title}}}", r"\setlength{\tabcolsep}{3pt}"]
-        lines.append(rf"\begin{{tabular}}{{{''.join('l' if heading.left else 'r' for heading in headings)}}}")
-        lines += [r"\toprule", _row([_one_line(heading.text) for heading in headings])]
+        lines.append(rf"\begin{{tabular}}{{{''.join(map(_aligned, headings))}}}")
+        lines += [r"\toprule", " & ".join(map(_stacked, headings)) + r" \\"]
         for group in section.groups:
-            lines += [r"\midrule", *map(_row, group)]
+            lines += [r"\midrule", *(_row(line, headings) for line in group)]
         lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
     below = _escape(" ".join(notes))
     lines[-2:-2] = [rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {below}}}"]
     return "\n".join(lines)
 
 
-def _row(cells: Sequence[str]) -> str:
+def _aligned(heading: Heading) -> str:
+    return r"p{0.16\linewidth}" if heading.free else "l" if heading.left else "r"
+
+
+def _stacked(heading: Heading) -> str:
+    lines = [_escape(line) for line in heading.text.split("\n")]
+    side, stack = "l" if heading.left else "r", r"\\".join(lines)
+    return stack if len(lines) == 1 else rf"\shortstack[{side}]{{{stack}}}"
+
+
+def _row(cells: Sequence[str], headings: Sequence[Heading]) -> str:
     minus = [re.sub(r"(?<!\w)-(?=\d)", "$-$", "--" if cell == "-" else _escape(cell)) for cell in cells]
-    set_bold = [rf"\textbf{{{m}}}" if isinstance(cell, Bold) else m for cell, m in zip(cells, minus, strict=True)]
+    # A strategy's settings may be broken where they join.
+    broken = [
+        r"\raggedright " + re.sub(r"(\+|,|=)", r"\1\\allowbreak ", cell) if heading.free else cell
+        for cell, heading in zip(minus, headings, strict=True)
+    ]
+    set_bold = [rf"\textbf{{{m}}}" if isinstance(cell, Bold) else m for cell, m in zip(cells, broken, strict=True)]
     return " & ".join(set_bold) + r" \\"
 
 

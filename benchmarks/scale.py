@@ -1,4 +1,4 @@
-"""How planning, status, table and export grow with the number of stages; nothing is trained, artifacts are made up.
+"""How planning and reading results grow with the number of stages; nothing is trained, artifacts are made up.
 
 python benchmarks/scale.py 100 1000 10000
 """
@@ -35,10 +35,17 @@ PER_SEED = 39
 
 def made_up(prepared: Any) -> None:
     """Fill the store as if every stage had been trained."""
+    import numpy as np
+    from PIL import Image
+    from safetensors.numpy import save_file
+
+    from cl_bench import pictures
     from cl_bench.resources import environment
     from cl_bench.stages.store import write_csv
 
-    draw, here = random.Random(0), environment(1, "cpu", "float32")
+    draw, here, noise = random.Random(0), environment(1, "cpu", "float32"), np.random.default_rng(0)
+    image = pictures.encode(Image.fromarray(noise.integers(0, 255, (64, 64, 3), np.uint8)))
+    shown = [pictures.Picture(f"image {place}", image, image) for place in range(12)]
     metrics = {task.name: kind for task, kind in ((e.task, e.task.kind.metrics) for e in prepared.catalog)}
     cost = {"train_seconds": 1.0, "evaluation_seconds": 0.1, "peak_memory_mb": 100.0, "parameters": 1000}
     cost |= {"added_parameters": 0, "added_passes": 0.0, "stored_images": 0}
@@ -52,10 +59,27 @@ def made_up(prepared: Any) -> None:
         description = {"key": stage.key, "parent": stage.parent, "tasks": list(stage.trained), "cost": cost}
         description |= {"settings": stage.identity, "environment": here, "hashes": {"first": "", "last": ""}}
 
-        def write(folder: Path, rows: list[dict[str, Any]] = rows) -> None:
+        def write(folder: Path, stage: Any = stage, rows: list[dict[str, Any]] = rows) -> None:
+            tasks = (*stage.past, *stage.trained)
             write_csv(folder / "evaluations.csv", rows, ["epoch", "task", "metric", "value"])
+            save_file({task: noise.random(1000, np.float32) for task in tasks}, folder / "resamples.safetensors")
+            if stage.seed == 0:  # reports show no other seed's
+                pictures.save(dict.fromkeys(tasks, shown), folder / pictures.FILE)
 
         prepared.store.add(stage.key, description, write)
+
+
+def experiment(path: Path, seeds: int, orders: str) -> Any:
+    """Return an experiment, written to `path`, whose results are there as if it had been run."""
+    from cl_bench import api
+    from cl_bench.stages.store import write_json
+
+    path.write_text(yaml.safe_dump({**EXPERIMENT, "seeds": list(range(seeds))}))
+    prepared = api.prepare(str(path), orders=orders)
+    made_up(prepared)
+    prepared.folder.mkdir()
+    write_json(prepared.folder / "plan.json", api.describe_plan(prepared))
+    return prepared
 
 
 def command(*words: str) -> tuple[float, float]:
@@ -74,38 +98,32 @@ def command(*words: str) -> tuple[float, float]:
 
 def measure(stages: int) -> None:
     """Print a row of the table for about `stages` stages."""
-    from cl_bench import api, results
+    from cl_bench import results
     from cl_bench.stages.plan import make_plan
-    from cl_bench.stages.store import write_json
 
     with tempfile.TemporaryDirectory() as root:
         os.environ["CL_BENCH_RESULTS"] = root
         path = Path(root) / "scale.yaml"
-        path.write_text(yaml.safe_dump({**EXPERIMENT, "seeds": list(range(-(-stages // PER_SEED)))}))
-        prepared = api.prepare(str(path), orders="all")
+        prepared = experiment(path, seeds=-(-stages // PER_SEED), orders="all")
         started = time.monotonic()
         plan = make_plan(prepared.experiment, prepared.catalog, prepared.weights)
         planning = time.monotonic() - started
-        made_up(prepared)
-        prepared.folder.mkdir()
-        write_json(prepared.folder / "plan.json", api.describe_plan(prepared))
         started = time.monotonic()
         results.export(prepared.folder)
         exporting = time.monotonic() - started
         dry, dry_memory = command("run", str(path), "--orders", "all", "--dry-run")
-        status, status_memory = command("status", "scale")
-        table, table_memory = command("table", "scale")
-        print(
-            f"| {len(plan.stages)} | {planning:.2f} | {exporting:.1f} | {dry:.1f} | {dry_memory:.0f} "
-            f"| {status:.1f} | {status_memory:.0f} | {table:.1f} | {table_memory:.0f} |",
-            flush=True,
-        )
+        read = [command(*words, "scale") for words in (["status"], ["table"], ["plot"], ["report"])]
+        size = (prepared.folder / "report.html").stat().st_size / 1e6
+        cells = [f"{len(plan.stages)}", f"{len(plan.runs)}", f"{planning:.2f}", f"{exporting:.1f}"]
+        cells += [f"{dry:.1f}, {dry_memory:.0f}", *(f"{seconds:.1f}, {memory:.0f}" for seconds, memory in read)]
+        print(f"| {' | '.join([*cells, f'{size:.1f}'])} |", flush=True)
 
 
 def main() -> None:
     """Print the table, one row a size."""
-    print("| stages | plan s | export s | run --dry-run s | MB | status s | MB | table s | MB |")
-    print("| --: " * 9 + "|")
+    both = [f"{words} s, MB" for words in ("run --dry-run", "status", "table", "plot", "report")]
+    print(f"| stages | runs | plan s | export s | {' | '.join(both)} | page MB |")
+    print("| --: " * 10 + "|")
     for stages in map(int, sys.argv[1:] or ("100", "1000", "10000")):
         measure(stages)
     print(f"peak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")

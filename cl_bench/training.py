@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,18 +33,28 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 class Harness(SupervisedTemplate):
     """Trains one stage at a time on an Avalanche experience; what strategies may use is public.
 
-    current: data sets of the tasks trained in this stage; ancestors: the stages before it, the first one first; seen:
-    the test experiences that evaluations score; step, epoch: how many of them the stage has done; passes: (images,
-    features) of every forward pass of the step; average: the weights' moving average; report: what strategies record
-    about themselves (stored images), kept with the stage; log: one mapping an epoch; passes_per_evaluation: times the
-    backbone ran for one evaluation batch.
+    initial: returns the weights (parameters and buffers by name) that the run began with; current: data sets of the
+    tasks trained in this stage; ancestors: the stages before it, the first one first; seen: the test experiences that
+    evaluations score; step, epoch: how many of them the stage has done; passes: (images, features) of every forward
+    pass of the step; average: the weights' moving average; report: what strategies record about themselves (stored
+    images), kept with the stage; log: one mapping an epoch; passes_per_evaluation: times the backbone ran for one
+    evaluation batch.
     """
 
     mbatch: Any
     """Avalanche's: the batch at hand, [images, Targets, task labels]."""
 
-    def __init__(self, *, model: UnifiedModel, settings: StageSettings, plugins: Sequence[Any], evaluator: Any) -> None:
+    def __init__(
+        self,
+        *,
+        model: UnifiedModel,
+        settings: StageSettings,
+        plugins: Sequence[Any],
+        evaluator: Any,
+        initial: Callable[[], Mapping[str, Tensor]],
+    ) -> None:
         self.settings = settings
+        self.initial = initial
         self.current: Sequence[TaskDataset] = ()
         self.ancestors: Sequence[Ancestor] = ()
         self.seen: Any = ()

@@ -58,13 +58,16 @@ class Trainer:
 
     def model(self, stage: Stage) -> UnifiedModel:
         """Return the model as the stage finds it: its parent's last weights, or the initial ones."""
-        tasks = [entry.task for entry in self.catalog]
-        model = build_model(self.experiment.model, tasks, self.weights, stage.seed)
+        model = self.untrained(stage.seed)
         if stage.parent is not None:
             model.load_state_dict(self.store.weights(stage.parent))
             if digest(model.state_dict()) != self.store.describe(stage.parent)["hashes"]["last"]:
                 raise StageFailedError(f"the stored weights of stage {stage.parent[:12]} are not those it ended with")
         return model.to(self.experiment.device)
+
+    def untrained(self, seed: int) -> UnifiedModel:
+        """Return the model with the weights that every run with this seed begins with."""
+        return build_model(self.experiment.model, [entry.task for entry in self.catalog], self.weights, seed)
 
     def settings(self, stage: Stage) -> StageSettings:
         """Return how the stage is trained."""
@@ -128,7 +131,13 @@ class _Unit:
         # The last stage has every term that acts in an earlier one.
         self.plugins = [plugin for term in stages[-1].terms for plugin in term.build()]
         plugins = [*self.plugins, self.reporter]
-        self.harness = Harness(model=model, settings=trainer.settings(first), plugins=plugins, evaluator=evaluator)
+        self.harness = Harness(
+            model=model,
+            settings=trainer.settings(first),
+            plugins=plugins,
+            evaluator=evaluator,
+            initial=lambda: trainer.untrained(first.seed).state_dict(),
+        )
         # A plug-in from elsewhere that keeps nothing may hold anything: then a stage is resumed as a whole.
         whole = len(stages) > 1 or any(code_identity(p) and not states.carries(p) for p in self.plugins)
         self.resumable = not whole

@@ -10,6 +10,9 @@ import torch
 
 from cl_bench import api
 from cl_bench.errors import UserError
+from cl_bench.stages.train import Trainer
+from cl_bench.strategies.kd import Distillation
+from cl_bench.training import Harness
 
 
 @pytest.fixture
@@ -75,3 +78,40 @@ def test_settings_out_of_range_are_refused(text: str) -> None:
 
     with pytest.raises(UserError, match=r"greater|less"):
         parse(text)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_a_stage_starts_part_of_the_way_back_to_the_initial_backbone(
+    results: Path, tiny: Callable[..., str], share: float
+) -> None:
+    text = f"rewind[share={share}]+layer_rates[backbone=0, neck=0, shared=0, past=0]"
+    prepared = api.prepare(tiny(orders=[["seg", "det"]]), strategies=[text])
+    assert api.train(prepared) == {}
+    first, second = map(prepared.store.weights, prepared.plan.runs[0].stages)
+    trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
+    initial = trainer.untrained(0).state_dict()
+    for name, value in second.items():
+        if name.startswith("backbone.") and value.is_floating_point():
+            assert torch.equal(value, torch.lerp(first[name], initial[name], share)), name
+        elif not name.startswith("predictors.det"):
+            assert torch.equal(value, first[name]), name
+    assert not torch.equal(first["neck.inner_blocks.0.0.weight"], initial["neck.inner_blocks.0.0.weight"])
+
+
+def test_the_teacher_is_the_model_before_it_is_moved_back(
+    results: Path, tiny: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught: list[dict[str, torch.Tensor]] = []
+    prepare = Distillation.before_training_exp
+
+    def noting(self: Distillation, strategy: Harness, **more: object) -> None:
+        prepare(self, strategy, **more)
+        if self.teacher is not None:
+            taught.append(self.teacher.state_dict())
+
+    monkeypatch.setattr(Distillation, "before_training_exp", noting)
+    prepared = api.prepare(tiny(orders=[["seg", "det"]]), strategies=["rewind+kd"])
+    assert api.train(prepared) == {}
+    first = prepared.store.weights(prepared.plan.runs[0].stages[0])
+    assert len(taught) == 1
+    assert all(torch.equal(taught[0][name], value) for name, value in first.items())

@@ -12,17 +12,17 @@ from cl_bench.training import Harness
 
 
 class LayerRates(SupervisedPlugin):
-    """Multiplies the learning rates of backbone, neck, shared layer and past predictors from the second stage on.
+    """Multiplies the learning rates of what past tasks depend on, by part, from the second stage on.
 
-    A backbone that is kept keeps its batch-norm statistics, too.
+    What they do not depend on (the new predictor, pyramid levels that no earlier task used) learns as ever. A backbone
+    that is kept keeps its batch-norm statistics, too.
     """
 
     acts_from = 2
 
-    def __init__(self, backbone: float, neck: float, shared: float, past: float) -> None:
+    def __init__(self, backbone: float, neck: float, shared: float, predictors: float) -> None:
         super().__init__()
-        self.factors = {"backbone": backbone, "neck": neck, "shared layer": shared}
-        self.past = past
+        self.factors = {"backbone": backbone, "neck": neck, "shared": shared, "predictors": predictors}
 
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:
         """Slow the parts down for this stage."""
@@ -30,12 +30,9 @@ class LayerRates(SupervisedPlugin):
             return
         if self.factors["backbone"] == 0:
             strategy.model.freeze_norm(True)
-        learnt = {f"{task.name} predictor" for task in strategy.past_tasks}
-        for name, part in strategy.model.parts().items():
-            if name in self.factors:
-                strategy.scale_rate(part.parameters(), self.factors[name])
-            elif name in learnt:
-                strategy.scale_rate(part.parameters(), self.past)
+        learnt = strategy.learnt_parameters()
+        for part, factor in self.factors.items():
+            strategy.scale_rate([p for name, p in learnt.items() if name.startswith(f"{part}.")], factor)
 
 
 Factor = Annotated[float, Field(ge=0)]
@@ -45,10 +42,10 @@ Factor = Annotated[float, Field(ge=0)]
     "layer_rates",
     summary="slower learning where earlier tasks were learnt; 0 freezes",
     paper="arXiv:1801.06146",
-    neutral={"backbone": 1.0, "neck": 1.0, "shared": 1.0, "past": 1.0},
+    neutral={"backbone": 1.0, "neck": 1.0, "shared": 1.0, "predictors": 1.0},
 )
 def layer_rates(
-    backbone: Factor = 0.1, neck: Factor = 0.1, shared: Factor = 0.1, past: Factor = 0.1
+    backbone: Factor = 0.1, neck: Factor = 0.1, shared: Factor = 0.1, predictors: Factor = 0.1
 ) -> list[SupervisedPlugin]:
     """Return the factors on the learning rate of backbone, neck, shared layer and past tasks' predictors."""
-    return [LayerRates(backbone, neck, shared, past)]
+    return [LayerRates(backbone, neck, shared, predictors)]

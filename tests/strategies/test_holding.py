@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,8 +20,8 @@ from cl_bench.training import Harness
 def two_stages(results: Path, tiny: Callable[..., str]) -> Callable[..., tuple[dict[str, torch.Tensor], ...]]:
     """Return a function that trains seg, then det under a strategy, and returns the weights after each."""
 
-    def train(strategy: str) -> tuple[dict[str, torch.Tensor], ...]:
-        prepared = api.prepare(tiny(orders=[["seg", "det"]]), strategies=[strategy])
+    def train(strategy: str, changes: dict[str, Any] | None = None) -> tuple[dict[str, torch.Tensor], ...]:
+        prepared = api.prepare(tiny(orders=[["seg", "det"]]), strategies=[strategy], changes=changes or {})
         assert api.train(prepared) == {}
         return tuple(map(prepared.store.weights, prepared.plan.runs[0].stages))
 
@@ -35,12 +36,21 @@ def moved(pair: tuple[dict[str, torch.Tensor], ...], prefix: str, buffers: bool 
 
 
 def test_a_rate_of_zero_keeps_a_part_and_trains_the_rest(two_stages: Callable[..., tuple]) -> None:
-    pair = two_stages("layer_rates[backbone=0, neck=1, shared=0, past=1]")
+    pair = two_stages("layer_rates[backbone=0, neck=1, shared=0, predictors=1]")
     assert not moved(pair, "backbone.")
     assert not moved(pair, "backbone.", buffers=True)
     assert not moved(pair, "shared.")
     assert moved(pair, "neck.")
     assert moved(pair, "predictors.det.")
+
+
+def test_pyramid_levels_that_no_past_task_used_learn_as_ever(two_stages: Callable[..., tuple]) -> None:
+    pair = two_stages("layer_rates[backbone=0, neck=0, shared=0, predictors=0]")
+    assert not moved(pair, "neck.inner_blocks.")
+    assert not moved(pair, "neck.layer_blocks.0.")  # stride 8: det's, and seg's before it
+    pair = two_stages("layer_rates[backbone=0, neck=0, shared=0, predictors=0]", {"tasks.det.levels": [8, 16]})
+    assert not moved(pair, "neck.layer_blocks.0.")
+    assert moved(pair, "neck.layer_blocks.1.")
 
 
 def test_a_slow_part_moves_less(two_stages: Callable[..., tuple]) -> None:
@@ -84,7 +94,7 @@ def test_settings_out_of_range_are_refused(text: str) -> None:
 def test_a_stage_starts_part_of_the_way_back_to_the_initial_backbone(
     results: Path, tiny: Callable[..., str], share: float
 ) -> None:
-    text = f"rewind[share={share}]+layer_rates[backbone=0, neck=0, shared=0, past=0]"
+    text = f"rewind[share={share}]+layer_rates[backbone=0, neck=0, shared=0, predictors=0]"
     prepared = api.prepare(tiny(orders=[["seg", "det"]]), strategies=[text])
     assert api.train(prepared) == {}
     first, second = map(prepared.store.weights, prepared.plan.runs[0].stages)

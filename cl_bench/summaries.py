@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from cl_bench import measures
+from cl_bench.errors import UserError, unknown
 from cl_bench.results import BASELINE, COSTS, ENVIRONMENT, REFERENCE, Record
 
 Run = tuple[str, str]
 """Strategy and order."""
+_COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
+    **{"<=": operator.le, ">=": operator.ge, "!=": operator.ne},
+    **{"=": operator.eq, "<": operator.lt, ">": operator.gt},
+}
+_CONDITION = re.compile(rf"([^=!<>]+)({'|'.join(_COMPARISONS)})(.+)", re.DOTALL)
 
 
 class _Ends(NamedTuple):
@@ -72,6 +80,37 @@ def _leading(summary: pd.DataFrame, ends: _Ends) -> pd.Series:
         leading |= {(strategy, order, task) for strategy in measures.leaders(drops)}
     runs = zip(summary["strategy"], summary["order"], summary["task"], strict=True)
     return summary["headline"] & pd.Series([run in leading for run in runs], summary.index)
+
+
+def filtered(summary: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of a summary that meet all `conditions`: a column, = != < <= > or >=, and a value ("drop<=0.05").
+
+    Raises UserError for what is no such condition, and where no row is left.
+    """
+    for condition in conditions:
+        found = _CONDITION.fullmatch(condition)
+        if not found:
+            raise UserError(
+                f"{condition!r} is no filter: write a column, one of = != < <= > >=, and a value: drop<=0.05"
+            )
+        name, sign, text = (part.strip() for part in found.groups())
+        if name not in summary:
+            raise unknown("column", name, map(str, summary))
+        summary = summary[_COMPARISONS[sign](*_comparable(summary[name], sign, text))]
+    if conditions and summary.empty:
+        raise UserError(f"no row of the table has {' and '.join(conditions)}")
+    return summary
+
+
+def _comparable(values: pd.Series, sign: str, text: str) -> tuple[pd.Series, str | float]:
+    if pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
+        if sign not in ("=", "!="):
+            raise UserError(f"{values.name} holds no numbers, so it is only = or != to something")
+        return values.astype(str), text
+    try:
+        return values, float(text)
+    except ValueError as error:
+        raise UserError(f"{values.name} holds numbers, and {text!r} is none") from error
 
 
 def baselines(results: pd.DataFrame) -> pd.DataFrame:

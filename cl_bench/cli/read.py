@@ -43,6 +43,10 @@ def table(
     strategies: Annotated[str, typer.Option(help="These alone: a,b+c[x=1].")] = "",
     orders: Annotated[str, typer.Option(help="These alone: seg-det-cls,det-seg-cls.")] = "",
     seeds: Annotated[str, typer.Option(help="These alone: 0,1,2.")] = "",
+    filters: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="Rows of which this holds: 'drop<=0.05', 'verdict=bonus'; repeatable."),
+    ] = None,
     columns: Annotated[str, typer.Option(help="These beside strategy and task: drop,verdict,train_seconds.")] = "",
     sort: Annotated[str, typer.Option(help="Strategies by their mean in this column, smallest first: drop.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
@@ -56,6 +60,7 @@ def table(
         strategies=tuple(split_list(strategies)),
         orders=orders,
         seeds=tuple(numbers(seeds)),
+        filters=tuple(filters or ()),
         columns=tuple(split_list(columns)),
         sort=sort,
     )

@@ -34,7 +34,8 @@ _RAW = (Format.csv, Format.parquet)
 class Table:
     """Which table is wanted, and of what; empty: everything.
 
-    against: the differences from this strategy; columns, sort: fields of `summaries.summary`.
+    against: the differences from this strategy; filters: as in `summaries.filtered`; columns, sort: fields of
+    `summaries.summary`.
     """
 
     format: Format = Format.terminal
@@ -44,6 +45,7 @@ class Table:
     strategies: tuple[str, ...] = ()
     orders: str = ""
     seeds: tuple[int, ...] = ()
+    filters: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     sort: str = ""
 
@@ -58,6 +60,8 @@ def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None
         names = [task["name"] for task in found.attrs["plan"]["tasks"]]
         orders = parse_orders(wanted.orders, names) if wanted.orders else ()
         found = select(found, wanted.strategies, [">".join(order) for order in orders], wanted.seeds)
+    if wanted.filters and (wanted.against or wanted.baselines):
+        raise UserError("--filter is for the table of drops")
     if (wanted.columns or wanted.sort) and (wanted.format in _RAW or wanted.against or wanted.baselines):
         raise UserError("--columns and --sort are for the table of drops in the terminal, in Markdown or LaTeX")
     frame = _frame(found, folder, wanted)
@@ -88,7 +92,7 @@ def _frame(found: pd.DataFrame, folder: Path, wanted: Table) -> pd.DataFrame:
 
         table = differences(found, folder, wanted.against)
     else:
-        table = summaries.summary(found)
+        table = summaries.filtered(summaries.summary(found), wanted.filters)
     return table
 
 

@@ -18,7 +18,7 @@ from cl_bench.errors import UserError
 from cl_bench.report import baselines, differences, versions
 from cl_bench.report.table import render
 from cl_bench.results import load_results, select
-from cl_bench.summaries import summary
+from cl_bench.summaries import filtered, summary
 
 FORMATS = ("terminal", "markdown", "latex", "csv")
 
@@ -217,6 +217,33 @@ def test_columns_are_chosen_and_strategies_sorted(tmp_path):
     assert header == "| strategy | task (metric) | verdict | drop % ↓ [95 %] |"
     means = summary(results).groupby("strategy")["drop"].mean().sort_values()
     assert [line.split("|")[1].strip() for line in lines if line.split("|")[1].strip()] == means.index.tolist()
+
+
+def test_rows_are_filtered_by_what_holds_of_them(tmp_path):
+    found = summary(load_results(plausible(tmp_path).write()))
+    few = filtered(found, ["drop > 0.05", "task!=cls", "headline=True"])
+    expected = found[(found["drop"] > 0.05) & (found["task"] != "cls")]
+    assert 0 < len(few) < len(found)
+    assert few.equals(expected)
+    text = render(few, found.attrs["plan"], "markdown")
+    assert "mean drop" not in text, "a mean of what is left would be another one"
+    assert filtered(found, []) is found
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ("drop", "'drop' is no filter"),
+        ("dropp<1", "unknown column 'dropp'; did you mean 'drop'"),
+        ("drop<x", "drop holds numbers, and 'x' is none"),
+        ("verdict<pass", "verdict holds no numbers"),
+        ("drop>9", "no row of the table has drop>9"),
+    ],
+)
+def test_filters_that_are_wrong(tmp_path, condition, expected):
+    found = summary(load_results(plausible(tmp_path).write()))
+    with pytest.raises(UserError, match=expected):
+        filtered(found, [condition])
 
 
 def test_what_cannot_be_a_column_or_sorted_by_is_named(tmp_path):

@@ -81,7 +81,7 @@ def compare(
 
     folders = [results_folder(one) for one in (first, second)]
     frame = versions(*map(load_results, folders))
-    frame.attrs["folders"] = [str(folder.resolve()) for folder in folders]
+    frame.attrs["folders"] = list(map(str, folders))
     emit(frame, lambda: render(frame, format.value), format, output)
 
 

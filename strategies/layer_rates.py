@@ -14,15 +14,16 @@ from cl_bench.training import Harness
 class LayerRates(SupervisedPlugin):
     """Multiplies the learning rates of what past tasks depend on, by part, from the second stage on.
 
-    What they do not depend on (the new predictor, pyramid levels that no earlier task used) learns as ever. A backbone
-    that is kept keeps its batch-norm statistics, too.
+    What they do not depend on (the new predictor, pyramid levels that no earlier task used) has a factor of its own. A
+    backbone that is kept keeps its batch-norm statistics, too.
     """
 
     acts_from = 2
 
-    def __init__(self, backbone: float, neck: float, shared: float, predictors: float) -> None:
+    def __init__(self, backbone: float, neck: float, shared: float, predictors: float, new: float) -> None:
         super().__init__()
         self.factors = {"backbone": backbone, "neck": neck, "shared": shared, "predictors": predictors}
+        self.new = new
 
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:
         """Slow the parts down for this stage."""
@@ -33,6 +34,8 @@ class LayerRates(SupervisedPlugin):
         learnt = strategy.learnt_parameters()
         for part, factor in self.factors.items():
             strategy.scale_rate([p for name, p in learnt.items() if name.startswith(f"{part}.")], factor)
+        new = [p for name, p in strategy.model.named_parameters() if name not in learnt]
+        strategy.scale_rate(new, self.new)
 
 
 Factor = Annotated[float, Field(ge=0)]
@@ -42,10 +45,10 @@ Factor = Annotated[float, Field(ge=0)]
     "layer_rates",
     summary="slower learning where earlier tasks were learnt; 0 freezes",
     paper="arXiv:1801.06146",
-    neutral={"backbone": 1.0, "neck": 1.0, "shared": 1.0, "predictors": 1.0},
+    neutral={"backbone": 1.0, "neck": 1.0, "shared": 1.0, "predictors": 1.0, "new": 1.0},
 )
 def layer_rates(
-    backbone: Factor = 0.1, neck: Factor = 0.1, shared: Factor = 0.1, predictors: Factor = 0.1
+    backbone: Factor = 0.1, neck: Factor = 0.1, shared: Factor = 0.1, predictors: Factor = 0.1, new: Factor = 1.0
 ) -> list[SupervisedPlugin]:
-    """Return the factors on the learning rate of backbone, neck, shared layer and past tasks' predictors."""
-    return [LayerRates(backbone, neck, shared, predictors)]
+    """Return the factors on the rates of backbone, neck, shared layer, past predictors, and of what is new."""
+    return [LayerRates(backbone, neck, shared, predictors, new)]

@@ -53,6 +53,15 @@ def test_pyramid_levels_that_no_past_task_used_learn_as_ever(two_stages: Callabl
     assert moved(pair, "neck.layer_blocks.1.")
 
 
+def test_what_is_new_has_a_rate_of_its_own(two_stages: Callable[..., tuple]) -> None:
+    levels = {"tasks.det.levels": [8, 16]}
+    pair = two_stages("layer_rates[backbone=1, neck=1, shared=1, predictors=1, new=0]", levels)
+    assert not moved(pair, "neck.layer_blocks.1.")
+    assert not moved(pair, "predictors.det.")
+    assert moved(pair, "neck.layer_blocks.0.")
+    assert moved(pair, "backbone.")
+
+
 def test_a_slow_part_moves_less(two_stages: Callable[..., tuple]) -> None:
     def way(strategy: str) -> float:
         first, second = two_stages(strategy)

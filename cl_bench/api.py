@@ -25,8 +25,9 @@ from cl_bench.executors.frontier import Failure, Frontier
 from cl_bench.executors.local import Job, Report, train_here, train_in_workers
 from cl_bench.executors.ray import train_with_ray
 from cl_bench.failures import Failures
+from cl_bench.orders import parse_orders
 from cl_bench.paths import make_writable, results_root, store_root
-from cl_bench.presets import load_experiment, parse_orders
+from cl_bench.presets import load_experiment
 from cl_bench.registry import load_plugin_files
 from cl_bench.resources import processor, set_up_numerics
 from cl_bench.stages.key import differences
@@ -58,8 +59,11 @@ class Prepared:
     def steps(self, stage: Stage) -> int:
         """Return how many optimizer steps the stage takes."""
         entries = {entry.task.name: entry for entry in self.catalog}
-        trained = [entries[name] for name in stage.trained]
-        return sum(e.protocol.epochs * -(-len(e.audit.train.examples) // e.protocol.batch_size) for e in trained)
+        steps = 0
+        for name in stage.trained:
+            protocol, images = entries[name].protocol, len(entries[name].audit.train.examples)
+            steps += protocol.epochs * stage.repeats.get(name, 1) * -(-images // protocol.batch_size)
+        return steps
 
     @cached_property
     def _stored(self) -> list[dict[str, Any]]:

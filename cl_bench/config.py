@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from cl_bench.errors import UserError, unknown
+from cl_bench.orders import parse_orders
 
 
 def _file_name(name: str) -> str:
@@ -27,6 +29,10 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Zoom = Annotated[float, Field(ge=0.1, le=10)]
 BatchNorm = Literal["train", "frozen"]
 Level = Literal[8, 16, 32, 64]
+
+
+def _name_of(task: Any) -> str:
+    return str(task.get("name") if isinstance(task, dict) else getattr(task, "name", ""))
 
 
 def _one_or_more(levels: Any) -> Any:
@@ -155,7 +161,8 @@ class Experiment(Protocol):
     description: str = ""
     tasks: tuple[TaskConfig, ...] = Field(min_length=1)
     orders: tuple[tuple[str, ...], ...] = ()
-    """Each a sequence of task names; none: the order in which the tasks stand."""
+    """Each a sequence of task names, in which a task may come back, or all of them as one text (`all`, `cycle:2`:
+    see `orders.parse_orders`); none: the order in which the tasks stand."""
     strategies: tuple[str, ...] = ("naive",)
     """None: only the baselines are trained."""
     seeds: tuple[int, ...] = (0,)
@@ -175,6 +182,14 @@ class Experiment(Protocol):
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
     """Where the results are sent to when all is trained, stages that were trained earlier included."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _spells_orders_out(cls, content: Any) -> Any:
+        tasks = content.get("tasks") if isinstance(content, dict) else None
+        if not isinstance(tasks, (list, tuple)) or not isinstance(content.get("orders"), str):
+            return content
+        return {**content, "orders": parse_orders(content["orders"], [_name_of(task) for task in tasks])}
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Experiment:
         names = [task.name for task in self.tasks]
@@ -184,8 +199,8 @@ class Experiment(Protocol):
             for name in order:
                 if name not in names:
                     raise ValueError(str(unknown("task", name, names)) + " (in orders)")
-            if not order or len(set(order)) < len(order):
-                raise ValueError(f"an order must name each of its tasks once: {', '.join(order) or 'empty'}")
+            if not order or any(one == following for one, following in pairwise(order)):
+                raise ValueError(f"an order must name a task, and none twice in a row: {', '.join(order) or 'empty'}")
         for field in ("strategies", "seeds", "orders"):
             values = getattr(self, field)
             if len(set(values)) < len(values):

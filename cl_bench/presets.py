@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +103,3 @@ def _apply(content: dict[str, Any], key: str, value: Any, where: str) -> None:
     if isinstance(place, list):
         raise UserError(f"{where} {key}: name the task and the key, as in tasks.NAME.epochs")
     place[last] = value
-
-
-def parse_orders(text: str, tasks: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Return the orders in `text`: `all`, or comma-separated orders such as `seg>det>cls` (or `seg-det-cls`)."""
-    if text == "all":
-        return tuple(permutations(tasks))
-    return tuple(_order(order, tasks) for order in text.split(","))
-
-
-def _order(text: str, tasks: Sequence[str]) -> tuple[str, ...]:
-    # A task's name may hold "-": where ">" separates, or the whole is one name, it is no separator.
-    return (text,) if text in tasks else tuple(text.split(">" if ">" in text else "-"))

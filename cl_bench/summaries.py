@@ -48,7 +48,7 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
     tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
     rows = []
     for run in (run for run in ends.states if run[0] != BASELINE):
-        for task in (tasks[name] for name in run[1].split(">")):
+        for task in (tasks[name] for name in dict.fromkeys(run[1].split(">"))):
             metrics = [metric for metric in task["metrics"] if (*run, task["name"], metric) in ends.scores]
             rows += [_task_row(results, ends, run, task, metric) for metric in metrics[: None if all_metrics else 1]]
     frame = pd.DataFrame(rows)

@@ -144,10 +144,11 @@ class Harness(SupervisedTemplate):
         scale_rate(self.optimizer, parameters, factor)
 
     def learnt_parameters(self) -> dict[str, nn.Parameter]:
-        """Return by name the parameters that the past tasks' outputs depend on; none in a run's first stage."""
-        if not self.ancestors:
+        """Return by name the parameters that outputs of tasks learnt before depend on; none in a run's first stage."""
+        learnt = frozenset(dataset.task.index for ancestor in self.ancestors for dataset in ancestor.datasets)
+        if not learnt:
             return {}
-        others = set(self.model.out_of_reach(frozenset(task.index for task in self.past_tasks)))
+        others = set(self.model.out_of_reach(learnt))
         own = {p for part in self.model.parts().values() for p in part.parameters()}
         return {name: p for name, p in self.model.named_parameters() if p in own - others}
 
@@ -187,12 +188,13 @@ class Harness(SupervisedTemplate):
 
     @property
     def past(self) -> list[TaskDataset]:
-        """The data sets of the tasks learnt before this stage, in order."""
-        return [dataset for ancestor in self.ancestors for dataset in ancestor.datasets]
+        """The data sets of the tasks learnt before this stage, in order; not of one that comes back in it."""
+        learnt = dict.fromkeys(dataset for ancestor in self.ancestors for dataset in ancestor.datasets)
+        return [dataset for dataset in learnt if dataset not in self.current]
 
     @property
     def past_tasks(self) -> list[Task]:
-        """The tasks learnt before this stage, in order."""
+        """The tasks of `past`."""
         return [dataset.task for dataset in self.past]
 
     # Avalanche's seams.

@@ -10,7 +10,7 @@ import yaml
 from conftest import TINY, message
 from test_config import SMALL
 
-from cl_bench.presets import load_experiment, parse_orders
+from cl_bench.presets import load_experiment
 
 
 def test_changes_as_text(tiny: Callable[..., str]) -> None:
@@ -83,30 +83,6 @@ def test_files_that_are_wrong(tmp_path: Path) -> None:
 def test_a_file_gives_its_name_where_none_is_set(tmp_path: Path) -> None:
     (tmp_path / "my-try.yml").write_text(yaml.safe_dump({"tasks": SMALL["tasks"]}))
     assert load_experiment(str(tmp_path / "my-try.yml")).name == "my-try"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a>b>c", (("a", "b", "c"),)),
-        ("c-b", (("c", "b"),)),
-        ("a>b,b>a", (("a", "b"), ("b", "a"))),
-        ("b", (("b",),)),
-        ("my-task", (("my-task",),)),
-    ],
-)
-def test_orders_as_text(text: str, expected: tuple[tuple[str, ...], ...]) -> None:
-    assert parse_orders(text, ("a", "b", "c", "my-task")) == expected
-
-
-def test_all_orders() -> None:
-    found = parse_orders("all", ("a", "b", "c"))
-    assert len(found) == len(set(found)) == 6
-    assert all(sorted(order) == ["a", "b", "c"] for order in found)
-
-
-def test_an_order_of_names_with_hyphens() -> None:
-    assert parse_orders("my-task>a", ("a", "my-task")) == (("my-task", "a"),)
 
 
 def test_a_file_that_extends_another_says_only_what_is_different(tmp_path: Path, tiny: Callable[..., str]) -> None:

@@ -52,7 +52,7 @@ class Table:
 
 def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None:
     """Print a table, or write it to a file; of the baselines alone where nothing else was run."""
-    from cl_bench.presets import parse_orders
+    from cl_bench.orders import parse_orders
     from cl_bench.results import load_results, select
 
     found = load_results(folder)

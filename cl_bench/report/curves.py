@@ -39,11 +39,12 @@ def forgetting_curves(results: pd.DataFrame) -> dict[str, Figure]:
 def _figure(tasks: dict[str, Any], order: str, runs: pd.DataFrame, baselines: pd.DataFrame) -> Figure:
     names = order.split(">")
     ends = [sum(tasks[name]["epochs"] for name in names[: place + 1]) for place in range(len(names))]
-    figure = Figure(figsize=(_INCHES[0], 1.2 + _INCHES[1] * len(names)), layout="constrained")
-    axes = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    panels = list(dict.fromkeys(names))
+    figure = Figure(figsize=(_INCHES[0], 1.2 + _INCHES[1] * len(panels)), layout="constrained")
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     handles: list[Artist] = []
     baseline: list[Artist] = []
-    for ax, name in zip(axes, names, strict=True):
+    for ax, name in zip(axes, panels, strict=True):
         metric = tasks[name]["metrics"][0]
         chosen = runs[(runs["task"] == name) & (runs["metric"] == metric)]
         baseline = _draw_baseline(ax, baselines[(baselines["task"] == name) & (baselines["metric"] == metric)])
@@ -103,8 +104,8 @@ def _draw_strategies(ax: Axes, rows: pd.DataFrame, strategies: list[str], budget
 def _draw_stages(ax: Axes, names: list[str], ends: list[int], task: str) -> None:
     for end in ends[:-1]:
         ax.axvline(end, color=GREY, linewidth=0.8, linestyle=":", zorder=1)
-    place = names.index(task)
-    ax.axvspan(ends[place - 1] if place else 0, ends[place], color="#56B4E9", alpha=0.08, linewidth=0, zorder=0)
+    for place in (place for place, name in enumerate(names) if name == task):
+        ax.axvspan(ends[place - 1] if place else 0, ends[place], color="#56B4E9", alpha=0.08, linewidth=0, zorder=0)
     ax.margins(y=0.08)
     ax.set_xlim(0, ends[-1])
     ax.set_ylim(bottom=0)

@@ -30,21 +30,23 @@ def matrices(results: pd.DataFrame) -> dict[str, Figure]:
 
 def _figure(entries: Sequence[Retained]) -> Figure:
     rows, columns, side = -(-len(entries) // _COLUMNS), min(len(entries), _COLUMNS), 0.62 * len(entries[0].tasks)
-    figure = Figure(figsize=(0.6 + columns * (side + 0.5), 0.3 + rows * (side + 0.55)), layout="constrained")
+    height = max(len(entry.stages) for entry in entries)
+    inches = (0.6 + columns * (side + 0.5), 0.3 + rows * (0.62 * height + 0.55))
+    figure = Figure(figsize=inches, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for ax in panels[len(entries) :]:
         ax.set_axis_off()
     for ax, entry in zip(panels, entries, strict=False):
-        _draw(ax, entry)
+        _draw(ax, entry, height)
         ax.set_title(entry.strategy, fontsize=9)
     figure.supxlabel("task: % of its baseline", fontsize=9)
     figure.supylabel("after training", fontsize=9)
     return figure
 
 
-def _draw(ax: Axes, entry: Retained) -> None:
+def _draw(ax: Axes, entry: Retained, height: int) -> None:
     # One stage for all tasks ends where the last of many does.
-    above = len(entry.tasks) - len(entry.stages)
+    above = height - len(entry.stages)
     names = [""] * above + ["all" if "+" in stage else stage for stage in entry.stages]
     table = np.full((len(names), len(entry.tasks)), np.nan)
     table[above:] = np.array(entry.cells, np.float64)  # None becomes nan

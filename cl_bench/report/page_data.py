@@ -50,9 +50,9 @@ def curves(results: pd.DataFrame) -> list[Values]:
                     if (points := list(_points(own, ends[-1])))
                 ],
             }
-            for name in names
+            for name in dict.fromkeys(names)
         ]
-        entries.append({"order": order, "tasks": names, "ends": ends, "panels": panels})
+        entries.append({"order": order, "stages": names, "ends": ends, "panels": panels})
     return entries
 
 
@@ -94,7 +94,7 @@ def gallery(folder: Path, plan: Mapping[str, Any], strategies: Sequence[str]) ->
         seen: list[str] = []
         for position, key in enumerate(run["stages"]):
             trained = plan["stages"][key]["tasks"]
-            seen += trained
+            seen += [task for task in trained if task not in seen]
             for task in seen:
                 stage = find_stage(folder, key)
                 pictures = load(stage / FILE, task)[:IMAGES] if stage and intact(stage) else []

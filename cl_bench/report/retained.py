@@ -35,7 +35,10 @@ def retained(results: pd.DataFrame) -> list[Retained]:
     baselines = ends[single].set_index(["task", "seed"])["value"]
     void, entries = sorted(void_tasks(results)), []
     for (strategy, order), part in ends[~single].groupby(["strategy", "order"], sort=False):
-        tasks, stages = str(order).split(">"), part.sort_values("position").drop_duplicates("position")
+        tasks, stages = (
+            list(dict.fromkeys(str(order).split(">"))),
+            part.sort_values("position").drop_duplicates("position"),
+        )
         both = part.join(baselines.rename("baseline"), on=["task", "seed"]).dropna(subset=["value", "baseline"])
         means = both.groupby(["position", "task"])[["value", "baseline"]].mean()
         shares = (means["value"] / means["baseline"]).where(means["baseline"] > 0).dropna().to_dict()

@@ -144,7 +144,7 @@ def blocks(summary: pd.DataFrame, columns: list[Column]) -> Iterator[tuple[str, 
                 ["" if column.once and index else column.cell(dict(row)) for column in columns]
                 for index, row in enumerate(records)
             ]
-            whole = 1 < len(records) == len(str(order).split(">"))  # not where rows were filtered out
+            whole = 1 < len(records) == len(set(str(order).split(">")))  # not where rows were filtered out
             if whole and any(column.header == DROP for column in columns):
                 lines.append([_average(records[0], len(records)).get(column.header, "") for column in columns])
             groups.append(lines)

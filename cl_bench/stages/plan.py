@@ -22,7 +22,8 @@ class Stage:
     """The training of one task (of all, in joint training) from a parent stage or from the initial weights.
 
     trained, past: names of the tasks trained in it and of those learnt before it; terms: the strategy terms that act;
-    chain: keys of the stages that are trained in one process with it, itself included.
+    repeats: by task, how many times its epochs it has in joint training, where a task comes back in the order; chain:
+    keys of the stages that are trained in one process with it, itself included.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Stage:
     epochs: int
     first_epoch: int
     total_epochs: int
+    repeats: Mapping[str, int] = field(default_factory=dict)
     chain: tuple[str, ...] = ()
 
 
@@ -104,8 +106,9 @@ class _Planner:
 
     def run(self, composition: Composition, order: tuple[str, ...], seed: int) -> Run:
         """Add the run's stages to the plan."""
-        groups = [order] if composition.together else [(task,) for task in order]
-        lengths = [max(self.entries[task].protocol.epochs for task in group) for group in groups]
+        groups = [tuple(dict.fromkeys(order))] if composition.together else [(task,) for task in order]
+        repeats = {task: order.count(task) for task in order if composition.together and order.count(task) > 1}
+        lengths = [max(self.entries[task].protocol.epochs * repeats.get(task, 1) for task in group) for group in groups]
         stages: list[Stage] = []
         for position, (trained, epochs) in enumerate(zip(groups, lengths, strict=True)):
             first, total = 0, epochs
@@ -115,8 +118,10 @@ class _Planner:
             parent = stages[-1].key if stages else None
             terms = composition.acting(position)
             identity = self._identity(trained, past, parent, seed, terms, (first, total))
+            if repeats:
+                identity["repeats"] = repeats
             stages.append(
-                Stage(stage_key(identity), identity, parent, trained, past, seed, terms, epochs, first, total)
+                Stage(stage_key(identity), identity, parent, trained, past, seed, terms, epochs, first, total, repeats)
             )
         chain = tuple(stage.key for stage in stages) if composition.chained else ()
         for stage in stages:

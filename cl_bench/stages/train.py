@@ -75,7 +75,7 @@ class Trainer:
         protocols = {name: self.entries[name].protocol for name in stage.trained}
         return StageSettings(
             **experiment.optimized_like(list(protocols.values())),
-            epochs={name: protocol.epochs for name, protocol in protocols.items()},
+            epochs={name: protocol.epochs * stage.repeats.get(name, 1) for name, protocol in protocols.items()},
             batch_sizes={name: protocol.batch_size for name, protocol in protocols.items()},
             first_epoch=stage.first_epoch,
             total_epochs=stage.total_epochs,

@@ -109,7 +109,7 @@ function drawPanel(entry, panel, place) {
   }
   entry.ends.forEach((end, stage) => {
     const start = stage ? entry.ends[stage - 1] : 0;
-    svg.append(draw("text", {x: x((start + end) / 2), y: 12, "text-anchor": "middle"}, (frame.width > 500 ? "training " : "") + entry.tasks[stage]));
+    svg.append(draw("text", {x: x((start + end) / 2), y: 12, "text-anchor": "middle"}, (frame.width > 500 ? "training " : "") + entry.stages[stage]));
     svg.append(draw("text", {x: x(end), y: frame.height - 8, "text-anchor": "end"}, String(end)));
     if (end !== last) svg.append(draw("line", {class: "axis", x1: x(end), x2: x(end), y1: frame.top, y2: y(0), "stroke-dasharray": "2 3"}));
   });

@@ -170,8 +170,7 @@ def train(
         report(key, state)
 
     plan = prepared.plan
-    parents = {key: stage.parent for key, stage in plan.stages.items()}
-    frontier = Frontier(plan.units(), parents, prepared.store.__contains__, kept)
+    frontier = Frontier(plan.units(), plan.parents(), prepared.store.__contains__, kept)
     for key, failure in frontier.failures.items():
         record(key, failure)
     try:
@@ -188,21 +187,21 @@ def train(
 
 def _discard_damaged(prepared: Prepared, report: Report) -> None:
     """Move stages that are not what was written out of the way; the weights count where stages start from them."""
-    store, stages = prepared.store, prepared.plan.stages
-    for key in stages:
+    store, parents = prepared.store, prepared.plan.parents()
+    for key in parents:
         if store.folder(key).exists() and key not in store:
             store.discard(key)
             report(key, "damaged")
-    pending, seen = [stage.parent for stage in prepared.missing()], set[str]()
+    pending, seen = [parent for stage in prepared.missing() for parent in parents[stage.key]], set[str]()
     while pending:
         parent = pending.pop()
-        if parent is None or parent in seen:
+        if parent in seen:
             continue
         seen.add(parent)
         if parent in store and not store.intact(parent, tensors=True):
             store.discard(parent)
             report(parent, "damaged")
-        pending.append(stages[parent].parent)
+        pending.extend(parents[parent])
 
 
 def _folder_name(experiment: Experiment) -> str:

@@ -46,6 +46,11 @@ class Term:
         return min((getattr(plugin, "acts_from", 1) for plugin in self.build()), default=None)
 
     @cached_property
+    def follows_expert(self) -> bool:
+        """Whether it needs the baseline of the task at hand; a plug-in says so in `follows_expert`."""
+        return any(getattr(plugin, "follows_expert", False) for plugin in self.build())
+
+    @cached_property
     def resumable(self) -> bool:
         """Whether its stages can be trained by one process each: what acts from the first can store what it carries."""
         return all(carries(p) for p in self.build() if getattr(p, "acts_from", 1) == 1)

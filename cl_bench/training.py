@@ -66,6 +66,7 @@ class Harness(SupervisedTemplate):
         self.passes_per_evaluation = 1.0
         self.average: AveragedModel | None = None
         self._teacher: UnifiedModel | None = None
+        self._expert: Callable[[], dict[str, Tensor]] | None = None
         self._taught: list[Features] | None = None
         self._endings: list[Callable[[], None]] = []
         self._snapshot: Snapshot | None = None
@@ -91,16 +92,18 @@ class Harness(SupervisedTemplate):
         current: Sequence[TaskDataset],
         ancestors: Sequence[Ancestor],
         seen: Any,
+        expert: Callable[[], dict[str, Tensor]] | None = None,
         snapshot: Snapshot | None = None,
         between_epochs: Callable[[], None] = lambda: None,
     ) -> None:
         """Train on one experience, whose data sets are `current`, and score the test experiences `seen` as it goes.
 
-        snapshot: where an earlier attempt at this very stage had got to; between_epochs: called after all but the last.
+        expert: returns the weights of the single-task baseline, where a plug-in follows it; snapshot: where an earlier
+        attempt at this very stage had got to; between_epochs: called after all but the last.
         """
         self.settings, self.current, self.ancestors, self.seen = settings, current, ancestors, seen
         self.report, self.log, self.evaluation_seconds = {}, [], 0.0
-        self._teacher, self._endings, self._begun = None, [], False
+        self._teacher, self._endings, self._begun, self._expert = None, [], False, expert
         self._snapshot, self._between_epochs = snapshot, between_epochs
         self._criterion.weights = {}
         self.train_mb_size = max(settings.batch_sizes.values())
@@ -167,6 +170,17 @@ class Harness(SupervisedTemplate):
                 raise RuntimeError("the teacher must be asked for in before_training_exp: the model has moved on")
             self._teacher = frozen_copy(self.model)
         return self._teacher
+
+    def expert(self) -> UnifiedModel | None:
+        """Return the baseline of the task at hand, frozen and in eval mode.
+
+        None in the stages of a run in which no term acts whose plug-in says `follows_expert`.
+        """
+        if self._expert is None:
+            return None
+        found = frozen_copy(self.model)
+        found.load_state_dict(self._expert())
+        return found
 
     def taught(self) -> list[Features]:
         """Return the teacher's features of each of the step's `passes`; it runs once a step, whatever asks for it."""

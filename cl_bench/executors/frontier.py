@@ -30,29 +30,27 @@ class Frontier:
     def __init__(
         self,
         units: Sequence[Unit],
-        parents: Mapping[str, str | None],
+        parents: Mapping[str, Sequence[str]],
         stored: Callable[[str], bool],
         kept: Mapping[str, Failure],
     ) -> None:
         """Start with what is not stored.
 
-        units: in an order in which parents come first; parents: of every stage; kept: failures of earlier runs, by
-        key, that are not to be tried again.
+        units: in an order in which parents come first; parents: of every stage, what it starts from or reads; kept:
+        failures of earlier runs, by key, that are not to be tried again.
         """
         self._todo = {unit: None for unit in units if not all(map(stored, unit))}
         of = {key: unit for unit in self._todo for key in unit}
         self._children: dict[Unit, list[Unit]] = {}
+        self._waiting: dict[Unit, set[Unit]] = {}
+        """What is not there of all that a unit waits for."""
         self._ready: deque[Unit] = deque()
         for unit in self._todo:
-            # A stage may read what any of its ancestors left, so the nearest that is not there is waited for.
-            above = parents[unit[0]]
-            while above is not None and above not in of:
-                above = parents[above]
-            parent = of.get(above) if above else None
-            if parent is None:
-                self._ready.append(unit)
-            else:
+            self._waiting[unit] = {of[key] for key in _above(unit, parents) if key in of}
+            for parent in self._waiting[unit]:
                 self._children.setdefault(parent, []).append(unit)
+            if not self._waiting[unit]:
+                self._ready.append(unit)
         self.failures: dict[str, Failure] = {}
         for unit in [unit for unit in self._todo if unit[0] in kept]:
             if unit in self._todo:
@@ -73,12 +71,16 @@ class Frontier:
     def done(self, unit: Unit) -> None:
         """Take note that a unit is in the store."""
         del self._todo[unit]
+        children = self._children.pop(unit, [])
+        for child in children:
+            self._waiting[child].discard(unit)
         # The descendants of what was done last come first: a run is finished before the next one is begun.
-        self._ready.extendleft(reversed(self._children.pop(unit, [])))
+        ready = [child for child in children if child in self._todo and not self._waiting[child]]
+        self._ready.extendleft(reversed(ready))
 
     def failed(self, unit: Unit, failure: Failure) -> list[str]:
         """Take note of a failure; return the keys of the unit and of all that descends from it, which are skipped."""
-        ended = list(self._with_descendants(unit))
+        ended = [one for one in dict.fromkeys(self._with_descendants(unit)) if one in self._todo]
         for one in ended:
             del self._todo[one]
             if one in self._ready:
@@ -91,3 +93,14 @@ class Frontier:
         yield unit
         for child in self._children.pop(unit, []):
             yield from self._with_descendants(child)
+
+
+def _above(unit: Unit, parents: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the stages that `unit` descends from: it may read what any of them left, so each must be there."""
+    pending, seen = [key for own in unit for key in parents[own] if key not in unit], set[str]()
+    while pending:
+        key = pending.pop()
+        if key not in seen:
+            seen.add(key)
+            yield key
+            pending.extend(parents[key])

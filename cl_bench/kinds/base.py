@@ -143,6 +143,10 @@ class Kind(ABC):
     def distillation(self, task: Task, student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
         """Return the distance of two raw outputs (B, ...), a mean per element; 0 where they are equal."""
 
+    def imitation(self, task: Task, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the task loss of raw outputs (B, ...) with what `teacher` predicts in place of the labels."""
+        return self.distillation(task, student, teacher, Distill(direction="teacher_student"))
+
     @abstractmethod
     def metric(self, task: Task, val: Split) -> TaskMetric:
         """Return an empty metric over the images of `val`."""

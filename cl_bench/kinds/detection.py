@@ -169,9 +169,7 @@ class Detection(Kind):
             wrong = F.cross_entropy(
                 kinds_found, labels, ignore_index=-1, reduction="none", label_smoothing=settings.label_smoothing
             )
-        return (
-            confidence + settings.box_weight * (box * weight).sum() + settings.class_weight * (wrong * weight).sum()
-        ) / weight.sum().clamp(min=1)
+        return _total(settings, confidence, box, wrong, weight)
 
     def _scores(self, task: Task, raw: Tensor) -> Tensor:
         """Return the score of every class in every cell, (B, N, classes), of raw outputs (B, channels, N).
@@ -192,6 +190,18 @@ class Detection(Kind):
         s, t = student[:, CONFIDENCE + 1 :], teacher[:, CONFIDENCE + 1 :]
         classes = (sure * (s - t).float().abs().mean(1)).mean() if task.predictor == "literal" else kl(s, t, how)
         return classes + confidence + boxes
+
+    def imitation(self, task: Task, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return confidence + box + class loss as in `loss`, each cell assigned as the teacher is sure of it."""
+        settings, grid, sure = task.settings, _cells(task, student), teacher[:, CONFIDENCE].float().sigmoid()
+        confidence = quality_focal_loss(student[:, CONFIDENCE].float(), sure)
+        box = BOX_LOSSES[settings.box](decode_boxes(student, grid), decode_boxes(teacher, grid))
+        s, t = student[:, CONFIDENCE + 1 :].float(), teacher[:, CONFIDENCE + 1 :].float()
+        if task.predictor == "literal":
+            wrong = F.smooth_l1_loss(s[:, 0], t[:, 0], reduction="none")
+        else:
+            wrong = F.kl_div(s.log_softmax(1), t.log_softmax(1), log_target=True, reduction="none").sum(1)
+        return _total(settings, confidence, box, wrong, sure)
 
     def decode_detections(self, task: Task, raw: Tensor, nms_iou: float | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return boxes (n, 4) in the resized frame, scores (n,) and labels (n,) of one raw output (channels, N).
@@ -295,6 +305,12 @@ def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:
     """Return the sum of the cross-entropies of `logits` and `quality` (0..1), each times its squared error."""
     entropy = F.binary_cross_entropy_with_logits(logits, quality, reduction="none")
     return (entropy * (logits.sigmoid() - quality).square()).sum()
+
+
+def _total(settings: DetectionSettings, confidence: Tensor, box: Tensor, wrong: Tensor, weight: Tensor) -> Tensor:
+    """Return the loss: confidence (a sum), box and class (a cell) as much as cells weigh, by the sum of the weights."""
+    of_cells = settings.box_weight * (box * weight).sum() + settings.class_weight * (wrong * weight).sum()
+    return (confidence + of_cells) / weight.sum().clamp(min=1)
 
 
 def _assign(

@@ -22,8 +22,9 @@ class Stage:
     """The training of one task (of all, in joint training) from a parent stage or from the initial weights.
 
     trained, past: names of the tasks trained in it and of those learnt before it; terms: the strategy terms that act;
-    repeats: by task, how many times its epochs it has in joint training, where a task comes back in the order; chain:
-    keys of the stages that are trained in one process with it, itself included.
+    repeats: by task, how many times its epochs it has in joint training, where a task comes back in the order;
+    expert: key of the baseline of its task, where a term follows it; chain: keys of the stages that are trained in one
+    process with it, itself included.
     """
 
     key: str
@@ -37,6 +38,7 @@ class Stage:
     first_epoch: int
     total_epochs: int
     repeats: Mapping[str, int] = field(default_factory=dict)
+    expert: str | None = None
     chain: tuple[str, ...] = ()
 
 
@@ -66,6 +68,12 @@ class Plan:
     def baseline(self, task: str, seed: int) -> str:
         """Return the key of the baseline of `task`."""
         return next(run.stages[0] for run in self.baselines if run.order == (task,) and run.seed == seed)
+
+    def parents(self) -> dict[str, tuple[str, ...]]:
+        """Return by stage the stages that it starts from or reads."""
+        return {
+            key: tuple(other for other in (stage.parent, stage.expert) if other) for key, stage in self.stages.items()
+        }
 
     def ancestors(self, stage: Stage) -> list[Stage]:
         """Return the stages that `stage` descends from, the first one first."""
@@ -118,11 +126,12 @@ class _Planner:
             parent = stages[-1].key if stages else None
             terms = composition.acting(position)
             identity = self._identity(trained, past, parent, seed, terms, (first, total))
-            if repeats:
-                identity["repeats"] = repeats
-            stages.append(
-                Stage(stage_key(identity), identity, parent, trained, past, seed, terms, epochs, first, total, repeats)
-            )
+            alone = len(trained) == 1 and any(term.follows_expert for term in terms)
+            expert = self.plan.baseline(trained[0], seed) if alone else None
+            # What few stages have is named where they have it, so that all others keep their keys.
+            identity.update({"repeats": repeats} if repeats else {}, **({"expert": expert} if expert else {}))
+            what = (stage_key(identity), identity, parent, trained, past, seed, terms)
+            stages.append(Stage(*what, epochs, first, total, repeats, expert))
         chain = tuple(stage.key for stage in stages) if composition.chained else ()
         for stage in stages:
             if stage.key not in self.plan.stages:

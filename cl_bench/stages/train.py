@@ -11,6 +11,7 @@ from typing import Any
 
 from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import EvaluationPlugin
+from torch import Tensor
 
 from cl_bench import states
 from cl_bench.ancestry import Ancestor
@@ -60,10 +61,15 @@ class Trainer:
         """Return the model as the stage finds it: its parent's last weights, or the initial ones."""
         model = self.untrained(stage.seed)
         if stage.parent is not None:
-            model.load_state_dict(self.store.weights(stage.parent))
-            if digest(model.state_dict()) != self.store.describe(stage.parent)["hashes"]["last"]:
-                raise StageFailedError(f"the stored weights of stage {stage.parent[:12]} are not those it ended with")
+            model.load_state_dict(self.weights_of(stage.parent))
         return model.to(self.experiment.device)
+
+    def weights_of(self, key: str) -> dict[str, Tensor]:
+        """Return what a stage ended with; raise StageFailedError where the store holds something else."""
+        weights = self.store.weights(key)
+        if digest(weights) != self.store.describe(key)["hashes"]["last"]:
+            raise StageFailedError(f"the stored weights of stage {key[:12]} are not those it ended with")
+        return weights
 
     def untrained(self, seed: int) -> UnifiedModel:
         """Return the model with the weights that every run with this seed begins with."""
@@ -176,7 +182,8 @@ class _Unit:
                 trainer.store.checkpoints.save(stage.key, now)
 
         self.reporter.start(stage.key, settings, current)
-        harness.train_stage(experience, settings, current, self._ancestors(stage), seen, snapshot, checkpoint)
+        expert = partial(trainer.weights_of, stage.expert) if stage.expert else None
+        harness.train_stage(experience, settings, current, self._ancestors(stage), seen, expert, snapshot, checkpoint)
         self._keep(stage, before, cost())
 
     def _resumed(self, stage: Stage) -> Snapshot | None:
@@ -194,8 +201,10 @@ class _Unit:
 
     def _keep(self, stage: Stage, before: str, cost: dict[str, float]) -> None:
         experiment, counted = self.trainer.experiment, sum(p.numel() for p in self.harness.model.parameters())
+        # What the stage follows was trained for it, too, however many others share it.
+        expert = self.trainer.store.describe(stage.expert)["cost"]["train_seconds"] if stage.expert else 0.0
         measured = {
-            "train_seconds": cost["seconds"] - self.harness.evaluation_seconds,
+            "train_seconds": cost["seconds"] - self.harness.evaluation_seconds + expert,
             "peak_memory_mb": cost["peak_memory_mb"],
             "parameters": counted,
             "added_parameters": counted - self.parameters,

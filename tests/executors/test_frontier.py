@@ -5,12 +5,13 @@ from __future__ import annotations
 from cl_bench.executors.frontier import Failure, Frontier
 
 UNITS = [("a",), ("b",), ("a1",), ("a2", "a3"), ("a11",), ("b1",)]
-PARENTS = {"a": None, "b": None, "a1": "a", "a2": "a", "a3": "a2", "a11": "a1", "b1": "b"}
+PARENTS = {"a": "", "b": "", "a1": "a", "a2": "a", "a3": "a2", "a11": "a1", "b1": "b"}
 WHY = Failure("raised", "boom")
 
 
 def frontier(done: str = "", kept: dict[str, Failure] | None = None) -> Frontier:
-    return Frontier(UNITS, PARENTS, done.split().__contains__, kept or {})
+    parents = {key: above.split() for key, above in PARENTS.items()}
+    return Frontier(UNITS, parents, done.split().__contains__, kept or {})
 
 
 def taken(found: Frontier) -> list[tuple[str, ...]]:
@@ -77,3 +78,20 @@ def test_a_unit_that_another_process_is_at_is_asked_for_later() -> None:
     found.later(unit)
     assert taken(found) == [("b",), ("a",)]
     assert len(found) == len(UNITS)
+
+
+def test_a_stage_waits_for_all_that_it_reads() -> None:
+    found = Frontier([("a",), ("b",), ("ab",)], {"a": [], "b": [], "ab": ["a", "b"]}, lambda _: False, {})
+    assert taken(found) == [("a",), ("b",)]
+    found.done(("b",))
+    assert taken(found) == []
+    found.done(("a",))
+    assert taken(found) == [("ab",)]
+
+
+def test_a_stage_is_skipped_once_whichever_of_its_parents_fail() -> None:
+    found = Frontier([("a",), ("b",), ("ab",)], {"a": [], "b": [], "ab": ["a", "b"]}, lambda _: False, {})
+    taken(found)
+    assert found.failed(("a",), WHY) == ["a", "ab"]
+    assert found.failed(("b",), WHY) == ["b"]
+    assert len(found) == 0

@@ -171,6 +171,11 @@ class Harness(SupervisedTemplate):
             self._teacher = frozen_copy(self.model)
         return self._teacher
 
+    @property
+    def teacher_in_use(self) -> UnifiedModel | None:
+        """The teacher where something has asked for it."""
+        return self._teacher
+
     def expert(self) -> UnifiedModel | None:
         """Return the baseline of the task at hand, frozen and in eval mode.
 

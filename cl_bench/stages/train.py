@@ -43,6 +43,8 @@ class Trainer:
     catalog: Sequence[Entry]
     weights: Weights
     store: Store
+    observers: Sequence[SupervisedPlugin] = ()
+    """Plug-ins that look on and change nothing."""
 
     def train(self, plan: Plan, keys: Sequence[str], progress: Progress = lambda *_: None) -> None:
         """Train the stages `keys`, one after the other in one process, and put each into the store."""
@@ -136,7 +138,7 @@ class _Unit:
         self.reporter = _Reporter(progress)
         # The last stage has every term that acts in an earlier one.
         self.plugins = [plugin for term in stages[-1].terms for plugin in term.build()]
-        plugins = [*self.plugins, self.reporter]
+        plugins = [*self.plugins, self.reporter, *trainer.observers]
         self.harness = Harness(
             model=model,
             settings=trainer.settings(first),

@@ -1,0 +1,65 @@
+"""A strategy of one's own: `new-strategy` writes its files, `check` says what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cl_bench.cli.app import Plugins, app
+
+if TYPE_CHECKING:
+    from cl_bench.checking import Finding
+
+
+@app.command(name="new-strategy")
+def new_strategy(
+    name: Annotated[str, typer.Argument(help="Its name: lower-case letters, digits and '_'.")],
+    folder: Annotated[Path, typer.Option("--folder", help="Where to put the files.")] = Path(),
+) -> None:
+    """Write a strategy that works, and its test, to begin with."""
+    from cl_bench.scaffold import new_strategy as write
+
+    first, test = write(name, folder)
+    typer.echo(f"{first} and {test}; next:")
+    typer.echo(f"  cl-bench check {name} --plugin {first}")
+    typer.echo(f"  cl-bench run quickstart --set name={name} --strategies naive,{name} --plugin {first}")
+
+
+@app.command()
+def check(
+    strategies: Annotated[list[str], typer.Argument(help="Strategies as an experiment names them, or `all`.")],
+    plugin: Plugins = None,
+) -> None:
+    """Train strategies on a tiny stream, and say what they get wrong; exits with 1 where one does."""
+    import tempfile
+
+    from cl_bench import registry
+    from cl_bench.checking import Bench
+    from cl_bench.checking import check as examine
+
+    registry.load_plugin_files(plugin or ())
+    names = list(registry.strategies) if strategies == ["all"] else strategies
+    failed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        for name in names:
+            findings = examine(name, bench)
+            failed += any(finding.state == "failed" for finding in findings)
+            _show(name, findings, brief=len(names) > 1)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _show(name: str, findings: Sequence[Finding], brief: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    worst = next((state for state in ("failed", "note") if any(f.state == state for f in findings)), "OK")
+    shown = [finding for finding in findings if not brief or finding.state != "OK"]
+    table = Table("check", "", "what was seen", title=f"{name}: {worst}", title_justify="left", box=None)
+    for finding in shown:
+        table.add_row(finding.check, finding.state, finding.said)
+    Console(highlight=False).print(table if shown else f"{name}: {worst}", markup=False)

@@ -1,0 +1,77 @@
+"""The files that a strategy of one's own begins with: `cl-bench new-strategy`."""
+
+from __future__ import annotations
+
+import keyword
+from pathlib import Path
+
+from cl_bench.errors import UserError
+from cl_bench.files import write_whole
+from cl_bench.registry import strategies
+
+_STRATEGY = '''"""{name}: say here what the idea is. It begins as a pull towards what earlier tasks learnt."""
+
+from typing import Annotated, Any
+
+from avalanche.core import SupervisedPlugin
+from pydantic import Field
+
+from cl_bench import strategy
+from cl_bench.training import Harness
+
+
+class {title}(SupervisedPlugin):
+    acts_from = 2  # the first stage is naive's, and is shared with it
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+        self.anchor = {{name: p.detach().clone() for name, p in strategy.learnt_parameters().items()}}
+
+    def before_backward(self, strategy: Harness, **_: Any) -> None:
+        parameters = dict(strategy.model.named_parameters())
+        for name, value in self.anchor.items():
+            strategy.loss += self.weight * (parameters[name] - value).square().sum()
+
+
+@strategy("{name}", summary="say in a line what it does", neutral={{"weight": 0.0}})
+def {name}(weight: Annotated[float, Field(ge=0)] = 0.1) -> list[SupervisedPlugin]:
+    return [{title}(weight)]
+'''
+_TEST = '''"""{name} keeps to what every strategy must: pytest {test}"""
+
+from pathlib import Path
+
+from cl_bench.checking import Bench, check
+from cl_bench.registry import load_plugin_files
+
+
+def test_{name}(tmp_path: Path) -> None:
+    load_plugin_files([Path(__file__).with_name("{name}.py")])
+    findings = check("{name}", Bench(tmp_path))
+    assert [finding for finding in findings if finding.state == "failed"] == []
+'''
+
+
+def new_strategy(name: str, folder: Path) -> list[Path]:
+    """Write NAME.py, a strategy that works, and test_NAME.py into `folder`; return their paths.
+
+    Raises UserError where the name is taken, is no Python name, or a file is there already.
+    """
+    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
+        raise UserError(f"{name!r} cannot be a strategy's name: lower-case letters, digits and '_' make one")
+    if name in strategies or name == "baseline":
+        raise UserError(f"there is a strategy {name!r} already")
+    title = "".join(part.capitalize() for part in name.split("_"))
+    texts = {f"{name}.py": _STRATEGY, f"test_{name}.py": _TEST}
+    for file in texts:
+        if (folder / file).exists():
+            raise UserError(f"{folder / file} is there already")
+    if not folder.is_dir():
+        raise UserError(f"{folder} is no folder")
+    return [
+        write_whole(folder / file, text.format(name=name, title=title, test=f"test_{name}.py").encode())
+        for file, text in texts.items()
+    ]

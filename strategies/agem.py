@@ -37,7 +37,7 @@ class GradientProjection(SupervisedPlugin):
         if not self.memory.stored:
             return
         shared = [p for p in strategy.learnt_parameters().values() if p.grad is not None]
-        found = torch.autograd.grad(self._loss(strategy), shared, allow_unused=True)
+        found = torch.autograd.grad(self.loss(strategy), shared, allow_unused=True)
         pairs = [(p.grad, r) for p, r in zip(shared, found, strict=True) if p.grad is not None and r is not None]
         agreement = torch.stack([(gradient * r).sum() for gradient, r in pairs]).sum()
         size = torch.stack([r.square().sum() for _, r in pairs]).sum()
@@ -45,8 +45,9 @@ class GradientProjection(SupervisedPlugin):
         for gradient, r in pairs:
             gradient -= share * r
 
-    def _loss(self, strategy: Harness) -> torch.Tensor:
-        images, targets, labels = collate(self.memory.batch(strategy))
+    def loss(self, strategy: Harness, which: int | None = None) -> torch.Tensor:
+        """Return the task loss of a memory batch: of the past task `which`, of the one whose turn it is where None."""
+        images, targets, labels = collate(self.memory.batch(strategy, which))
         with frozen_statistics(strategy.model), strategy.autocast():
             features = strategy.model.features(images.to(strategy.device))
             ((index, (_, output)),) = strategy.model.outputs(features, labels).items()

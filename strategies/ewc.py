@@ -1,9 +1,9 @@
-"""Online EWC: parameters are held by how much past tasks' losses depend on them (the diagonal of the Fisher matrix)."""
+"""EWC: parameters are held by how much past tasks' losses depend on them (the diagonal of the Fisher matrix)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal
 
 import torch
 from avalanche.core import SupervisedPlugin
@@ -58,11 +58,33 @@ def accumulated(strategy: Harness, decay: float, images: int, objective: Objecti
 
 
 class ElasticWeights(QuadraticPenalty):
-    """Importance is the diagonal of the empirical Fisher matrix, summed over past tasks; one anchor, the latest."""
+    """Importance is the diagonal of the empirical Fisher matrix, summed over past stages.
 
-    def __init__(self, weight: float, decay: float, images: int) -> None:
+    anchors: where parameters are held: "latest", where the stage begins (online EWC), or "each", every stage's Fisher
+    matrix at what that stage ended with (EWC as published).
+    """
+
+    def __init__(self, weight: float, decay: float, images: int, anchors: str) -> None:
         super().__init__(weight)
-        self.decay, self.images = decay, images
+        self.decay, self.images, self.anchors = decay, images, anchors
+
+    def held(self, strategy: Harness) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Yield name, anchor and importance of every parameter.
+
+        A sum of quadratic penalties is, but for a constant, one around the mean of their centres.
+        """
+        if self.anchors == "latest":
+            yield from super().held(strategy)
+            return
+        total: dict[str, Tensor] = {}
+        centre: dict[str, Tensor] = {}
+        for ancestor in strategy.ancestors:
+            ended = ancestor.weights()
+            for name, found in sensitivity(strategy, ancestor, self.images, _task_loss, order=2).items():
+                total[name] = total.get(name, torch.zeros_like(found)) + found
+                centre[name] = centre.get(name, torch.zeros_like(found)) + found * ended[name].to(found)
+        for name, weight in total.items():
+            yield name, centre[name] / weight.clamp(min=torch.finfo(weight.dtype).tiny), weight
 
     def importance(self, strategy: Harness) -> dict[str, Tensor]:
         """Return the mean squared gradient of the past tasks' losses."""
@@ -76,7 +98,7 @@ def _task_loss(model: UnifiedModel, task: Task, image: Tensor, target: Target) -
 
 @strategy(
     "ewc",
-    summary="hold parameters by the Fisher information of past tasks (online EWC)",
+    summary="hold parameters by the Fisher information of past tasks (EWC, online or not)",
     paper="arXiv:1612.00796, arXiv:1805.06370",
     neutral={"weight": 0.0},
 )
@@ -84,6 +106,10 @@ def ewc(
     weight: Annotated[float, Field(ge=0)] = 0.1,
     decay: Annotated[float, Field(ge=0, le=1)] = 1.0,
     images: Annotated[int, Field(ge=1)] = 100,
+    anchors: Literal["latest", "each"] = "latest",
 ) -> list[SupervisedPlugin]:
-    """Return the penalty; decay: what a stage's information keeps per later stage; images: of each task it is from."""
-    return [ElasticWeights(weight, decay, images)]
+    """Return the penalty.
+
+    decay: what a stage's information keeps per later stage, of "latest" anchors; images: of each task it is from.
+    """
+    return [ElasticWeights(weight, decay, images, anchors)]

@@ -43,8 +43,12 @@ class Distillation(SupervisedPlugin):
         if self.weight:
             strategy.activate(strategy.past_tasks, predictors=self.reaches_predictors)
         total = sum(len(images) for images, _ in strategy.passes)
-        for (images, features), taught in zip(strategy.passes, strategy.taught(), strict=True):
+        for (images, features), taught in zip(strategy.passes, self.taught(strategy), strict=True):
             strategy.loss += self.weight * len(images) / total * self.term(strategy, features, taught)
+
+    def taught(self, strategy: Harness) -> list[Features]:
+        """Return the teacher's features of each of the step's passes."""
+        return strategy.taught()
 
     def term(self, strategy: Harness, features: Features, taught: Features) -> torch.Tensor:
         """Return the sum of the past tasks' distillation losses, given the student's and the teacher's features."""

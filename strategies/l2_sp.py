@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import torch
@@ -31,11 +32,15 @@ class QuadraticPenalty(SupervisedPlugin):
         """Return the importance (>= 0) of the parameters to be held, by name, each of the parameter's shape."""
         return {name: torch.ones_like(p) for name, p in strategy.learnt_parameters().items()}
 
+    def held(self, strategy: Harness) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Yield what is held: a parameter's name, where it is held (where the stage begins), and its importance."""
+        start = dict(strategy.model.named_parameters())
+        for name, weight in self.importance(strategy).items():
+            yield name, start[name].detach().clone(), weight
+
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:
         """Note where the parameters are, and how important each is."""
-        found = self.importance(strategy) if strategy.past else {}
-        start = dict(strategy.model.named_parameters())
-        self._held = [(name, start[name].detach().clone(), weight) for name, weight in found.items()]
+        self._held = list(self.held(strategy)) if strategy.past else []
 
     def before_backward(self, strategy: Harness, **_: Any) -> None:
         """Add the penalty to the loss."""

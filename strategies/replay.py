@@ -30,17 +30,27 @@ class Memory:
     def remember(self, strategy: Harness) -> None:
         """Choose the images of every past task and record their names; call it in `before_training_exp`."""
         self.stored = []
-        for dataset in strategy.past if self.size else ():
-            order = permutation(len(dataset), strategy.seed, "memory", dataset.task.randomness)
-            self.stored.append((dataset, sorted(order[: self.size])))
+        if self.size:
+            chosen = ((dataset, self.choose(strategy, dataset)) for dataset in strategy.past)
+            self.stored = [(dataset, sorted(indices)) for dataset, indices in chosen if indices]
         report = strategy.report.setdefault("memory", {})  # of all memories together
         for dataset, indices in self.stored:
             names = [dataset.split.examples[index].name for index in indices]
             report[dataset.task.name] = list(dict.fromkeys([*report.get(dataset.task.name, []), *names]))
 
-    def draw(self, strategy: Harness) -> tuple[TaskDataset, list[tuple[int, tuple[str | int, ...]]]]:
-        """Return this step's data set, and of each of its images the index and the occasion, as `read` takes them."""
-        turn, which = divmod(strategy.step, len(self.stored))
+    def choose(self, strategy: Harness, dataset: TaskDataset) -> list[int]:
+        """Return which images of a past task are stored: here, any."""
+        return permutation(len(dataset), strategy.seed, "memory", dataset.task.randomness)[: self.size]
+
+    def draw(
+        self, strategy: Harness, which: int | None = None
+    ) -> tuple[TaskDataset, list[tuple[int, tuple[str | int, ...]]]]:
+        """Return this step's data set, and of each of its images the index and the occasion, as `read` takes them.
+
+        which: of the past tasks; the one whose turn it is where None.
+        """
+        turn, own = divmod(strategy.step, len(self.stored))
+        turn, which = (turn, own) if which is None else (strategy.step, which)
         dataset, chosen = self.stored[which]
         size = strategy.train_mb_size
         drawn: list[tuple[int, tuple[str | int, ...]]] = []
@@ -51,9 +61,9 @@ class Memory:
             drawn.append((chosen[permutation(len(chosen), strategy.seed, *stream)[position]], stream))
         return dataset, drawn
 
-    def batch(self, strategy: Harness) -> list[tuple[Tensor, Target, int]]:
+    def batch(self, strategy: Harness, which: int | None = None) -> list[tuple[Tensor, Target, int]]:
         """Return this step's images as the task's augmentation changes them, with targets and task labels."""
-        dataset, drawn = self.draw(strategy)
+        dataset, drawn = self.draw(strategy, which)
         chosen = next(ids for other, ids in self.stored if other is dataset)
         return [(*dataset.read(index, *stream, among=chosen), dataset.task.index) for index, stream in drawn]
 
@@ -67,9 +77,9 @@ class Replay(SupervisedPlugin):
     acts_from = 2
     rehearses = True
 
-    def __init__(self, memory: int = 10, weight: float = 1.0) -> None:
+    def __init__(self, memory: int | Memory = 10, weight: float = 1.0) -> None:
         super().__init__()
-        self.memory = Memory(memory)
+        self.memory = memory if isinstance(memory, Memory) else Memory(memory)
         self.weight = weight
 
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:

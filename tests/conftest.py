@@ -120,11 +120,11 @@ class Spy(SupervisedPlugin):
 
 @pytest.fixture
 def second_stage(results: Path, tiny: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Spy]:
-    """Return a function that trains seg, then det under a strategy, and returns what a spy saw in the second stage."""
+    """Return a function that trains one task, then another, and returns what a spy saw in the second stage."""
 
-    def train(strategy: str, watch: Spy | None = None, **changes: Any) -> Spy:
+    def train(strategy: str, watch: Spy | None = None, order: tuple[str, str] = ("seg", "det"), **changes: Any) -> Spy:
         spy = watch or Spy()
-        prepared = api.prepare(tiny(orders=[["seg", "det"]], **changes), strategies=[strategy])
+        prepared = api.prepare(tiny(orders=[list(order)], **changes), strategies=[strategy])
         trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
         first, second = prepared.plan.runs[0].stages
         if first not in prepared.store:

@@ -1,0 +1,158 @@
+"""Known answers of the strategies that the field compares against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Spy
+
+from cl_bench.checking import Bench
+from cl_bench.strategies.er import ClassBalanced
+from cl_bench.strategies.gem import projection
+from cl_bench.strategies.l2_sp import QuadraticPenalty
+from cl_bench.strategies.pod import pooled
+from cl_bench.strategies.replay import Memory, Replay
+from cl_bench.training import Harness
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """One store for all, so that the first stage is trained once."""
+    return Bench(tmp_path_factory.mktemp("zoo"))
+
+
+def stages(bench: Bench, text: str) -> list[dict[str, Any]]:
+    plan = bench.plan(text)
+    assert bench.train(plan) is None
+    return [bench.store.describe(key) for key in plan.runs[0].stages]
+
+
+def ends(bench: Bench, text: str) -> list[dict[str, torch.Tensor]]:
+    plan = bench.plan(text)
+    assert bench.train(plan) is None
+    return bench.ends(plan)
+
+
+def test_gems_projection_is_the_nearest_gradient_that_agrees_with_all() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for tasks in (1, 2, 5):
+        gradient = torch.randn(50, generator=generator)
+        past = torch.randn(tasks, 50, generator=generator) - 0.3 * gradient
+        projected = gradient + projection(gradient, past)
+        assert (past @ projected).min() > -1e-4
+        for _ in range(200):
+            other = projected + 0.1 * torch.randn(50, generator=generator)
+            if (past @ other).min() >= 0:
+                assert (other - gradient).norm() > (projected - gradient).norm() - 1e-4
+
+
+def test_gem_leaves_a_gradient_that_agrees_and_is_agem_with_one_past_task() -> None:
+    gradient, past = torch.tensor([1.0, 0.0]), torch.tensor([[-1.0, 1.0]])
+    assert projection(gradient, -past).tolist() == [0, 0]
+    torch.testing.assert_close(gradient + projection(gradient, past), torch.tensor([0.5, 0.5]))
+    twice = torch.cat([past, past])  # two gradients that point one way
+    torch.testing.assert_close(gradient + projection(gradient, twice), torch.tensor([0.5, 0.5]))
+
+
+def test_a_reservoir_holds_so_many_images_of_all_tasks_together(bench: Bench) -> None:
+    second, third = (stage["memory"] for stage in stages(bench, "er[memory=6,choose=reservoir]")[1:])
+    assert {task: len(names) for task, names in second.items()} == {"seg": 6}
+    assert sum(map(len, third.values())) == 6
+    assert set(third["seg"]) < set(second["seg"]), "what is replaced is gone for good"
+
+
+def test_a_balanced_memory_shows_every_class_about_as_often(second_stage: Callable[..., Spy]) -> None:
+    spread: list[np.ndarray] = []
+
+    class Watch(Spy):
+        def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+            for memory in (ClassBalanced(10), Memory(10)):
+                memory.remember(strategy)
+                ((dataset, indices),) = memory.stored
+                split = dataset.split
+                examples = tuple(split.examples[index] for index in indices)
+                spread.append(dataset.task.kind.count(type(split)(**{**vars(split), "examples": examples})))
+
+    scenes = {"format": "scenes", "train": 60, "val": 10, "size": 64}
+    kinds = {"cls": "classification", "seg": "segmentation"}
+    tasks = [{"name": name, "kind": kind, "data": scenes} for name, kind in kinds.items()]
+    second_stage("naive", Watch(), ("cls", "seg"), tasks=tasks)
+    balanced, random = spread
+    assert balanced.tolist() == [1] * 10
+    assert random.max() > 1
+
+
+def test_cumulative_keeps_every_image(bench: Bench) -> None:
+    last = stages(bench, "cumulative")[-1]
+    assert {task: len(names) for task, names in last["memory"].items()} == {"seg": 12, "det": 12}
+
+
+def test_a_frozen_backbone_keeps_its_bytes_and_the_rest_learns(bench: Bench) -> None:
+    first, second, third = ends(bench, "frozen_backbone")
+    kept = [name for name in first if name.startswith("backbone.")]
+    assert all(torch.equal(first[name], other[name]) for name in kept for other in (second, third))
+    assert not torch.equal(first["shared.0.weight"], second["shared.0.weight"])
+
+
+def test_lwfs_warm_up_leaves_what_was_learnt_alone(second_stage: Callable[..., Spy]) -> None:
+    moved: list[bool] = []
+
+    class Watch(Spy):
+        def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+            super().before_training_exp(strategy)
+            self.start = {name: p.detach().clone() for name, p in strategy.learnt_parameters().items()}
+
+        def after_training_epoch(self, strategy: Harness, **_: Any) -> None:
+            now = strategy.learnt_parameters()
+            moved.append(any(not torch.equal(now[name], start) for name, start in self.start.items()))
+
+    spy = second_stage("lwf[warmup_epochs=1]", Watch())
+    assert moved == [False, True]
+    assert spy.first["det"] != spy.last["det"], "the new predictor learnt all the time"
+
+
+def test_a_teacher_that_never_moves_is_the_parent(bench: Bench) -> None:
+    slow, kd = ends(bench, "ema_teacher[decay=1.0]"), ends(bench, "kd[direction=teacher_student]")
+    assert all(torch.equal(slow[-1][name], kd[-1][name]) for name in kd[-1])
+
+
+def test_pooled_features_have_length_one_and_forget_where_along_an_axis() -> None:
+    features = torch.rand(2, 3, 4, 5)
+    found = pooled(features)
+    assert found.shape == (2, 3 * (4 + 5))
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
+    torch.testing.assert_close(pooled(2 * features), found)
+    shuffled = features[:, :, :, torch.randperm(5)]
+    torch.testing.assert_close(pooled(shuffled)[:, : 3 * 5].sort(1).values, found[:, : 3 * 5].sort(1).values)
+
+
+def test_ewcs_anchors_are_one_after_one_stage(second_stage: Callable[..., Spy]) -> None:
+    held: list[dict[str, tuple[torch.Tensor, torch.Tensor]]] = []
+
+    class Watch(Spy):
+        def before_backward(self, strategy: Harness, **_: Any) -> None:
+            if strategy.step == 0:
+                plugin = next(plugin for plugin in strategy.plugins if isinstance(plugin, QuadraticPenalty))
+                held.append({name: (anchor, weight) for name, anchor, weight in plugin._held})
+
+    for anchors in ("latest", "each"):
+        second_stage(f"ewc[images=3,anchors={anchors}]", Watch())
+    latest, each = held
+    assert latest.keys() == each.keys()
+    for name, (anchor, weight) in latest.items():
+        torch.testing.assert_close(weight, each[name][1])
+        torch.testing.assert_close((anchor * weight).sum(), (each[name][0] * weight).sum(), rtol=1e-4, atol=1e-6)
+
+
+def test_replay_takes_a_number_or_a_memory() -> None:
+    assert Replay(7).memory.size == 7
+    assert Replay(ClassBalanced(3)).memory.size == 3
+
+
+def test_the_memory_of_a_strategy_is_in_its_stage(bench: Bench, tmp_path: Path) -> None:
+    assert [stage["cost"]["stored_images"] for stage in stages(bench, "gem[memory=4]")] == [0, 4, 4]

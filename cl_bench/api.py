@@ -34,6 +34,7 @@ from cl_bench.stages.key import differences
 from cl_bench.stages.plan import Plan, Run, Stage, make_plan
 from cl_bench.stages.store import Store, write_json
 from cl_bench.stages.train import Progress, Trainer
+from cl_bench.sweeps import spread
 from cl_bench.weights import Weights, load_weights
 
 if TYPE_CHECKING:
@@ -66,12 +67,13 @@ class Prepared:
         return steps
 
     @cached_property
-    def _stored(self) -> list[dict[str, Any]]:
+    def stored(self) -> list[dict[str, Any]]:
+        """What the store knows of every stage in it, of other experiments too."""
         return list(self.store.stages())
 
     def why(self, stage: Stage) -> list[str]:
         """Return the settings in which `stage` differs from the most similar stored one (none: nothing similar)."""
-        stored = [found["settings"] for found in self._stored if found["tasks"] == list(stage.trained)]
+        stored = [found["settings"] for found in self.stored if found["tasks"] == list(stage.trained)]
         changes = [differences(old, stage.identity) for old in stored if old["past"] == list(stage.past)]
         return min(changes, key=len, default=[])
 
@@ -97,6 +99,8 @@ def prepare(
         orders = parse_orders(orders, [task.name for task in loaded.tasks]) if orders else ()
     own = {"strategies": tuple(strategies), "orders": tuple(map(tuple, orders)), "seeds": tuple(seeds), "split": split}
     loaded = validate({**loaded.model_dump(), **{key: value for key, value in own.items() if value}}, experiment)
+    spread_out = [one for text in loaded.strategies for one in spread(text)]
+    loaded = validate({**loaded.model_dump(), "strategies": spread_out}, experiment)
     for text in loaded.strategies:
         parse(text)
     set_up_numerics(loaded.threads)

@@ -91,10 +91,7 @@ def parse(text: str) -> Composition:
     """Return the composition that `text` names; raise UserError for unknown names and settings."""
     terms = []
     for part in split(text, "+"):
-        match = _TERM.fullmatch(part)
-        if not match:
-            raise UserError(f"strategy {text!r} is not understood at {part!r}; write name[setting=value]+name")
-        terms.append(_term(match["name"], match["settings"] or "", text))
+        terms.append(_term(*parse_term(part, text), text))
     composition = Composition(text.replace(" ", ""), tuple(terms))
     if composition.together and any((term.acts_from or 1) > 1 for term in terms):
         raise UserError(
@@ -107,8 +104,21 @@ def parse(text: str) -> Composition:
     return composition
 
 
+def parse_term(part: str, text: str) -> tuple[str, str]:
+    """Return name and settings of one part of the strategy `text`, as they are written."""
+    match = _TERM.fullmatch(part)
+    if not match:
+        raise UserError(f"strategy {text!r} is not understood at {part!r}; write name[setting=value]+name")
+    return match["name"], match["settings"] or ""
+
+
+def term_entry(name: str) -> StrategyEntry:
+    """Return the strategy of this name, or the plug-in at this dotted path."""
+    return _dotted(name) if "." in name else strategies.get(name)
+
+
 def _term(name: str, settings: str, text: str) -> Term:
-    entry = _dotted(name) if "." in name else strategies.get(name)
+    entry = term_entry(name)
     given = {}
     for pair in split_list(settings):
         key, sign, value = pair.partition("=")

@@ -162,3 +162,62 @@ def test_the_literal_model_has_exactly_the_parameters_of_the_protocol(command: R
     assert counts["shared layer"] == "73,792"
     assert [counts[f"{task} predictor"] for task in ("seg", "det", "cls")] == ["1,365", "390", "650"]
     assert counts["total"] == "4,175,137"
+
+
+def test_a_sweep_runs_every_combination_and_prints_one_table(
+    command: Run, tiny: Callable[..., str], results: Path
+) -> None:
+    path = tiny(orders=[["seg", "cls"]], epochs=1)
+    code, shown, _ = command("run", path, "--strategies", "kd[weight=[0,1]]", "--sweep", "learning_rate=1e-3,2e-3")
+    assert code == 0
+    assert sorted(plan.parent.name for plan in results.glob("*/plan.json")) == [
+        "tiny-learning_rate_1e_3",
+        "tiny-learning_rate_2e_3",
+    ]
+    table = shown[shown.rindex("sweep") :]
+    assert table.count("kd[weight=0]") == table.count("kd[weight=1]") == 2
+    assert "tiny-learning_rate_1e_3: 4 stages" in shown
+
+
+def test_a_sweep_of_what_is_no_setting_is_refused_before_anything_is_trained(
+    command: Run, tiny: Callable[..., str], results: Path
+) -> None:
+    code, _, said = command("run", tiny(), "--sweep", "learning_rate=1e-3,fast")
+    assert code == 2
+    assert "learning_rate" in said
+    assert not list(results.rglob("stage.json"))
+
+
+def test_a_budget_says_what_it_leaves_out(command: Run, tiny: Callable[..., str], results: Path) -> None:
+    path = tiny(orders=[["seg", "cls"]], epochs=1)
+    assert command("run", path)[0] == 0
+    code, shown, _ = command("run", path, "--budget", "0.001s", "--seeds", "0,1")
+    assert code == 0
+    assert "1 of 2 runs fit" in shown
+    assert "left out: naive, seg>cls, seed 1" in shown
+    assert command("run", path, "--budget", "soon")[0] == 2
+
+
+def test_a_new_strategy_is_written_checked_and_run(
+    command: Run, tiny: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cl_bench.registry import strategies
+
+    monkeypatch.chdir(tmp_path)
+    try:
+        code, shown, _ = command("new-strategy", "my_idea")
+        assert code == 0
+        assert "cl-bench check my_idea --plugin my_idea.py" in shown
+        code, shown, _ = command("check", "my_idea", "--plugin", "my_idea.py")
+        assert code == 0
+        assert "equals naive bit for bit" in shown
+        assert command("new-strategy", "my_idea")[0] == 2
+        assert command("new-strategy", "My-Idea")[0] == 2
+        assert command("new-strategy", "kd")[0] == 2
+        code, shown, _ = command("check", "my_idea[wait=1]", "kd[weight=0.0]")
+        assert code == 1
+        assert "my_idea[wait=1]: failed" in shown
+        assert "unknown setting 'wait'" in shown
+        assert "kd[weight=0.0]: failed" in shown, "it changes nothing"
+    finally:
+        strategies.entries.pop("my_idea", None)

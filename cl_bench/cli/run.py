@@ -49,42 +49,83 @@ def run(
     executor: Annotated[Executor, typer.Option(help="Who trains: this machine, or a Ray cluster.")] = Executor.local,
     address: Annotated[str, typer.Option(help="Of the Ray cluster; `auto`: the one this machine is part of.")] = "",
     retry: Annotated[Retry | None, typer.Option(help="failed: try stages whose loss diverged once more, too.")] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=A,B", help="Run once for each value of a setting; repeatable, for all combinations."),
+    ] = None,
+    budget: Annotated[str, typer.Option(metavar="TIME", help="Train what fits into 2h, 90m, ...: whole runs.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
     why: Annotated[
         bool, typer.Option("--why", help="With --dry-run: which setting makes a stage train again.")
     ] = False,
 ) -> None:
     """Train what is missing of an experiment, and print its table."""
+    from cl_bench import api
+    from cl_bench.presets import load_experiment
+    from cl_bench.sweeps import points
+
+    grid, changes = points(sweep or ()), changes or []
+    base = load_experiment(experiment, changes).name
+    several = [
+        api.prepare(
+            experiment,
+            strategies=split_list(strategies),
+            orders=orders,
+            seeds=numbers(seeds),
+            split=split,
+            changes=[*changes, *point.changes, f"name={base}{point.name}"],
+            plugin_files=plugin or (),
+        )
+        for point in grid
+    ]
+    cluster = address if executor is Executor.ray else None
+    errors = []
+    for prepared in several:
+        for entry in prepared.catalog:
+            for finding in entry.audit.findings if prepared is several[0] else ():
+                typer.echo(f"{entry.task.name}: {finding}")
+        typer.echo(f"{prepared.experiment.name}: {_summary(prepared)}" if sweep else _summary(prepared))
+        fitted = _fitted(prepared, budget, jobs) if budget else prepared
+        if dry_run:
+            _explain(fitted, why)
+        elif failed := _train(fitted, jobs, retry is not None, cluster):
+            errors.append(_what_failed(fitted, failed))
+    if sweep and not dry_run:
+        _print_sweep(several)
+    if errors:
+        raise StageFailedError("\n".join(errors))
+
+
+def _train(prepared: Prepared, jobs: int, retry: bool, cluster: str | None) -> dict[str, Failure]:
     from cl_bench import api, tracking
     from cl_bench.report.progress import StageProgress
 
-    prepared = api.prepare(
-        experiment,
-        strategies=split_list(strategies),
-        orders=orders,
-        seeds=numbers(seeds),
-        split=split,
-        changes=changes or (),
-        plugin_files=plugin or (),
-    )
-    for entry in prepared.catalog:
-        for finding in entry.audit.findings:
-            typer.echo(f"{entry.task.name}: {finding}")
-    typer.echo(_summary(prepared))
-    if dry_run:
-        _explain(prepared, why)
-        return
     missing = {stage.key: (_label(stage), prepared.steps(stage)) for stage in prepared.missing()}
     with StageProgress(missing) as shown:
-        cluster = address if executor is Executor.ray else None
-        failed = api.train(
-            prepared, jobs, shown.step, shown.report, api.command_line(), retry=retry is not None, cluster=cluster
-        )
+        failed = api.train(prepared, jobs, shown.step, shown.report, api.command_line(), retry=retry, cluster=cluster)
     print_table(prepared.folder, Table())
     if prepared.experiment.trackers:
         tracking.send(prepared.folder, prepared.experiment.trackers)
-    if failed:
-        raise StageFailedError(_what_failed(prepared, failed))
+    return failed
+
+
+def _fitted(prepared: Prepared, budget: str, jobs: int) -> Prepared:
+    from cl_bench.budget import duration, fitting
+
+    fit = fitting(prepared, duration(budget), jobs)
+    typer.echo(f"{len(fit.prepared.plan.runs)} of {len(prepared.plan.runs)} runs fit: about {fit.seconds:.0f} s")
+    for run in fit.left_out:
+        typer.echo(f"  left out: {run.strategy}, {'>'.join(run.order)}, seed {run.seed}")
+    return fit.prepared
+
+
+def _print_sweep(several: list[Prepared]) -> None:
+    from cl_bench.report.sweep import render
+    from cl_bench.results import load_results
+    from cl_bench.summaries import summary
+
+    found = {prepared.folder.name: load_results(prepared.folder) for prepared in several}
+    typer.echo(render({name: summary(rows) for name, rows in found.items() if rows.attrs["plan"]["runs"]}))
 
 
 def _what_failed(prepared: Prepared, failed: Mapping[str, Failure]) -> str:

@@ -56,10 +56,14 @@ def check(
 def _show(name: str, findings: Sequence[Finding], brief: bool) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     worst = next((state for state in ("failed", "note") if any(f.state == state for f in findings)), "OK")
     shown = [finding for finding in findings if not brief or finding.state != "OK"]
-    table = Table("check", "", "what was seen", title=f"{name}: {worst}", title_justify="left", box=None)
-    for finding in shown:
-        table.add_row(finding.check, finding.state, finding.said)
-    Console(highlight=False).print(table if shown else f"{name}: {worst}", markup=False)
+    console = Console(highlight=False, markup=False)  # brackets are settings here
+    console.print(f"{name}: {worst}")
+    if shown:
+        table = Table("check", "", "what was seen", box=None)
+        for finding in shown:
+            table.add_row(Text(finding.check), Text(finding.state), Text(finding.said))
+        console.print(table)

@@ -1,0 +1,38 @@
+"""One table of a sweep: every combination's mean drop, and its drop on each task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from cl_bench.report.layout import Heading, Section, number, percent, write
+
+
+def render(summaries: Mapping[str, pd.DataFrame], format: str = "terminal", *, width: int = 120) -> str:
+    """Return the table; summaries: experiment -> what `summaries.summary` says of it, all of the same tasks."""
+    tasks = list(dict.fromkeys(name for table in summaries.values() for name in table["task"]))
+    headings = [Heading("experiment", left=True, free=True), Heading("strategy", left=True), Heading("mean drop %")]
+    headings += [Heading(f"{task}\nbaseline > final (drop %)") for task in tasks]
+    groups = []
+    for name, table in summaries.items():
+        rows = table[table["headline"]].groupby(["order", "strategy"], sort=False)
+        groups.append(
+            [
+                [
+                    name if not place else "",
+                    str(strategy),
+                    percent(own["average_drop"].iloc[0]),
+                    *(_cell(own[own["task"] == task]) for task in tasks),
+                ]
+                for place, ((_, strategy), own) in enumerate(rows)
+            ]
+        )
+    return write([Section("sweep", headings, groups)], [], format, width=width)
+
+
+def _cell(rows: pd.DataFrame) -> str:
+    if rows.empty:
+        return "-"
+    row = rows.iloc[0]
+    return f"{number(row['baseline'])} > {number(row['final'])} ({percent(row['drop'])})"

@@ -1,0 +1,78 @@
+"""Lists of values spread out to a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cl_bench import api
+from cl_bench.errors import UserError
+from cl_bench.registry import load_plugin_files, strategies
+from cl_bench.sweeps import points, spread
+
+
+def test_a_strategy_without_lists_stands_for_itself() -> None:
+    for text in ("naive", "kd[weight=2]+replay", "kd[ weight = 2 ]"):
+        assert spread(text) == [text]
+
+
+def test_lists_of_settings_are_combined() -> None:
+    assert spread("kd[weight=[1, 2],temperature=4]+replay[memory=[0,10]]") == [
+        "kd[weight=1,temperature=4]+replay[memory=0]",
+        "kd[weight=1,temperature=4]+replay[memory=10]",
+        "kd[weight=2,temperature=4]+replay[memory=0]",
+        "kd[weight=2,temperature=4]+replay[memory=10]",
+    ]
+
+
+def test_a_setting_that_takes_a_list_keeps_it(tmp_path: Path) -> None:
+    path = tmp_path / "listed.py"
+    path.write_text(
+        "from cl_bench import strategy\n@strategy('listed')\n"
+        "def listed(levels: list[int] = [8], weight: float = 1.0):\n    return []\n"
+    )
+    try:
+        load_plugin_files([path])
+        assert spread("listed[levels=[8,16],weight=[1,2]]") == [
+            "listed[levels=[8,16],weight=1]",
+            "listed[levels=[8,16],weight=2]",
+        ]
+    finally:
+        strategies.entries.pop("listed", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("kd[weight=[]]", "weight has no value"), ("kdd[weight=[1,2]]", "did you mean 'kd'")]
+)
+def test_what_is_no_list_is_said(text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        spread(text)
+
+
+def test_an_experiment_spreads_its_strategies_and_shares_their_stages(tiny: Callable[..., str], results: Path) -> None:
+    prepared = api.prepare(tiny(), strategies=["kd[weight=[0.5,1,2]]"])
+    assert prepared.experiment.strategies == ("kd[weight=0.5]", "kd[weight=1]", "kd[weight=2]")
+    assert len({run.stages[0] for run in prepared.plan.runs}) == 1
+    with pytest.raises(UserError, match="something twice"):
+        api.prepare(tiny(), strategies=["kd[weight=[1,2]]", "kd[weight=1]"])
+
+
+def test_points_are_named_after_what_they_change() -> None:
+    found = points(["tasks.det.epochs=12,24", "learning_rate=1e-3"])
+    assert [point.name for point in found] == ["-epochs_12-learning_rate_1e_3", "-epochs_24-learning_rate_1e_3"]
+    assert found[1].changes == ["tasks.det.epochs=24", "learning_rate=1e-3"]
+    assert [point.changes for point in points(["augment.zoom=[1,2],[1,3]"])] == [
+        ["augment.zoom=[1,2]"],
+        ["augment.zoom=[1,3]"],
+    ]
+    assert points([])[0].changes == []
+
+
+@pytest.mark.parametrize("text", ["epochs", "=1", "epochs="])
+def test_what_is_no_sweep_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="--sweep takes KEY=VALUE,VALUE"):
+        points([text])
+    with pytest.raises(UserError, match="names a key twice"):
+        points(["epochs=1", "epochs=2"])

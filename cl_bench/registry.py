@@ -45,6 +45,8 @@ class Registry(Generic[T]):
 
     what: str
     package: str
+    group: str
+    """Of the entry points by which installed packages add to it."""
     entries: dict[str, T] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """Module or entry point -> why it could not be imported."""
@@ -77,7 +79,7 @@ class Registry(Generic[T]):
         package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__, self.package + "."):
             self._attempt(module.name, lambda name=module.name: importlib.import_module(name))  # type: ignore[misc]
-        for point in importlib.metadata.entry_points(group=f"cl_bench.{self.package.rsplit('.', 1)[-1]}"):
+        for point in importlib.metadata.entry_points(group=self.group):
             self._attempt(point.value, point.load)
 
     def _attempt(self, name: str, load: Callable[[], object]) -> None:
@@ -91,9 +93,9 @@ class Registry(Generic[T]):
         return iter(sorted(self.entries))
 
 
-strategies: Registry[StrategyEntry] = Registry("strategy", "cl_bench.strategies")
-kinds: Registry[Any] = Registry("kind", "cl_bench.kinds")
-formats: Registry[Any] = Registry("data format", "cl_bench.data")
+strategies: Registry[StrategyEntry] = Registry("strategy", "cl_bench.strategies", "cl_bench.strategies")
+kinds: Registry[Any] = Registry("kind", "cl_bench.kinds", "cl_bench.kinds")
+formats: Registry[Any] = Registry("data format", "cl_bench.data", "cl_bench.formats")
 
 
 def strategy(

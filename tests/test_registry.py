@@ -156,7 +156,7 @@ def test_files_that_are_no_plugins(tmp_path: Path) -> None:
 def test_a_broken_entry_is_listed_and_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     point = importlib.metadata.EntryPoint("x", "no_such_module:build", "cl_bench.strategies")
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point] if "strategies" in group else [])
-    registry: Registry[object] = Registry("strategy", "cl_bench.strategies")
+    registry: Registry[object] = Registry("strategy", "cl_bench.strategies", "cl_bench.strategies")
     registry.load()
     assert registry.broken == {"no_such_module:build": "ModuleNotFoundError: No module named 'no_such_module'"}
 
@@ -168,7 +168,7 @@ def test_a_broken_module_is_listed_and_stops_no_other(tmp_path: Path, monkeypatc
     (package / "bad.py").write_text("raise RuntimeError('not today')")
     (package / "good.py").write_text("LOADED = True")
     monkeypatch.syspath_prepend(tmp_path)
-    registry: Registry[object] = Registry("thing", "some_plugins")
+    registry: Registry[object] = Registry("thing", "some_plugins", "some_plugins")
     assert list(registry) == []
     assert registry.broken == {"some_plugins.bad": "RuntimeError: not today"}
     assert sys.modules["some_plugins.good"].LOADED

@@ -12,7 +12,7 @@ from cl_bench.registry import strategies
 SEQUENTIAL = [name for name in strategies if not strategies.get(name).together]
 ACTING = [name for name in SEQUENTIAL if name != "naive"]
 # These take the past predictors into the step, with stored images or the teacher's outputs.
-TRAINS_PAST_PREDICTORS = ("kd", "lwf", "ema_teacher", "replay", "er", "der", "cumulative")
+TRAINS_PAST_PREDICTORS = ("kd", "lwf", "ema_teacher", "replay", "er", "der", "cumulative", "hold")
 COMPOSED = {
     "feature_kd+l2_sp": "still",
     "agem+si+wise_ft+layer_rates": "still",

@@ -32,7 +32,7 @@ def command(environment: dict[str, str], *words: str) -> subprocess.CompletedPro
 def test_its_strategy_and_format_are_listed_and_what_is_broken_is_said(installed: dict[str, str]) -> None:
     listed = command(installed, "list", "strategies")
     assert listed.returncode == 0
-    assert "half_rate   learn half as fast after the first task" in listed.stdout
+    assert "half_rate       learn half as fast after the first task" in listed.stdout
     assert "cl_bench_sample_that_is_not_there: not importable: ModuleNotFoundError" in listed.stdout
     assert "blank" in command(installed, "list", "formats").stdout
 

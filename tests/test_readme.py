@@ -13,6 +13,7 @@ import pytest
 from cl_bench import api, cli
 from cl_bench.composition import parse
 from cl_bench.lists import split_list
+from cl_bench.sweeps import spread
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,7 +52,8 @@ def test_every_command_it_shows_is_understood(
     assert all(option in shown for option in options)
     if "--strategies" in words and "--plugin" not in words:
         for text in split_list(words[words.index("--strategies") + 1]):
-            parse(text)
+            for strategy in spread(text):
+                parse(strategy)
 
 
 def test_its_table_is_the_one_of_the_committed_results(capsys: pytest.CaptureFixture[str]) -> None:

@@ -173,6 +173,8 @@ class Experiment(Protocol):
     """Cosine annealing, stepped per epoch, over each stage or once over all epochs of the run."""
     evaluate_every: int = Field(1, ge=0)
     """Epochs between evaluations of all tasks seen so far; 0: only at the end of each stage."""
+    evaluate_steps: int = Field(0, ge=0)
+    """Steps between further evaluations inside the epochs, which show what is lost and comes back; 0: none."""
     evaluation_batch: int = Field(8, ge=1)
     threads: int = Field(2, ge=1, le=1024)
     """CPU threads of a stage; floating-point sums depend on it."""

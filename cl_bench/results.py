@@ -28,8 +28,8 @@ COSTS = ("parameters", "added_parameters", "added_passes", "stored_images", "pea
 NUMBERS = ("train_seconds", "evaluation_seconds", *COSTS)
 ENVIRONMENT = ("python", "torch", "torchvision", "platform", "processor", "threads", "device", "precision")
 
-Evaluation = tuple[int, str, str, float]
-"""Epoch (from 1), task, metric, value."""
+Evaluation = tuple[float, str, str, float]
+"""Epoch (from 1, a fraction inside of one), task, metric, value."""
 Record = dict[str, Any]
 T = TypeVar("T")
 """What a line of a table becomes."""
@@ -181,7 +181,8 @@ def _read_store(folder: Path, keys: Iterable[str], rows: dict[str, list[Evaluati
 
 
 def _evaluation(line: Mapping[str, str]) -> Evaluation:
-    return int(line["epoch"]), line["task"], line["metric"], float(line["value"])
+    epoch = float(line["epoch"])
+    return int(epoch) if epoch.is_integer() else epoch, line["task"], line["metric"], float(line["value"])
 
 
 def _cost(fields: Mapping[str, Any]) -> Record:

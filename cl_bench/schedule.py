@@ -32,6 +32,7 @@ class StageSettings:
     evaluation_batch: int
     evaluate_every: int
     seed: int
+    evaluate_steps: int = 0
     device: str = "cpu"
     precision: str = "float32"
     visits: dict[str, int] = field(default_factory=dict)

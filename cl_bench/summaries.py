@@ -42,7 +42,9 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
     `mixed_environment`: the stages compared ran on different software or machines. `status`: "done", or "failed" or
     "incomplete" where stages are, and then there is no verdict. `average_drop`: the mean relative drop of the run's
     tasks (never of their scores, whose metrics differ); void and unfinished ones take no part, `averaged` did.
-    `leading`: as in `measures.leaders`, among the runs that learn one task after the other, by their headline metric.
+    `lowest`: the lowest score since the task was learnt; `stability_gap`: the most that was lost and came back within a
+    later stage (nan where stages were scored at their ends alone); of all evaluations, means over seeds. `leading`: as
+    in `measures.leaders`, among the runs that learn one task after the other, by their headline metric.
     """
     ends = _stage_ends(results)
     tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
@@ -55,10 +57,25 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
     valid = frame["drop"].where(~frame["verdict"].isin(["void", ""])).groupby([frame["strategy"], frame["order"]])
     frame["average_drop"] = valid.transform(lambda drops: measures.average_drop(drops.dropna().tolist()))
     frame["averaged"] = valid.transform("count")
+    frame = frame.merge(_lows(results), how="left", on=["strategy", "order", "task", "metric"])
     frame["leading"] = _leading(frame, ends)
     frame.attrs = {**results.attrs, "environment": environments(results.attrs["costs"].values())}
     frame.attrs["seeds"] = sorted(set(results.loc[results["strategy"] != BASELINE, "seed"]))
     return frame
+
+
+def _lows(results: pd.DataFrame) -> pd.DataFrame:
+    """Return lowest score and stability gap (arXiv:2205.13452), one row a strategy, order, task and metric."""
+    run = ["strategy", "order", "task", "metric"]
+    rows = results.loc[results["strategy"] != BASELINE, [*run, "seed", "position", "last", "value"]]
+    rows.attrs = {}  # pandas copies the whole plan with every part of a table that it takes
+    own = rows.groupby([*run, "seed"])["position"].transform("min")
+    stages = rows[rows["position"] > own].groupby([*run, "seed", "position"], sort=False)
+    found = stages["value"].agg(["min", "count"])
+    found["end"] = rows[rows["last"]].groupby([*run, "seed", "position"], sort=False)["value"].last()
+    found["gap"] = (found["end"] - found["min"]).where(found["count"] > 1)
+    seeds = found.groupby([*run, "seed"], sort=False).agg(lowest=("min", "min"), stability_gap=("gap", "max"))
+    return seeds.groupby(run, sort=False).mean().reset_index()
 
 
 def _leading(summary: pd.DataFrame, ends: _Ends) -> pd.Series:

@@ -275,6 +275,7 @@ class Harness(SupervisedTemplate):
         self._sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
         self._counts: dict[str, int] = defaultdict(int)
         self._started = time.perf_counter()
+        self._epoch_step, self._evaluated = self.step, self.evaluation_seconds
         super()._before_training_epoch(**kwargs)
 
     def _before_training_iteration(self, **kwargs: Any) -> None:
@@ -353,9 +354,22 @@ class Harness(SupervisedTemplate):
         self._sums[name] += value.reshape(())
         self._counts[name] += 1
 
+    @property
+    def epochs_done(self) -> float:
+        """How many epochs the stage has done, with the part of the one at hand."""
+        inside = self.step - self._epoch_step
+        return self.epoch + round(inside / len(self._sampler), 4) if inside else self.epoch
+
+    def _after_training_iteration(self, **kwargs: Any) -> None:
+        super()._after_training_iteration(**kwargs)
+        every = self.settings.evaluate_steps
+        if every and self.step % every == 0 and self.step - self._epoch_step < len(self._sampler):
+            with swapped(self.model, self.average):
+                self.eval(self.seen)
+
     def _after_training_epoch(self, **kwargs: Any) -> None:
         super()._after_training_epoch(**kwargs)
-        seconds = time.perf_counter() - self._started
+        seconds = time.perf_counter() - self._started - (self.evaluation_seconds - self._evaluated)
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         # A loss scaler skips steps whose gradient overflows, on purpose: there only the losses must be finite.
         watched = {k: v for k, v in means.items() if k != "gradient_norm" or not self.scaler.is_enabled()}
@@ -363,11 +377,13 @@ class Harness(SupervisedTemplate):
             raise DivergedError(f"the loss is not finite in epoch {self.epoch + 1}: {means}")
         rate = self.settings.rate(self.epoch, self.step - 1)
         self.epoch += 1
+        self._epoch_step = self.step
         self.log.append({"epoch": self.epoch, "learning_rate": rate, "seconds": seconds, **means})
-        every, last = self.settings.evaluate_every, self.epoch == self._epochs()
+        last = self.epoch == self._epochs()
         if last:
             self._end()
-        if last or (every and self.epoch % every == 0):
+        due = ((self.settings.evaluate_every, self.epoch), (self.settings.evaluate_steps, self.step))
+        if last or any(every and done % every == 0 for every, done in due):
             with swapped(self.model, None if last else self.average):
                 self.eval(self.seen)
         if not last:

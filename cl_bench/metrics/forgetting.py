@@ -17,9 +17,9 @@ from cl_bench.training import Harness
 
 @dataclass(frozen=True)
 class Row:
-    """One evaluation: the score of `task` after `epoch` (1-based) of a stage."""
+    """One evaluation: the score of `task` after `epoch` (1-based) of a stage, or a part of it."""
 
-    epoch: int
+    epoch: float
     task: str
     metric: str
     value: float
@@ -80,7 +80,7 @@ class StreamMetrics(PluginMetric[list[Row]]):
         for metric, value in found.items():
             if not np.isfinite(value) or not 0 <= value <= 1:
                 raise ValueError(f"{metric} of {task.name} is {value}, not in 0..1")
-            self.rows.append(Row(strategy.epoch, task.name, metric, float(value)))
+            self.rows.append(Row(strategy.epochs_done, task.name, metric, float(value)))
         self.last[task.name] = self._metric
         step = strategy.clock.train_iterations
         logged = {**found, **self._relative(task.name, found[task.kind.metrics[0]])}

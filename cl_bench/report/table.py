@@ -64,9 +64,10 @@ def render(
     if columns:
         parts = [list(dict.fromkeys([*COLUMNS[:2], *map(_column, columns)]))]
     else:
-        parts = [[column for column in COLUMNS if full or not column.full]]
+        known = [column for column in COLUMNS if column.field != "stability_gap" or summary[column.field].notna().any()]
+        parts = [[column for column in known if full or not column.full]]
         if full and format == "terminal":
-            parts = [[c for c in COLUMNS if not c.full], [*COLUMNS[:2], *(c for c in COLUMNS if c.full)]]
+            parts = [[c for c in known if not c.full], [*known[:2], *(c for c in known if c.full)]]
     sections = [
         Section(f"{plan['experiment']}: {order}", [_heading(column) for column in part], groups)
         for part in parts
@@ -162,6 +163,10 @@ def _drop(row: Row) -> str:
     return Bold(cell) if row["leading"] else cell
 
 
+def _lowest(row: Row) -> str:
+    return f"{number(row['lowest'])} ({number(row['stability_gap'], 2)})"
+
+
 def _verdict(row: Row) -> str:
     partly = f" {row['seeds']}/{row['planned_seeds']} seeds" if row["status"] != "done" else ""
     return (row["verdict"] or row["status"]) + partly + (" †" if row["mixed_environment"] else "")
@@ -189,6 +194,7 @@ COLUMNS = (
         "backward\ntransfer", "backward_transfer", lambda row: number(row["backward_transfer"], sign="+"), full=True
     ),
     Column("intransigence", "intransigence", lambda row: number(row["intransigence"], sign="+"), full=True),
+    Column("lowest\n(gap)", "stability_gap", _lowest, full=True),
     Column("verdict", "verdict", _verdict),
     Column("stored", "stored_images", lambda row: count(row["stored_images"]), once=True),
     Column("train\ns", "train_seconds", lambda row: number(row["train_seconds"], 0), once=True),

@@ -162,7 +162,11 @@ class _Planner:
             "strategy": [term.identity() for term in terms],
             "optimizer": self.experiment.optimized_like([self.entries[task].protocol for task in trained]),
             "schedule": {"first_epoch": schedule[0], "total_epochs": schedule[1]},
-            "evaluation": {"every": experiment.evaluate_every, "batch": experiment.evaluation_batch},
+            "evaluation": {
+                "every": experiment.evaluate_every,
+                "batch": experiment.evaluation_batch,
+                **({"steps": experiment.evaluate_steps} if experiment.evaluate_steps else {}),
+            },
             "environment": {
                 "threads": experiment.threads,
                 "device": torch.device(experiment.device).type,

@@ -89,6 +89,7 @@ class Trainer:
             total_epochs=stage.total_epochs,
             evaluation_batch=experiment.evaluation_batch,
             evaluate_every=experiment.evaluate_every,
+            evaluate_steps=experiment.evaluate_steps,
             seed=stage.seed,
             device=experiment.device,
             precision=experiment.precision,

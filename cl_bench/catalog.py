@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cl_bench.config import Experiment, Protocol, TaskConfig, explain
+from cl_bench.config import Corruption, Experiment, Protocol, TaskConfig, explain
 from cl_bench.data import cache
 from cl_bench.data.audit import Audit, audit
 from cl_bench.data.base import Split
+from cl_bench.data.corruptions import decoder
 from cl_bench.data.holdout import dev_split
 from cl_bench.data.images import decode_image
 from cl_bench.errors import UserError, unknown
@@ -27,6 +28,7 @@ class Entry:
     audit: Audit
     code: tuple[str | None, ...]
     """Hashes of the files of a kind or data format from outside the package."""
+    corruption: Corruption | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return what the task's training contributes to a stage's key."""
@@ -35,6 +37,7 @@ class Entry:
             "train_data": self.audit.train_fingerprint,
             "validation_data": self.audit.val_fingerprint,
             **self.protocol.model_dump(mode="json"),
+            **({"corruption": self.corruption.model_dump()} if self.corruption else {}),
         }
 
     def predictor_identity(self) -> dict[str, Any]:
@@ -68,7 +71,8 @@ def _entry(experiment: Experiment, index: int, config: TaskConfig) -> Entry:
         inner = audit(task, rest, dev)
         said = (f"with dev in place of val: {finding}" for finding in inner.findings)
         audited = replace(inner, findings=(*audited.findings, note, *said))
-    return Entry(task, experiment.protocol(config), audited, (code_identity(task.kind), code_identity(source)))
+    code = (code_identity(task.kind), code_identity(source))
+    return Entry(task, experiment.protocol(config), audited, code, config.corruption)
 
 
 def read_task(experiment: Experiment, index: int, config: TaskConfig) -> tuple[Task, Split, Split]:
@@ -114,9 +118,15 @@ def _settings(kind: Kind, config: TaskConfig) -> Settings:
         raise UserError(f"task {config.name}: {explain(error, lambda _: list(kind.Settings.model_fields))}") from error
 
 
-def pixels(task: Task, split: Split, fingerprint: str, size: int) -> tuple[Any, Any]:
+def pixels(
+    task: Task, split: Split, fingerprint: str, size: int, corruption: Corruption | None = None
+) -> tuple[Any, Any]:
     """Return the images of `split` and, for a kind that has them, its masks, `size` pixels a side, from the cache."""
-    images = cache.resized(fingerprint, [e.image for e in split.examples], size, decode_image)
+    paths = [example.image for example in split.examples]
+    if corruption is None:
+        images = cache.resized(fingerprint, paths, size, decode_image)
+    else:
+        images = cache.resized(f"{fingerprint} {corruption.model_dump_json()}", paths, size, decoder(corruption))
     decode = task.kind.decode_target
     if decode is None:
         return images, None

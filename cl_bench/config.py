@@ -72,6 +72,13 @@ class Augment(_Frozen):
         return self
 
 
+class Corruption(_Frozen):
+    """What is done to every image of a task, in training and in evaluation alike: another domain of the same task."""
+
+    name: Literal["noise", "blur", "brightness", "contrast", "saturation", "jpeg", "pixelate"]
+    severity: int = Field(3, ge=1, le=5)
+
+
 class Protocol(_Frozen):
     """How a task is trained; an experiment sets it for all tasks, a task may set its own."""
 
@@ -115,6 +122,7 @@ class TaskConfig(_Frozen):
     streams: Name | None = None
     """What its random streams are derived from, its name otherwise: tasks that share it have equal first weights,
     orders of images and augmentation, so that they differ in nothing but their settings (an ablation)."""
+    corruption: Corruption | None = None
     settings: dict[str, Any] = {}
     """What the kind lets one choose (losses, assignment): `cl-bench list kinds` names it."""
     epochs: Count | None = None
@@ -256,6 +264,7 @@ def _fields_at(location: tuple[int | str, ...]) -> list[str]:
         "tasks": TaskConfig,
         "model": ModelConfig,
         "augment": Augment,
+        "corruption": Corruption,
         "resources": Resources,
     }
     parents = [str(part) for part in location[:-1] if str(part) in nested]

@@ -100,10 +100,11 @@ class Trainer:
         """Return the training and the validation images of a task."""
         entry = self.entries[name]
         task, audited = entry.task, entry.audit
-        size, augment = task.image_size, entry.protocol.augment
-        stored = pixels(task, audited.train, audited.train_fingerprint, round(size * augment.oversize))
-        train = TaskDataset(task, audited.train, *stored, augment, seed)
-        return train, TaskDataset(task, audited.val, *pixels(task, audited.val, audited.val_fingerprint, size))
+        size, augment, corruption = task.image_size, entry.protocol.augment, entry.corruption
+        larger = round(size * augment.oversize)
+        train = pixels(task, audited.train, audited.train_fingerprint, larger, corruption)
+        val = pixels(task, audited.val, audited.val_fingerprint, size, corruption)
+        return TaskDataset(task, audited.train, *train, augment, seed), TaskDataset(task, audited.val, *val)
 
     def scores_so_far(self, plan: Plan, stage: Stage) -> tuple[dict[str, float], dict[str, list[float]]]:
         """Return the baselines that are trained already, and the scores at the ends of earlier stages."""

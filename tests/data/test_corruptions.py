@@ -1,0 +1,62 @@
+"""Corrupted images: another domain of the same task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cl_bench import api
+from cl_bench.config import Corruption, validate
+from cl_bench.data.corruptions import CORRUPTIONS, decoder
+from cl_bench.data.images import decode_image
+from cl_bench.errors import UserError
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """A photograph."""
+    from sklearn.datasets import load_sample_images
+
+    path = tmp_path / "a.png"
+    Image.fromarray(load_sample_images().images[0]).resize((160, 120)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_severer_corruption_changes_more_and_is_the_same_each_time(name: str, picture: Path) -> None:
+    clean = decode_image(picture, 64).astype(float)
+    changed = []
+    for severity in (1, 3, 5):
+        decode = decoder(Corruption(name=name, severity=severity))
+        found = decode(picture, 64)
+        assert (found.shape, found.dtype) == ((64, 64, 3), np.uint8)
+        assert (found == decode(picture, 64)).all()
+        changed.append(np.abs(found - clean).mean())
+    assert changed[0] > 0
+    if name != "saturation":  # first less colour, then more
+        assert changed == sorted(changed)
+
+
+def test_a_corrupted_task_is_another_task_with_pixels_of_its_own(tiny: Callable[..., str], results: Path) -> None:
+    path = tiny(orders=[["cls"]], epochs=1)
+    changes = {"tasks.cls.corruption": {"name": "noise", "severity": 5}}
+    clean, noisy = api.prepare(path), api.prepare(path, changes=changes)
+    assert set(clean.plan.stages).isdisjoint(noisy.plan.stages)
+    from cl_bench.stages.train import Trainer
+
+    images = []
+    for prepared in (clean, noisy):
+        trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
+        images.append([dataset.plain[0][0].float() for dataset in trainer.datasets("cls", 0)])
+    for of_clean, of_noisy in zip(*images, strict=True):
+        assert 60 < (of_clean - of_noisy).std() < 97
+
+
+def test_an_unknown_corruption_is_refused() -> None:
+    task = {"name": "a", "kind": "classification", "data": {"format": "scenes"}, "corruption": {"name": "fog"}}
+    with pytest.raises(UserError, match=r"tasks\.0\.corruption\.name: .*'noise'"):
+        validate({"name": "x", "tasks": [task]}, "x")

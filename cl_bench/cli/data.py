@@ -9,6 +9,7 @@ import typer
 
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app
 from cl_bench.errors import UserError
+from cl_bench.lists import split_list
 
 data_app = typer.Typer(name="data", help="Prepare, audit and show data sets.", no_args_is_help=True)
 app.add_typer(data_app)
@@ -57,6 +58,26 @@ def show(
     except (OSError, ValueError) as error:
         raise UserError(f"cannot write {output}: {error}") from error
     typer.echo(output)
+
+
+@data_app.command(name="add")
+def add_data(
+    name: Annotated[str, typer.Argument(help="The task's name.")],
+    kind: Annotated[str, typer.Option(help="Of task: `cl-bench list kinds`.")],
+    path: Annotated[Path, typer.Option(help="The folder: VOC pairs, COCO JSON or class folders, with train and val.")],
+    format: Annotated[str, typer.Option(help="How it is laid out, where that is not plain from the kind.")] = "",
+    classes: Annotated[str, typer.Option(help="In place of all that the data has: person,car,dog.")] = "",
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write NAME.yaml to.")] = Path(),
+    plugin: Plugins = None,
+) -> None:
+    """Audit a folder of yours, and write an experiment of it to begin with."""
+    from cl_bench.data.own import add
+    from cl_bench.registry import load_plugin_files
+
+    load_plugin_files(plugin or ())
+    file, found = add(name, kind, path, output, format, split_list(classes))
+    typer.echo(found)
+    typer.echo(f"{file}: cl-bench run {file} trains its baseline; its task can stand in any experiment's `tasks:`")
 
 
 @data_app.command(name="prepare")

@@ -113,7 +113,8 @@ class Bench:
         for unit in plan.units():
             if all(key in self.store for key in unit):
                 continue
-            self.watch.seen = self._seen[unit] = Seen()
+            self.watch.seen = Seen()
+            self._seen.setdefault(unit, self.watch.seen)  # what resumes later saw a part of it
             self.watch.interrupt = interrupt in unit
             outcome = attempt(self.trainer, plan, unit, lambda *_: None)
             if isinstance(outcome, Failure):

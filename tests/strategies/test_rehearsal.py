@@ -133,7 +133,7 @@ def test_a_step_against_the_memory_is_projected_onto_the_plane(second_stage: Cal
 
             def turned(strategy: Harness, **_: Any) -> None:
                 shared = [p for p in strategy.learnt_parameters().values() if p.grad is not None]
-                found = torch.autograd.grad(plugin._loss(strategy), shared, allow_unused=True)
+                found = torch.autograd.grad(plugin.loss(strategy), shared, allow_unused=True)
                 for p, r in zip(shared, found, strict=True):
                     if r is not None:
                         p.grad.copy_(-r)  # type: ignore[union-attr]

@@ -23,6 +23,7 @@ from cl_bench.resources import set_up_numerics
 from cl_bench.stages.plan import Plan, make_plan
 from cl_bench.stages.store import Store
 from cl_bench.stages.train import Trainer
+from cl_bench.states import carries
 from cl_bench.training import Harness
 from cl_bench.weights import digest, load_weights
 
@@ -194,7 +195,11 @@ def _effect(run: _Run) -> Finding:
             return Finding("effect", "OK", "naive itself")
         return Finding("effect", "failed", "every stage has the bits of naive's: the strategy changes nothing")
     said = f"differs from naive from stage {first} on"
-    if first > 1 and any(term.acts_from == 1 for term in run.composition.terms):
+    early = [
+        plugin for term in run.composition.terms for plugin in term.build() if getattr(plugin, "acts_from", 1) == 1
+    ]
+    # One that carries something may gather it from the first stage on, without a trace in the weights.
+    if first > 1 and any(not carries(plugin) for plugin in early):
         advice = f"say `acts_from = {first}` in the plug-in, and earlier stages are shared with other strategies"
         return Finding("effect", "note", f"{said}; {advice}")
     return Finding("effect", "OK", said)

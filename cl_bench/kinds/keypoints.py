@@ -46,8 +46,12 @@ class KeypointMetric:
 
     def update(self, output: Tensor, indices: Sequence[int]) -> None:
         """Take heatmaps (B, points, h, w) of the examples at `indices`."""
+        self.place(indices, located(output).cpu().numpy())
+
+    def place(self, indices: Sequence[int], points: Points) -> None:
+        """Take points (B, points, 2), x and y in 0..1 of the image, of the examples at `indices`."""
         where = np.asarray(indices, np.int64)
-        self._found[where] = located(output).cpu().numpy() * self._sizes[where, None]
+        self._found[where] = points * self._sizes[where, None]
 
     def _hits(self, near: float) -> npt.NDArray[np.bool_]:
         if np.isnan(self._found).any():
@@ -119,7 +123,7 @@ class Keypoints(Kind):
         """Return the PCK of putting every point where it is in `train` on average."""
         mean = np.mean([np.array(example.target) / _size(example) for example in train.examples], axis=0)
         metric = KeypointMetric(val)
-        metric._found = mean[None] * metric._sizes[:, None]
+        metric.place(range(len(val.examples)), np.broadcast_to(mean, (len(val.examples), *mean.shape)))
         return metric.compute()[self.metrics[0]]
 
     def predicted(self, arrays: Mapping[str, npt.NDArray[Any]], index: int) -> Any:

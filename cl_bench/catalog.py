@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,13 +53,18 @@ class Entry:
             "settings": task.settings.model_dump(mode="json"),
             "image_size": task.image_size,
             "classes": list(task.classes),
+            # What few tasks have is named where they have it, so that the stages of all others keep their keys.
+            **({"head": task.head} if task.head else {}),
+            **({"learns": list(task.learns)} if task.learns else {}),
             "code": list(self.code),
         }
 
 
 def load_catalog(experiment: Experiment) -> tuple[Entry, ...]:
     """Read and audit the data of every task; raise UserError, naming the culprit, for the first thing that is wrong."""
-    return tuple(_entry(experiment, index, config) for index, config in enumerate(experiment.tasks))
+    entries = tuple(_entry(experiment, index, config) for index, config in enumerate(experiment.tasks))
+    check_heads([entry.task for entry in entries])
+    return entries
 
 
 def _entry(experiment: Experiment, index: int, config: TaskConfig) -> Entry:
@@ -108,7 +114,38 @@ def make_task(experiment: Experiment, index: int, config: TaskConfig, classes: t
         image_size=protocol.image_size,
         settings=_settings(kind, config),
         streams=config.streams or config.name,
+        head=config.head or "",
+        learns=_learns(kind, config, classes),
     )
+
+
+def _learns(kind: Kind, config: TaskConfig, classes: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the indices of the classes that the task learns, empty where it learns all."""
+    if config.learns is None:
+        return ()
+    if not kind.partial:
+        raise UserError(f"task {config.name}: {kind.name} has no parts, so that a task cannot learn some classes only")
+    for name in config.learns:
+        if name not in classes:
+            raise UserError(f"task {config.name} (learns): {unknown('class', name, classes)}")
+    found = tuple(sorted({classes.index(name) for name in config.learns}))
+    if found == (kind.background,):
+        raise UserError(
+            f"task {config.name} (learns): nothing is learnt from the background {config.learns[0]!r} alone"
+        )
+    return found if len(found) < len(classes) else ()
+
+
+def check_heads(tasks: Sequence[Task]) -> None:
+    """Raise UserError where tasks that share a predictor want different ones."""
+    owners: dict[str, Task] = {}
+    for task in tasks:
+        first = owners.setdefault(task.owner, task)
+        if bool(first.head) != bool(task.head):
+            raise UserError(f"the head {task.owner!r} has the name of a task; tasks and heads need different names")
+        for what in ("kind", "predictor", "levels", "classes"):
+            if getattr(first, what) != getattr(task, what):
+                raise UserError(f"tasks {first.name} and {task.name} share the head {task.head!r} but not their {what}")
 
 
 def _settings(kind: Kind, config: TaskConfig) -> Settings:

@@ -117,6 +117,10 @@ class TaskConfig(_Frozen):
     """`format` names the reader; the rest is the reader's own (files on disk: `path`)."""
     classes: tuple[str, ...] | None = None
     predictor: str | None = None
+    head: Name | None = None
+    """Tasks that name the same head share one predictor, which has all their `classes` (class-incremental learning)."""
+    learns: tuple[str, ...] | None = Field(None, min_length=1)
+    """The classes whose labels the task shows and is scored on; None: all of its `classes`."""
     levels: Annotated[tuple[Level, ...] | None, BeforeValidator(_one_or_more), AfterValidator(_finest_first)] = None
     """Strides of the pyramid levels that feed the predictor; a single one needs no brackets."""
     streams: Name | None = None

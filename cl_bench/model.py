@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,7 +39,7 @@ class Features:
 
 
 class UnifiedModel(MultiTaskModule):
-    """Backbone, neck, shared layer and one predictor a task.
+    """Backbone, neck, shared layer and one predictor a task, or one for all tasks that share a head.
 
     A MultiTaskModule, because Avalanche's plug-ins pass task labels to no other model. Images are (B, 3, H, W), uint8
     in 0..255 or floating point in 0..1; normalisation happens inside.
@@ -53,7 +53,7 @@ class UnifiedModel(MultiTaskModule):
         backbone: nn.Module,
         neck: nn.Module,
         shared: nn.Module,
-        predictors: Sequence[Predictor],
+        predictors: Mapping[str, Predictor],
         tasks: Sequence[Task],
         mean: Sequence[float],
         std: Sequence[float],
@@ -62,7 +62,7 @@ class UnifiedModel(MultiTaskModule):
         self.backbone = backbone
         self.neck = neck
         self.shared = shared
-        self.predictors = nn.ModuleDict({task.name: part for task, part in zip(tasks, predictors, strict=True)})
+        self.predictors = nn.ModuleDict(predictors)
         self.tasks = tuple(tasks)
         self.norm_frozen = False
         """Whether batch norm normalises by its running statistics, and leaves them alone, in training too."""
@@ -95,11 +95,11 @@ class UnifiedModel(MultiTaskModule):
     def raw(self, features: Features, task: Task, positions: Tensor | None = None) -> Tensor:
         """Return the raw output of `task` for the images at `positions` (all where None)."""
         levels = [features[level] for level in task.levels]
-        return self.predictors[task.name](*(x if positions is None else x[positions] for x in levels))
+        return self.predictors[task.owner](*(x if positions is None else x[positions] for x in levels))
 
     def finish(self, raw: Tensor, task: Task) -> Tensor:
         """Bring a raw output of `task` to its final form."""
-        predictor = self.predictors[task.name]
+        predictor = self.predictors[task.owner]
         assert isinstance(predictor, Predictor)
         return predictor.finish(raw, task.image_size)
 
@@ -162,10 +162,11 @@ def build_model(config: ModelConfig, tasks: Sequence[Task], weights: Weights, se
         neck = FeaturePyramidNetwork(info.channels(), config.neck_channels, extra_blocks=LastLevelMaxPool())
     with isolated(seeded("shared")):
         shared = nn.Sequential(nn.Conv2d(config.neck_channels, config.shared_channels, 3, padding=1), nn.ReLU())
-    predictors = []
+    predictors: dict[str, Predictor] = {}
     for task in tasks:
-        with isolated(seeded(f"predictor {task.randomness}")):
-            predictors.append(task.kind.predictor(task, config.shared_channels))
+        if task.owner not in predictors:
+            with isolated(seeded(f"predictor {task.head or task.randomness}")):
+                predictors[task.owner] = task.kind.predictor(task, config.shared_channels)
     model = UnifiedModel(backbone, neck, shared, predictors, tasks, weights.mean, weights.std)
     return model.to(memory_format=torch.channels_last)
 

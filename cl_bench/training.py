@@ -330,8 +330,9 @@ class Harness(SupervisedTemplate):
     def _drop_inactive(self) -> None:
         """Leave without gradient, so that it keeps its bytes, what serves inactive tasks alone."""
         idle = self.model.out_of_reach(frozenset(self._active | self._active_below))
-        for index in self._active_below - self._active:
-            idle = [*idle, *self.model.predictors[self.model.tasks[index].name].parameters()]
+        below, trained = ({self.model.tasks[i].owner for i in s} for s in (self._active_below, self._active))
+        for owner in below - trained:
+            idle = [*idle, *self.model.predictors[owner].parameters()]
         for parameter in idle:
             # None, not zero: momentum and weight decay would move a parameter whose gradient is zero.
             parameter.grad = None

@@ -73,7 +73,9 @@ def audit(task: Task, train: Split, val: Split) -> Audit:
     notes = [f"{where}: {note}" for where, split in (("train", train), ("val", val)) for note in split.notes]
     if set(train.classes) - set(val.classes):
         notes.append(f"val does not know {_listed(sorted(set(train.classes) - set(val.classes)))}")
-    train, val = _aligned(task, train, "train"), _aligned(task, val, "val")
+    train, val = _part(task, _aligned(task, train, "train")), _aligned(task, val, "val")
+    if task.kind.whole:
+        val = _part(task, val)
     train_fingerprint, val_fingerprint = fingerprint(train), fingerprint(val)
     place = _place(task, train_fingerprint, val_fingerprint)
     measured = _load(place)
@@ -98,6 +100,7 @@ def audit(task: Task, train: Split, val: Split) -> Audit:
 def _place(task: Task, *fingerprints: str) -> Path:
     code = hashlib.sha256(Path(source_of(task.kind)).read_bytes()).hexdigest()
     identity = [VERSION, *fingerprints, task.kind.name, code, task.predictor, task.levels, task.image_size]
+    identity += [task.learns] if task.learns else []
     return cache_root() / "audit" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()}.json"
 
 
@@ -117,10 +120,12 @@ def _measure(task: Task, train: Split, val: Split) -> _Measured:
     findings, leaked = _duplicates(train, val)
     train = _without(train, leaked)
     train_counts, val_counts = task.kind.count(train).tolist(), task.kind.count(val).tolist()
-    for name, count in zip(task.classes, train_counts, strict=True):
-        if not count:
-            raise UserError(f"class {name!r} of task {task.name} has no example in train")
-    absent = [name for name, count in zip(task.classes, val_counts, strict=True) if not count]
+    for label in task.labels:
+        if not train_counts[label]:
+            raise UserError(f"class {task.classes[label]!r} of task {task.name} has no example in train")
+    absent = [task.classes[label] for label in task.labels if not val_counts[label]]
+    if len(absent) == len(task.labels):
+        raise UserError(f"val of task {task.name} has no example of any class that it learns: {_listed(absent)}")
     if absent:
         findings.append(f"val has no example of {_listed(absent)}")
     trivial = float(task.kind.trivial(task, train, val))
@@ -154,6 +159,15 @@ def _duplicates(train: Split, val: Split) -> tuple[list[str], list[str]]:
 def _without(split: Split, names: Sequence[str]) -> Split:
     dropped = set(names)
     return replace(split, examples=tuple(example for example in split.examples if example.name not in dropped))
+
+
+def _part(task: Task, split: Split) -> Split:
+    """Return the examples of `split` that show a class which `task` learns, beside the background."""
+    if not task.learns:
+        return split
+    wanted = [label for label in task.labels if label != task.kind.background]
+    kept = (one for one in split.examples if task.kind.count(replace(split, examples=(one,)))[wanted].any())
+    return replace(split, examples=tuple(kept))
 
 
 def _aligned(task: Task, split: Split, where: str) -> Split:

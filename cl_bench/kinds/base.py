@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -43,7 +43,9 @@ class Task:
 
     index: its place in the experiment's list of tasks (Avalanche's task label); levels: the strides of the pyramid
     levels that feed its predictor, finest first; image_size: the side in pixels of the square its images are resized
-    to; settings: its kind's own, an instance of `Kind.Settings`.
+    to; settings: its kind's own, an instance of `Kind.Settings`; head: the name of the predictor that it shares with
+    other tasks, empty where it has its own; learns: indices of the classes whose labels it shows and is scored on,
+    empty where these are all.
     """
 
     index: int
@@ -56,6 +58,18 @@ class Task:
     settings: Any
     streams: str = ""
     """What its random streams are derived from where that is not its name."""
+    head: str = ""
+    learns: tuple[int, ...] = ()
+
+    @property
+    def owner(self) -> str:
+        """The name that its predictor goes by."""
+        return self.head or self.name
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The indices of the classes that it learns."""
+        return self.learns or tuple(range(len(self.classes)))
 
     @property
     def randomness(self) -> str:
@@ -69,6 +83,20 @@ class Predictor(nn.Module):
     def finish(self, raw: Tensor, image_size: int) -> Tensor:
         """Bring a raw output to its final form (segmentation: upsampled to the input size)."""
         return raw
+
+
+def only(logits: Tensor, classes: Sequence[int]) -> Tensor:
+    """Return the channels `classes` of logits (B, C, ...); where these are all, the logits themselves."""
+    return logits if len(classes) == logits.shape[1] else logits[:, list(classes)]
+
+
+def labelled_together(task: Task, beside: Sequence[Task]) -> Task:
+    """Return `task` with the labels that images have where the tasks `beside` it are trained in the same stage.
+
+    An image then shows what any of those that share the head learn, as none of these classes is to be background.
+    """
+    together = {label for other in (task, *beside) if other.owner == task.owner for label in other.labels}
+    return replace(task, learns=tuple(sorted(together))) if task.learns else task
 
 
 GALLERY = 12
@@ -119,6 +147,10 @@ class Kind(ABC):
     """The strides that feed its predictor where the task names none."""
     whole: ClassVar[bool] = False
     """Whether a target is about the image as a whole, so that images cannot be put together from several."""
+    partial: ClassVar[bool] = False
+    """Whether a task may learn some of its classes only, as `Task.labels` says; what follows must heed it then."""
+    background: ClassVar[int | None] = None
+    """The class of what shows none of the others; a task that learns any classes learns it along."""
     Settings: ClassVar[type[Settings]] = Settings
     """What a task of the kind may set under `settings`."""
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cl_bench.data.base import Example, Split
-from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task
+from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, only
 from cl_bench.kinds.divergence import kl
 from cl_bench.metrics.top_k import TopK
 from cl_bench.registry import kinds
@@ -76,6 +76,7 @@ class Classification(Kind):
     predictors = ("linear",)
     levels = (32,)
     whole = True
+    partial = True
     Settings = ClassificationSettings
 
     def predictor(self, task: Task, channels: int) -> Predictor:
@@ -92,8 +93,8 @@ class Classification(Kind):
         return F.cross_entropy(output.float(), labels, label_smoothing=task.settings.label_smoothing)
 
     def distillation(self, task: Task, student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
-        """Return the KL over classes, a mean over images."""
-        return kl(student, teacher, how)
+        """Return the KL over the classes that the task learns, a mean over images."""
+        return kl(only(student, task.labels), only(teacher, task.labels), how)
 
     def metric(self, task: Task, val: Split) -> ClassificationMetric:
         """Return an empty Top-k over `val`."""

@@ -29,7 +29,7 @@ from torchvision.utils import draw_bounding_boxes
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.errors import UserError
 from cl_bench.kinds.assignment import aligned, by_centre
-from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task
+from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, only
 from cl_bench.kinds.divergence import bernoulli_kl, kl
 from cl_bench.kinds.grid import Cells, cells, decode_boxes, encode_boxes
 from cl_bench.metrics.average_precision import AveragePrecision
@@ -95,7 +95,7 @@ class DetectionMetric:
     def __init__(self, kind: Detection, task: Task, split: Split) -> None:
         self._kind, self._task = kind, task
         self._sizes = [image_size(example) for example in split.examples]
-        self._ap = AveragePrecision(task.classes, [example.target for example in split.examples], self._sizes)
+        self._ap = AveragePrecision(task.classes, [shown(task, example) for example in split.examples], self._sizes)
 
     def update(self, output: Tensor, indices: Sequence[int]) -> None:
         """Take raw outputs (B, channels, N) of the examples at `indices`."""
@@ -130,6 +130,7 @@ class Detection(Kind):
     metrics = ("AP50", "AP")
     predictors = ("per_class", "literal")
     levels = (32,)
+    partial = True
     Settings = DetectionSettings
 
     def predictor(self, task: Task, channels: int) -> Predictor:
@@ -138,7 +139,7 @@ class Detection(Kind):
 
     def target(self, task: Task, example: Example, resized: npt.NDArray[np.uint8] | None) -> Target:
         """Return {"boxes": (n, 4) float32 xyxy in the resized frame, "labels": (n,) int64} without crowds."""
-        found = example.target.without_crowds()
+        found = shown(task, example).without_crowds()
         scale = np.float32(task.image_size) / np.tile(np.array(image_size(example), np.float32), 2)
         boxes = BoundingBoxes(
             torch.from_numpy(found.xyxy * scale),
@@ -187,7 +188,7 @@ class Detection(Kind):
         sure = teacher[:, CONFIDENCE].float().sigmoid()
         boxes = (sure * (student[:, :4] - teacher[:, :4]).float().abs().mean(1)).mean()
         confidence = bernoulli_kl(student[:, CONFIDENCE], teacher[:, CONFIDENCE], how)
-        s, t = student[:, CONFIDENCE + 1 :], teacher[:, CONFIDENCE + 1 :]
+        s, t = _classes(task, student), _classes(task, teacher)
         classes = (sure * (s - t).float().abs().mean(1)).mean() if task.predictor == "literal" else kl(s, t, how)
         return classes + confidence + boxes
 
@@ -196,7 +197,7 @@ class Detection(Kind):
         settings, grid, sure = task.settings, _cells(task, student), teacher[:, CONFIDENCE].float().sigmoid()
         confidence = quality_focal_loss(student[:, CONFIDENCE].float(), sure)
         box = BOX_LOSSES[settings.box](decode_boxes(student, grid), decode_boxes(teacher, grid))
-        s, t = student[:, CONFIDENCE + 1 :].float(), teacher[:, CONFIDENCE + 1 :].float()
+        s, t = _classes(task, student).float(), _classes(task, teacher).float()
         if task.predictor == "literal":
             wrong = F.smooth_l1_loss(s[:, 0], t[:, 0], reduction="none")
         else:
@@ -245,7 +246,7 @@ class Detection(Kind):
     def notes(self, task: Task, val: Split) -> Mapping[str, float]:
         """Return the AP50 that one box a cell allows on the task's grid."""
         sizes = [image_size(example) for example in val.examples]
-        ap = AveragePrecision(task.classes, [example.target for example in val.examples], sizes)
+        ap = AveragePrecision(task.classes, [shown(task, example) for example in val.examples], sizes)
         for index, (example, (width, height)) in enumerate(zip(val.examples, sizes, strict=True)):
             boxes, scores, labels = self.decode_detections(task, self.ideal(task, example), nms_iou=1.0)
             scale = np.array([width, height, width, height]) / task.image_size
@@ -256,14 +257,14 @@ class Detection(Kind):
 
     def trivial(self, task: Task, train: Split, val: Split) -> float:
         """Return the AP50 of putting the mean box of the commonest class of `train` into every image."""
-        commonest = int(self.count(train).argmax())
+        commonest = max(task.labels, key=self.count(train).__getitem__)
         shares = []
         for example in train.examples:
             boxes = example.target.without_crowds()
             shares.append(boxes.xyxy[boxes.labels == commonest] / np.tile(image_size(example), 2))
         mean = np.concatenate(shares).mean(0, keepdims=True)
         sizes = [image_size(example) for example in val.examples]
-        ap = AveragePrecision(task.classes, [example.target for example in val.examples], sizes)
+        ap = AveragePrecision(task.classes, [shown(task, example) for example in val.examples], sizes)
         for index, size in enumerate(sizes):
             ap.update(index, mean * np.tile(size, 2), np.ones(1), np.array([commonest]))
         return ap.compute()["AP50"]
@@ -333,6 +334,19 @@ def _assign(
         quality = torch.where(index >= 0, overlap, 0.0)
     chosen = index.clamp(min=0)
     return boxes[chosen], torch.where(index >= 0, labels[chosen], -1), quality
+
+
+def shown(task: Task, example: Example) -> Boxes:
+    """Return the boxes of the classes that the task learns."""
+    boxes: Boxes = example.target
+    kept = np.isin(boxes.labels, task.labels)
+    return boxes if kept.all() else Boxes(boxes.xyxy[kept], boxes.labels[kept], boxes.crowd[kept])
+
+
+def _classes(task: Task, raw: Tensor) -> Tensor:
+    """Return the class channels of raw outputs (B, channels, N): of the classes that the task learns, or the one."""
+    channels = raw[:, CONFIDENCE + 1 :]
+    return channels if task.predictor == "literal" else only(channels, task.labels)
 
 
 def _cells(task: Task, like: Tensor) -> Cells:

@@ -19,7 +19,7 @@ from cl_bench.data.base import VOID, Example, Split
 from cl_bench.data.cache import Decoder
 from cl_bench.data.images import decode_mask
 from cl_bench.errors import UserError
-from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, gallery_indices
+from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, gallery_indices, only
 from cl_bench.kinds.divergence import kl
 from cl_bench.metrics.mean_iou import MeanIoU
 from cl_bench.registry import kinds
@@ -48,11 +48,11 @@ class PixelPredictor(Predictor):
 class SegmentationMetric:
     """Mean IoU in the original frame: logits are resized to each mask's own size before the class is chosen."""
 
-    def __init__(self, classes: int, split: Split, image_size: int) -> None:
+    def __init__(self, task: Task, split: Split) -> None:
         self._examples = split.examples
-        self._miou = MeanIoU(classes, len(split.examples), VOID)
+        self._miou = MeanIoU(len(task.classes), len(split.examples), VOID, task.labels)
         self._kept = gallery_indices(len(split.examples))
-        self._masks = np.zeros((len(self._kept), image_size, image_size), np.uint8)
+        self._masks = np.zeros((len(self._kept), task.image_size, task.image_size), np.uint8)
 
     def update(self, output: Tensor, indices: Sequence[int]) -> None:
         """Take logits (B, classes, S, S) of the examples at `indices`."""
@@ -95,6 +95,8 @@ class Segmentation(Kind):
     metrics = ("mIoU",)
     predictors = ("linear",)
     levels = (8,)
+    partial = True
+    background = 0
     Settings = SegmentationSettings
 
     @property
@@ -107,9 +109,12 @@ class Segmentation(Kind):
         return PixelPredictor(channels, len(task.classes))
 
     def target(self, task: Task, example: Example, resized: npt.NDArray[np.uint8] | None) -> Target:
-        """Return {"mask": (S, S) uint8}."""
+        """Return {"mask": (S, S) uint8}; what the task does not learn is background in it."""
         assert resized is not None
-        return {"mask": Mask(torch.from_numpy(np.array(resized)))}
+        mask = np.array(resized)
+        if task.learns:
+            mask[~np.isin(mask, (*task.learns, VOID))] = self.background
+        return {"mask": Mask(torch.from_numpy(mask))}
 
     def loss(self, task: Task, output: Tensor, targets: Sequence[Target]) -> Tensor:
         """Return the cross-entropy, a mean over the pixels that are not void (0 where all are), and the IoU loss."""
@@ -121,16 +126,17 @@ class Segmentation(Kind):
         return entropy + weight * soft_iou_loss(output, masks) if weight else entropy
 
     def distillation(self, task: Task, student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
-        """Return the KL over classes, a mean over the predictor's pixels."""
-        return kl(student, teacher, how)
+        """Return the KL over background and the classes that the task learns, a mean over the predictor's pixels."""
+        shown = sorted({self.background, *task.labels})
+        return kl(only(student, shown), only(teacher, shown), how)
 
     def metric(self, task: Task, val: Split) -> SegmentationMetric:
         """Return an empty mean IoU over `val`."""
-        return SegmentationMetric(len(task.classes), val, task.image_size)
+        return SegmentationMetric(task, val)
 
     def trivial(self, task: Task, train: Split, val: Split) -> float:
         """Return the mean IoU of predicting background everywhere."""
-        miou = MeanIoU(len(task.classes), len(val.examples), VOID)
+        miou = MeanIoU(len(task.classes), len(val.examples), VOID, task.labels)
         for index, example in enumerate(val.examples):
             truth = decode_mask(example.target, None)
             miou.update(index, np.zeros(truth.shape, np.int64), truth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,15 @@ class MeanIoU:
     """Mean IoU over the classes that occur in a target or a prediction, outside the void.
 
     classes: their number C, background included; images: how many are to be scored; void: the target value whose pixels
-    count for nothing, whatever is predicted there. Raises UserError where the void value is also a class.
+    count for nothing, whatever is predicted there; among: the classes that the mean is over, all where None (pixels of
+    the others still count, where one of these is predicted). Raises UserError where the void value is also a class.
     """
 
-    def __init__(self, classes: int, images: int, void: int = 255) -> None:
+    def __init__(self, classes: int, images: int, void: int = 255, among: Sequence[int] | None = None) -> None:
         if 0 <= void < classes:
             raise UserError(f"the void value {void} is also one of the {classes} classes")
         self._void = void
+        self._others = np.setdiff1d(np.arange(classes), np.arange(classes) if among is None else among)
         self._confusion = np.zeros((images, classes, classes), np.int64)
         self._seen = np.zeros(images, np.bool_)
 
@@ -49,7 +52,10 @@ class MeanIoU:
         return {"mIoU": float(self.resampled(np.ones((1, len(self._seen))))[0])}
 
     def per_class(self) -> npt.NDArray[np.float64]:
-        """Return the IoU (C,) of each class, nan where neither target nor prediction has it; raises as `compute`."""
+        """Return the IoU (C,) of each class; raises as `compute`.
+
+        It is nan of the classes that the mean leaves out, and where neither target nor prediction has the class.
+        """
         ious: npt.NDArray[np.float64] = self._ious(np.ones((1, len(self._seen))))[0]
         return ious
 
@@ -67,7 +73,9 @@ class MeanIoU:
         union = pooled.sum(axis=1) + pooled.sum(axis=2) - hits
         if not union[0].any():
             raise UserError("mIoU needs a pixel that is not void, and no mask has one")
-        return np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
+        ious = np.divide(hits, union, out=np.full(hits.shape, np.nan), where=union > 0)
+        ious[:, self._others] = np.nan
+        return ious
 
     def per_image(self) -> dict[str, npt.NDArray[Any]]:
         """Return `confusion`: (images, C, C) int32 numbers of pixels by [target, prediction], void left out."""

@@ -18,6 +18,7 @@ from cl_bench.ancestry import Ancestor
 from cl_bench.catalog import Entry, pixels
 from cl_bench.config import Experiment
 from cl_bench.errors import StageFailedError
+from cl_bench.kinds.base import labelled_together
 from cl_bench.metrics.forgetting import Row, StreamMetrics
 from cl_bench.model import UnifiedModel, build_model
 from cl_bench.registry import code_identity
@@ -96,15 +97,16 @@ class Trainer:
             visits={name: stage.past.count(name) for name in stage.trained},
         )
 
-    def datasets(self, name: str, seed: int) -> tuple[TaskDataset, TaskDataset]:
-        """Return the training and the validation images of a task."""
+    def datasets(self, name: str, seed: int, beside: Sequence[str] = ()) -> tuple[TaskDataset, TaskDataset]:
+        """Return the training and the validation images of a task; beside: the tasks trained in the same stage."""
         entry = self.entries[name]
         task, audited = entry.task, entry.audit
         size, augment, corruption = task.image_size, entry.protocol.augment, entry.corruption
         larger = round(size * augment.oversize)
         train = pixels(task, audited.train, audited.train_fingerprint, larger, corruption)
         val = pixels(task, audited.val, audited.val_fingerprint, size, corruption)
-        return TaskDataset(task, audited.train, *train, augment, seed), TaskDataset(task, audited.val, *val)
+        trained = labelled_together(task, [self.entries[other].task for other in beside])
+        return TaskDataset(trained, audited.train, *train, augment, seed), TaskDataset(task, audited.val, *val)
 
     def scores_so_far(self, plan: Plan, stage: Stage) -> tuple[dict[str, float], dict[str, list[float]]]:
         """Return the baselines that are trained already, and the scores at the ends of earlier stages."""
@@ -152,7 +154,8 @@ class _Unit:
         whole = len(stages) > 1 or any(code_identity(p) and not states.carries(p) for p in self.plugins)
         self.resumable = not whole
         self.names = list(dict.fromkeys(name for stage in stages for name in (*stage.past, *stage.trained)))
-        data = {name: trainer.datasets(name, first.seed) for name in self.names}
+        # Tasks are trained together in a run's only stage, or not at all.
+        data = {name: trainer.datasets(name, first.seed, first.trained) for name in self.names}
         self.images = {name: train for name, (train, _) in data.items()}
         self.benchmark = make_benchmark(
             [[self.images[name] for name in stage.trained] for stage in stages], [test for _, test in data.values()]

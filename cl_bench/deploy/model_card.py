@@ -15,7 +15,7 @@ from cl_bench.errors import UserError
 from cl_bench.kinds.base import Task
 from cl_bench.model import UnifiedModel, build_model
 from cl_bench.presets import load_experiment
-from cl_bench.weights import Weights
+from cl_bench.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,7 @@ def untrained_model(experiment: Experiment) -> UnifiedModel:
             tasks.append(make_task(experiment, index, config, config.classes))
         else:
             tasks.append(read_task(experiment, index, config)[0])
-    neutral = Weights(None, (0.5,) * 3, (0.5,) * 3, "none")
-    return build_model(experiment.model, tasks, neutral, seed=0).eval()
+    return build_model(experiment.model, tasks, load_weights(experiment.model.backbone, "none"), seed=0).eval()
 
 
 def parts_of(model: UnifiedModel, image_size: int) -> list[Part]:

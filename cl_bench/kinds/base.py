@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cl_bench.data.base import Example, Split
 from cl_bench.data.cache import Decoder
+from cl_bench.errors import UserError
 
 Target = dict[str, Tensor]
 
@@ -205,6 +206,13 @@ class Kind(ABC):
     @abstractmethod
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Return `image` with an example's target (as in `Example.target`) drawn on it."""
+
+    def answer(self, task: Task, output: Tensor, size: tuple[int, int]) -> tuple[Any, Any]:
+        """Return what is predicted for one image of `size` (width, height): as `draw` takes it, and as plain values.
+
+        output: finished, (1, ...). Raises UserError where the kind has no such answer.
+        """
+        raise UserError(f"{self.name} has no answer to an image from outside an experiment")
 
     def notes(self, task: Task, val: Split) -> Mapping[str, float]:
         """Return figures about the data that only this kind knows (detection: the AP ceiling of the task's grid)."""

@@ -109,6 +109,15 @@ class Classification(Kind):
         """Return the class with the largest logit."""
         return int(arrays["logits"][index].argmax())
 
+    def answer(self, task: Task, output: Tensor, size: tuple[int, int]) -> tuple[int, Any]:
+        """Return the likeliest class and {"class", "scores": of the five likeliest, in 0..1}."""
+        scores = output[0].float().softmax(0)
+        best = scores.topk(min(5, len(scores)))
+        likeliest = {
+            task.classes[i]: value for i, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        }
+        return int(best.indices[0]), {"class": next(iter(likeliest)), "scores": likeliest}
+
     def check(self, example: Example, classes: tuple[str, ...]) -> None:
         """Accept everything: a folder's class is valid by construction."""
 

@@ -274,6 +274,19 @@ class Detection(Kind):
         mine = (arrays["image"] == index) & (arrays["score"] >= SHOWN)
         return Boxes(arrays["box"][mine], arrays["label"][mine].astype(np.int64), np.zeros(mine.sum(), bool))
 
+    def answer(self, task: Task, output: Tensor, size: tuple[int, int]) -> tuple[Boxes, Any]:
+        """Return the detections that are surer than `SHOWN`, and a list of {"class", "score", "box"} of them.
+
+        A box is left, top, right, bottom in pixels of the image.
+        """
+        boxes, scores, labels = (part.numpy() for part in self.decode_detections(task, output[0]))
+        sure = scores >= SHOWN
+        scale = np.tile(np.array(size, np.float32), 2) / np.float32(task.image_size)
+        scaled = (boxes * scale)[sure]
+        found = Boxes(scaled, labels[sure], np.zeros(sure.sum(), bool))
+        rows = zip(labels[sure].tolist(), scores[sure].tolist(), scaled.tolist(), strict=True)
+        return found, [{"class": task.classes[label], "score": score, "box": box} for label, score, box in rows]
+
     def check(self, example: Example, classes: tuple[str, ...]) -> None:
         """Raise UserError where a box is not finite, has no area or lies outside the image."""
         boxes, (width, height) = example.target.xyxy, image_size(example)

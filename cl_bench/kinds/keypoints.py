@@ -130,6 +130,11 @@ class Keypoints(Kind):
         """Return the points."""
         return arrays["points"][index]
 
+    def answer(self, task: Task, output: Tensor, size: tuple[int, int]) -> tuple[Points, Any]:
+        """Return the points and {name: [x, y]} of them, in pixels of the image."""
+        points = located(output)[0].numpy().astype(np.float64) * size
+        return points, dict(zip(task.classes, points.tolist(), strict=True))
+
     def check(self, example: Example, classes: tuple[str, ...]) -> None:
         """Raise UserError where the points are not as many as the classes, not finite, or outside the image."""
         points, size = np.array(example.target, np.float64), _size(example)

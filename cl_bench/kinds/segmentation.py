@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from pycocotools.mask import encode
 from pydantic import Field
 from torch import Tensor, nn
 from torchvision.tv_tensors import Mask
@@ -145,6 +146,17 @@ class Segmentation(Kind):
     def predicted(self, arrays: Mapping[str, npt.NDArray[Any]], index: int) -> npt.NDArray[Any]:
         """Return the predicted mask."""
         return arrays["masks"][gallery_indices(len(arrays["confusion"])).index(index)]
+
+    def answer(self, task: Task, output: Tensor, size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], Any]:
+        """Return the mask (H, W) and, by class in it, its share of the pixels and COCO's compressed RLE."""
+        logits = F.interpolate(output.float(), size=size[::-1], mode="bilinear", align_corners=False)
+        found = logits[0].argmax(0).numpy().astype(np.uint8)
+        answer = {}
+        for label in np.unique(found).tolist():
+            run_lengths = encode(np.asfortranarray(found == label))
+            counts = {"size": run_lengths["size"], "counts": run_lengths["counts"].decode("ascii")}
+            answer[task.classes[label]] = {"share": float((found == label).mean()), "rle": counts}
+        return found, answer
 
     def check(self, example: Example, classes: tuple[str, ...]) -> None:
         """Raise UserError where the mask's size is not the image's or a value is neither a class nor void."""

@@ -1,0 +1,113 @@
+"""A trained model put to use: `export`, `predict`, `latency`, `latencies`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cl_bench.cli.app import Changes, ExperimentName, Plugins, app, results_folder
+from cl_bench.errors import UserError
+from cl_bench.lists import split_list
+
+if TYPE_CHECKING:
+    from cl_bench.deploy.trained import Trained
+
+Strategy = Annotated[str, typer.Option(help="Of which strategy; needed where the experiment has several.")]
+Order = Annotated[str, typer.Option(help="Of which order, such as seg-det-cls; the first otherwise.")]
+Seed = Annotated[int | None, typer.Option(help="Of which seed; the first otherwise.")]
+
+
+class ExportFormat(str, Enum):
+    """What `export` writes."""
+
+    onnx = "onnx"
+    onnx_int8 = "onnx-int8"
+    openvino = "openvino"
+    torch = "torch"
+
+
+@app.command()
+def export(
+    experiment: ExperimentName,
+    format: Annotated[ExportFormat, typer.Option("--format", "-f", help="Of which kind.")] = ExportFormat.onnx,
+    strategy: Strategy = "",
+    order: Order = "",
+    seed: Seed = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A new folder; EXPERIMENT-FORMAT else.")] = None,
+    score: Annotated[bool, typer.Option("--score", help="Score val with PyTorch and with the export.")] = False,
+    plugin: Plugins = None,
+) -> None:
+    """Write the model that a run ended with, checked against PyTorch, with a file that says how to read it."""
+    from cl_bench.deploy import export as exporting
+
+    trained = _trained(experiment, strategy, order, seed, plugin)
+    folder = output or Path(f"{trained.experiment.name}-{format.value}")
+    typer.echo(exporting.export(trained, format.value, folder))
+    if score:
+        from cl_bench.deploy.scores import compared
+
+        for line in compared(trained, folder, format.value):
+            typer.echo(line)
+
+
+@app.command()
+def predict(
+    experiment: ExperimentName,
+    source: Annotated[Path, typer.Argument(help="An image or a folder of images.")],
+    strategy: Strategy = "",
+    order: Order = "",
+    seed: Seed = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write to.")] = Path("predictions"),
+    plugin: Plugins = None,
+) -> None:
+    """Draw mask, boxes and label of images, from one forward pass, and write them as JSON."""
+    from cl_bench.deploy import predict as predicting
+
+    for path in predicting.predict(_trained(experiment, strategy, order, seed, plugin), source, output):
+        typer.echo(path)
+
+
+@app.command()
+def latency(
+    experiment: ExperimentName,
+    runtimes: Annotated[str, typer.Option(help="Any of eager, onnxruntime, onnxruntime-int8, openvino.")] = "",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed passes.")] = 50,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A JSON file that can be sent in.")] = None,
+    changes: Changes = None,
+    plugin: Plugins = None,
+) -> None:
+    """Time a forward pass of all tasks, with random weights, in each runtime on this machine."""
+    from cl_bench.deploy import latency as timing
+    from cl_bench.files import write_whole
+    from cl_bench.registry import load_plugin_files
+
+    load_plugin_files(plugin or ())
+    names = split_list(runtimes) or list(timing.LIBRARIES)
+    found = timing.measure(experiment, changes or (), names, threads, batch, repeats)
+    typer.echo(timing.table(found))
+    if output:
+        write_whole(output, timing.to_json(found).encode())
+
+
+@app.command()
+def latencies(files: Annotated[list[Path], typer.Argument(help="What `latency --output` wrote, anywhere.")]) -> None:
+    """Merge the latencies of several machines into one table."""
+    from cl_bench.deploy import latency as timing
+
+    typer.echo(timing.table(timing.load(files)))
+
+
+def _trained(experiment: str, strategy: str, order: str, seed: int | None, plugin: list[str] | None) -> Trained:
+    from cl_bench.deploy.trained import load_trained
+    from cl_bench.registry import load_plugin_files
+
+    load_plugin_files(plugin or ())
+    try:
+        return load_trained(results_folder(experiment), strategy, order, seed)
+    except KeyError as error:
+        raise UserError(f"the results of {experiment} lack {error}") from error

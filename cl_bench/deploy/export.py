@@ -1,0 +1,159 @@
+"""Writes a trained model for other runtimes, and only where it says what PyTorch says."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cl_bench.deploy import runtimes
+from cl_bench.deploy.images import calibration
+from cl_bench.deploy.runtimes import Forward, Images
+from cl_bench.deploy.trained import Trained
+from cl_bench.errors import UserError, unknown
+from cl_bench.paths import make_writable
+
+TOLERANCE = 1e-3
+"""Greatest difference from PyTorch, as a share of the output's own greatest value, of a float32 export."""
+_BATCH = 2
+MANIFEST = "model.json"
+
+
+def _onnx(trained: Trained, folder: Path) -> Path:
+    runtimes.needed("onnxscript")
+    names = [task.name for task in trained.model.tasks]
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            trained.deployed(),
+            (example(trained),),
+            dynamo=True,
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            input_names=["images"],
+            output_names=names,
+            verbose=False,
+        )
+    assert program is not None
+    program.save(folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+def _openvino(trained: Trained, folder: Path) -> Path:
+    runtime = runtimes.needed("openvino")
+    with tempfile.TemporaryDirectory() as temporary:
+        model = runtime.convert_model(str(_onnx(trained, Path(temporary))))
+        runtime.save_model(model, str(folder / "model.xml"), compress_to_fp16=False)
+    return folder / "model.xml"
+
+
+def _program(trained: Trained, folder: Path) -> Path:
+    shapes = {"images": {0: torch.export.Dim("batch")}}
+    with _quiet(), torch.no_grad():
+        program = torch.export.export(trained.deployed(), (example(trained),), dynamic_shapes=shapes)
+    torch.export.save(program, folder / "model.pt2")
+    return folder / "model.pt2"
+
+
+def quantized(file: Path, target: Path, images: Iterable[Images]) -> Path:
+    """Write the ONNX `file` with int8 weights and activations; images: batches (1, 3, S, S) that set the ranges."""
+    tools = runtimes.needed("onnxruntime.quantization")
+    shapes = runtimes.needed("onnxruntime.quantization.shape_inference")
+
+    class Reader(tools.CalibrationDataReader):  # type: ignore[name-defined] # an optional library's
+        def __init__(self) -> None:
+            self.batches: Iterator[Images] = iter(images)
+
+        def get_next(self) -> dict[str, Images] | None:
+            batch = next(self.batches, None)
+            return None if batch is None else {"images": batch}
+
+    with tempfile.TemporaryDirectory() as temporary, _quiet():
+        prepared = Path(temporary) / "model.onnx"
+        shapes.quant_pre_process(str(file), str(prepared), skip_symbolic_shape=True)
+        tools.quantize_static(str(prepared), str(target), Reader(), per_channel=True)
+    return target
+
+
+def _int8(trained: Trained, folder: Path) -> Path:
+    with tempfile.TemporaryDirectory() as temporary:
+        file = _onnx(trained, Path(temporary))
+        return quantized(file, folder / "model.onnx", calibration(trained))
+
+
+@dataclass(frozen=True)
+class Format:
+    """What writes a model into a folder and returns its main file, what runs that file, and whether it is float32."""
+
+    write: Callable[[Trained, Path], Path]
+    run: Callable[[Path, int], Forward]
+    exact: bool = True
+
+
+FORMATS = {
+    "onnx": Format(_onnx, runtimes.onnxruntime),
+    "onnx-int8": Format(_int8, runtimes.onnxruntime, exact=False),
+    "openvino": Format(_openvino, runtimes.openvino),
+    "torch": Format(_program, runtimes.exported_program),
+}
+
+
+def export(trained: Trained, format: str, output: Path) -> Path:
+    """Write the model into the new folder `output`, whole or not at all, with a `model.json` that says how to read it.
+
+    format: onnx, onnx-int8 (its ranges are those of training images), openvino or torch (an ExportedProgram). Raises
+    UserError where a float32 model does not say what PyTorch says, a library is missing, or `output` is there already.
+    """
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
+    if output.exists():
+        raise UserError(f"{output} is there already: name another folder with --output")
+    chosen = FORMATS[format]
+    parent = make_writable(output.absolute().parent)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{output.name}-") as temporary:
+        draft = Path(temporary) / output.name
+        draft.mkdir()
+        file = chosen.write(trained, draft)
+        difference = compare(trained, chosen.run(file, torch.get_num_threads()))
+        for task, share in difference.items():
+            if chosen.exact and not share <= TOLERANCE:
+                raise UserError(f"the exported model differs from PyTorch by {share:.2g} of the output of task {task}")
+        described = {**trained.described(), "format": format, "file": file.name, "difference": difference}
+        (draft / MANIFEST).write_text(json.dumps(described, indent=1) + "\n")
+        draft.replace(output)
+    return output
+
+
+def compare(trained: Trained, forward: Forward) -> dict[str, float]:
+    """Return the greatest difference of each task's output from PyTorch's, as a share of its greatest value."""
+    images = example(trained).numpy()
+    wanted = runtimes.eager(trained.deployed(), torch.get_num_threads())(images)
+    differences = {}
+    for task, one, other in zip(trained.model.tasks, wanted, forward(images), strict=True):
+        differences[task.name] = float(np.abs(one - other).max() / max(np.abs(one).max(), 1e-12))
+    return differences
+
+
+def example(trained: Trained) -> torch.Tensor:
+    """Return images to trace and compare with: noise, the same every time."""
+    side = trained.image_size
+    return torch.rand(_BATCH, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporters' own remarks, which are about their insides, from the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

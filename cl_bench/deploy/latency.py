@@ -1,0 +1,170 @@
+"""Inference latency: one record a runtime and machine, in a file that others can send in."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cl_bench.deploy import export, runtimes
+from cl_bench.deploy.trained import untrained
+from cl_bench.errors import UserError, unknown
+from cl_bench.resources import processor, set_up_numerics
+
+LIBRARIES = {"eager": "torch", "onnxruntime": "onnxruntime", "onnxruntime-int8": "onnxruntime", "openvino": "openvino"}
+"""By runtime, the library whose version is kept with a record."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """One record. p50, p95, p99: milliseconds a batch; throughput: images a second; memory_mb: the process's peak."""
+
+    runtime: str
+    library: str
+    experiment: str
+    backbone: str
+    parameters: int
+    image_size: int
+    batch: int
+    threads: int
+    repeats: int
+    p50: float
+    p95: float
+    p99: float
+    throughput: float
+    memory_mb: float
+    processor: str
+    cores: int
+    system: str
+    schema: int = 1
+
+
+def measure(
+    experiment: str,
+    changes: Sequence[str] = (),
+    names: Sequence[str] = tuple(LIBRARIES),
+    threads: int = 1,
+    batch: int = 1,
+    repeats: int = 50,
+) -> list[Latency]:
+    """Time one forward pass of all tasks in each runtime, every runtime in a process of its own.
+
+    The weights are random, which serves: no layer's time depends on them. batch: images; repeats: timed passes, after
+    a tenth as many (at least 3) that are not. Raises UserError.
+    """
+    for name in names:
+        if name not in LIBRARIES:
+            raise unknown("runtime", name, LIBRARIES)
+    if min(threads, batch, repeats) < 1:
+        raise UserError("threads, batch and repeats must be at least 1")
+    untrained(experiment, changes)  # what is wrong with it is said here and once
+    spawn = multiprocessing.get_context("spawn")
+    found = []
+    for name in names:
+        with ProcessPoolExecutor(1, mp_context=spawn) as process:
+            found.append(process.submit(_measured, experiment, tuple(changes), name, threads, batch, repeats).result())
+    return found
+
+
+def _measured(experiment: str, changes: Sequence[str], name: str, threads: int, batch: int, repeats: int) -> Latency:
+    set_up_numerics(threads)
+    trained = untrained(experiment, changes)
+    side = trained.image_size
+    images = np.random.default_rng(0).random((batch, 3, side, side), np.float32)
+    with tempfile.TemporaryDirectory() as temporary:
+        if name == "eager":
+            forward = runtimes.eager(trained.deployed(), threads)
+        else:
+            file = export.FORMATS["onnx"].write(trained, Path(temporary))
+            if name == "onnxruntime-int8":
+                file = export.quantized(file, file.with_name("int8.onnx"), [images[:1]] * 2)
+            forward = (runtimes.openvino if name == "openvino" else runtimes.onnxruntime)(file, threads)
+        for _ in range(max(3, repeats // 10)):
+            forward(images)
+        seconds = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            forward(images)
+            seconds.append(time.perf_counter() - started)
+    p50, p95, p99 = (float(value) for value in np.percentile(np.array(seconds) * 1000, [50, 95, 99]))
+    return Latency(
+        runtime=name,
+        library=f"{LIBRARIES[name]} {version(LIBRARIES[name])}",
+        experiment=trained.experiment.name,
+        backbone=trained.experiment.model.backbone,
+        parameters=sum(p.numel() for p in trained.model.parameters()),
+        image_size=side,
+        batch=batch,
+        threads=threads,
+        repeats=repeats,
+        p50=p50,
+        p95=p95,
+        p99=p99,
+        throughput=batch * len(seconds) / sum(seconds),
+        # Exporting needs memory, too: a bound on what running takes.
+        memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        processor=processor(),
+        cores=os.cpu_count() or 1,
+        system=f"{platform.system()} {platform.machine()}",
+    )
+
+
+def to_json(found: Sequence[Latency]) -> str:
+    """Return the records as the file that others can send in."""
+    return json.dumps([asdict(one) for one in found], indent=1) + "\n"
+
+
+def load(files: Sequence[Path]) -> list[Latency]:
+    """Return the records of all `files`; raise UserError, naming the file, for what is none."""
+    found = []
+    for file in files:
+        try:
+            content = json.loads(file.read_bytes())
+            found += [_checked(record) for record in content]
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{file} holds no latencies of this version: {error}") from error
+    return found
+
+
+def _checked(record: dict[str, Any]) -> Latency:
+    kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
+    for name, kind in Latency.__annotations__.items():
+        if name not in record or not isinstance(record[name], kinds[kind]):
+            raise ValueError(f"{name} is missing or not a {kind}")
+    if record["schema"] != 1:
+        raise ValueError(f"schema {record['schema']} is not 1")
+    return Latency(**record)
+
+
+def table(found: Sequence[Latency]) -> str:
+    """Return the records as a Markdown table, the fastest of each machine, size, batch and threads first."""
+    ordered = sorted(found, key=lambda r: (r.processor, r.backbone, r.image_size, r.batch, r.threads, r.p50))
+    lines = [
+        "| processor | model | image | batch | threads | runtime | p50 ms | p95 ms | p99 ms | images/s | peak MB |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in ordered:
+        what = (
+            _cell(r.processor),
+            f"{_cell(r.backbone)} ({r.parameters / 1e6:.1f} M)",
+            f"{r.image_size}x{r.image_size}",
+        )
+        numbers = (f"{r.p50:.1f}", f"{r.p95:.1f}", f"{r.p99:.1f}", f"{r.throughput:.1f}", f"{r.memory_mb:.0f}")
+        lines.append(f"| {' | '.join((*what, str(r.batch), str(r.threads), _cell(r.runtime), *numbers))} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "/").split())

@@ -1,0 +1,58 @@
+"""Every task's answer to an image from one forward pass: drawn, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from cl_bench.data.images import decode_image, open_image, visible
+from cl_bench.deploy.images import as_images
+from cl_bench.deploy.runtimes import eager
+from cl_bench.deploy.trained import Trained
+from cl_bench.errors import UserError
+from cl_bench.files import replacing, write_whole
+from cl_bench.paths import make_writable
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+
+
+def predict(trained: Trained, source: Path, output: Path) -> list[Path]:
+    """Write NAME.png and NAME.json for an image, or for every image of a folder, into `output`; return the JSON files.
+
+    Raises UserError where there is no image or one cannot be read.
+    """
+    if source.is_dir():
+        images = [file for file in visible(source) if file.suffix.lower() in SUFFIXES]
+        if not images:
+            raise UserError(f"{source} holds no image ({', '.join(SUFFIXES)})")
+    else:
+        images = [source]
+    twins = {file.stem for file in images if [other.stem for other in images].count(file.stem) > 1}
+    forward = eager(trained.deployed(), torch.get_num_threads())
+    written = []
+    for file in images:
+        name = file.name if file.stem in twins else file.stem
+        picture = open_image(file).convert("RGB")
+        outputs = forward(as_images([decode_image(file, trained.image_size)]))
+        drawn, answers = _answered(trained, picture, [torch.from_numpy(one) for one in outputs])
+        with replacing(make_writable(output) / f"{name}.png") as target:
+            drawn.save(target, "PNG")
+        content = {"image": file.name, "size": list(picture.size), "model": trained.origin, "answers": answers}
+        written.append(write_whole(output / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode()))
+    return written
+
+
+def _answered(
+    trained: Trained, picture: Image.Image, outputs: list[torch.Tensor]
+) -> tuple[Image.Image, dict[str, Any]]:
+    drawn, answers = picture, {}
+    # Masks cover, so they are drawn before what they would hide.
+    order = sorted(zip(trained.model.tasks, outputs, strict=True), key=lambda pair: pair[0].kind.decode_target is None)
+    for task, output in order:
+        found, answers[task.name] = task.kind.answer(task, output, picture.size)
+        drawn = task.kind.draw(drawn, found, task.classes)
+    return drawn, {task.name: answers[task.name] for task in trained.model.tasks}

@@ -1,0 +1,122 @@
+"""A model out of an experiment's results, to be put to use; or one with random weights, to be timed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from cl_bench.config import Experiment, validate
+from cl_bench.deploy.model_card import untrained_model
+from cl_bench.errors import UserError, unknown
+from cl_bench.model import UnifiedModel
+from cl_bench.paths import find_stage, store_root
+from cl_bench.presets import load_experiment
+from cl_bench.stages.store import Store, read_json
+
+
+class Deployed(nn.Module):
+    """The model as runtimes see it: images (B, 3, S, S) float32 in 0..1 in, every task's finished output out."""
+
+    def __init__(self, model: UnifiedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the finished outputs in the order of the tasks."""
+        features = self.model.features(images)
+        return tuple(self.model.finish(self.model.raw(features, task), task) for task in self.model.tasks)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A model in evaluation mode, and where its weights are from (`origin`: plain values, written beside exports)."""
+
+    model: UnifiedModel
+    experiment: Experiment
+    origin: dict[str, Any]
+
+    @property
+    def image_size(self) -> int:
+        """The side of its images; raises UserError where its tasks do not agree."""
+        sizes = {task.image_size for task in self.model.tasks}
+        if len(sizes) > 1:
+            raise UserError(f"the tasks of {self.experiment.name} have image sizes {sorted(sizes)}: one pass needs one")
+        return sizes.pop()
+
+    def deployed(self) -> Deployed:
+        """Return it as runtimes see it."""
+        return Deployed(self.model).eval()
+
+    def described(self) -> dict[str, Any]:
+        """Return all that an output needs to be read, as plain values."""
+        return {
+            "schema": 1,
+            "origin": self.origin,
+            "images": {
+                "side": self.image_size,
+                "channels": "RGB",
+                "range": [0.0, 1.0],
+                "resize": "squashed to a square, bilinear, antialiased",
+            },
+            "outputs": [
+                {
+                    "task": task.name,
+                    "kind": task.kind.name,
+                    "predictor": task.predictor,
+                    "levels": list(task.levels),
+                    "classes": list(task.classes),
+                    "settings": task.settings.model_dump(mode="json"),
+                }
+                for task in self.model.tasks
+            ],
+        }
+
+
+def untrained(name_or_path: str, changes: Sequence[str] = ()) -> Trained:
+    """Return an experiment's model with random weights; needs neither a hub nor, where classes are named, the data."""
+    experiment = load_experiment(name_or_path, changes)
+    return Trained(untrained_model(experiment), experiment, {"experiment": experiment.name, "weights": "random"})
+
+
+def load_trained(folder: Path, strategy: str = "", order: str = "", seed: int | None = None) -> Trained:
+    """Return the model that a run ended with.
+
+    folder: an experiment's results, whose stages must be in the store; strategy, order (`seg-det-cls`), seed: which
+    run; the first order and seed where empty. Raises UserError where there is no such run or its stage is gone.
+    """
+    plan = read_json(folder / "plan.json")
+    run = _choose(plan["runs"], strategy, order, seed)
+    key = run["stages"][-1]
+    if find_stage(folder, key) is None:
+        raise UserError(f"stage {key[:12]} is not in the store {store_root()}: run the experiment again")
+    experiment = validate(plan["settings"], str(folder / "plan.json"))
+    model = untrained_model(experiment)
+    stage = Store(store_root(), writable=False)
+    if not stage.intact(key, tensors=True):
+        raise UserError(f"stage {key[:12]} of the store {store_root()} is damaged; run the experiment again")
+    model.load_state_dict(stage.weights(key))
+    chosen = {name: run[name] for name in ("strategy", "order", "seed")}
+    return Trained(model, experiment, {"experiment": folder.name, **chosen, "stage": key, **plan["provenance"]})
+
+
+def _choose(runs: Sequence[dict[str, Any]], strategy: str, order: str, seed: int | None) -> dict[str, Any]:
+    if not runs:
+        raise UserError("the experiment has baselines alone; there is no model that has learnt all tasks")
+    names = list(dict.fromkeys(run["strategy"] for run in runs))
+    if not strategy and len(names) > 1:
+        raise UserError(f"the experiment has several strategies: name one with --strategy ({', '.join(names)})")
+    if strategy and strategy not in names:
+        raise unknown("strategy of this experiment", strategy, names)
+    wanted = {"strategy": strategy or names[0], "order": order, "seed": "" if seed is None else str(seed)}
+    found = list(runs)
+    for what, text in wanted.items():
+        known = {"-".join(run[what]) if what == "order" else str(run[what]): run for run in reversed(found)}
+        if text and text not in known:
+            raise unknown(what, text, known)
+        first = text or next(reversed(known))
+        found = [run for run in found if ("-".join(run[what]) if what == "order" else str(run[what])) == first]
+    return found[0]

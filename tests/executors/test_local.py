@@ -118,7 +118,7 @@ def test_a_stop_says_how_to_go_on_and_leaves_no_process(
     while not list(folder.glob("[!.]*")) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(sent)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert errors.strip().splitlines()[-1].startswith("stopped; all is kept to the last whole epoch")
     assert "Traceback" not in errors

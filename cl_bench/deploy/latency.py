@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from cl_bench.deploy import export, runtimes
-from cl_bench.deploy.trained import untrained
+from cl_bench.deploy.trained import Trained, untrained
 from cl_bench.errors import UserError, unknown
 from cl_bench.resources import processor, set_up_numerics
 
@@ -69,35 +69,56 @@ def measure(
             raise unknown("runtime", name, LIBRARIES)
     if min(threads, batch, repeats) < 1:
         raise UserError("threads, batch and repeats must be at least 1")
-    untrained(experiment, changes)  # what is wrong with it is said here and once
+    trained = untrained(experiment, changes)
     spawn = multiprocessing.get_context("spawn")
     found = []
-    for name in names:
-        with ProcessPoolExecutor(1, mp_context=spawn) as process:
-            found.append(process.submit(_measured, experiment, tuple(changes), name, threads, batch, repeats).result())
+    with tempfile.TemporaryDirectory() as temporary:
+        files = _files(trained, names, Path(temporary))
+        for name in names:
+            with ProcessPoolExecutor(1, mp_context=spawn) as process:
+                passes = process.submit(
+                    _timed, experiment, tuple(changes), name, files.get(name), threads, batch, repeats
+                )
+                found.append(_record(trained, name, threads, batch, *passes.result()))
     return found
 
 
-def _measured(experiment: str, changes: Sequence[str], name: str, threads: int, batch: int, repeats: int) -> Latency:
+def _files(trained: Trained, names: Sequence[str], folder: Path) -> dict[str, Path]:
+    """Write what the runtimes among `names` read; made once and here, so that it is not in their times and memory."""
+    if not set(names) - {"eager"}:
+        return {}
+    file = export.FORMATS["onnx"].write(trained, folder)
+    files = {"onnxruntime": file, "openvino": file}
+    if "onnxruntime-int8" in names:
+        images = np.random.default_rng(0).random((1, 3, trained.image_size, trained.image_size), np.float32)
+        files["onnxruntime-int8"] = export.quantized(file, folder / "int8.onnx", [images] * 2)
+    return files
+
+
+def _timed(
+    experiment: str, changes: Sequence[str], name: str, file: Path | None, threads: int, batch: int, repeats: int
+) -> tuple[list[float], float]:
+    """Return the seconds of every timed pass, and the process's peak memory in MB."""
     set_up_numerics(threads)
     trained = untrained(experiment, changes)
-    side = trained.image_size
-    images = np.random.default_rng(0).random((batch, 3, side, side), np.float32)
-    with tempfile.TemporaryDirectory() as temporary:
-        if name == "eager":
-            forward = runtimes.eager(trained.deployed(), threads)
-        else:
-            file = export.FORMATS["onnx"].write(trained, Path(temporary))
-            if name == "onnxruntime-int8":
-                file = export.quantized(file, file.with_name("int8.onnx"), [images[:1]] * 2)
-            forward = (runtimes.openvino if name == "openvino" else runtimes.onnxruntime)(file, threads)
-        for _ in range(max(3, repeats // 10)):
-            forward(images)
-        seconds = []
-        for _ in range(repeats):
-            started = time.perf_counter()
-            forward(images)
-            seconds.append(time.perf_counter() - started)
+    images = np.random.default_rng(0).random((batch, 3, trained.image_size, trained.image_size), np.float32)
+    if file is None:
+        forward = runtimes.eager(trained.deployed(), threads)
+    else:
+        forward = (runtimes.openvino if name == "openvino" else runtimes.onnxruntime)(file, threads)
+    for _ in range(max(3, repeats // 10)):
+        forward(images)
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        forward(images)
+        seconds.append(time.perf_counter() - started)
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _record(
+    trained: Trained, name: str, threads: int, batch: int, seconds: Sequence[float], memory_mb: float
+) -> Latency:
     p50, p95, p99 = (float(value) for value in np.percentile(np.array(seconds) * 1000, [50, 95, 99]))
     return Latency(
         runtime=name,
@@ -105,16 +126,15 @@ def _measured(experiment: str, changes: Sequence[str], name: str, threads: int, 
         experiment=trained.experiment.name,
         backbone=trained.experiment.model.backbone,
         parameters=sum(p.numel() for p in trained.model.parameters()),
-        image_size=side,
+        image_size=trained.image_size,
         batch=batch,
         threads=threads,
-        repeats=repeats,
+        repeats=len(seconds),
         p50=p50,
         p95=p95,
         p99=p99,
         throughput=batch * len(seconds) / sum(seconds),
-        # Exporting needs memory, too: a bound on what running takes.
-        memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        memory_mb=memory_mb,
         processor=processor(),
         cores=os.cpu_count() or 1,
         system=f"{platform.system()} {platform.machine()}",

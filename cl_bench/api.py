@@ -32,7 +32,7 @@ from cl_bench.registry import load_plugin_files
 from cl_bench.resources import processor, set_up_numerics
 from cl_bench.stages.key import differences
 from cl_bench.stages.plan import Plan, Run, Stage, make_plan
-from cl_bench.stages.store import Store, write_json
+from cl_bench.stages.store import Store, read_json, write_json
 from cl_bench.stages.train import Progress, Trainer
 from cl_bench.sweeps import spread
 from cl_bench.weights import Weights, load_weights
@@ -52,10 +52,19 @@ class Prepared:
     store: Store
     folder: Path
     plugin_files: tuple[str, ...]
+    kept: frozenset[str] = frozenset()
+    """Stages whose rows, in the folder, are enough: they are trained only where another one starts from them."""
 
     def missing(self) -> list[Stage]:
         """Return the stages that are still to be trained."""
-        return [stage for stage in self.plan.stages.values() if stage.key not in self.store]
+        parents = self.plan.parents()
+        pending, needed = [key for key in parents if key not in self.store and key not in self.kept], set[str]()
+        while pending:
+            key = pending.pop()
+            if key not in needed:
+                needed.add(key)
+                pending.extend(parents[key])
+        return [stage for stage in self.plan.stages.values() if stage.key in needed and stage.key not in self.store]
 
     def steps(self, stage: Stage) -> int:
         """Return how many optimizer steps the stage takes."""
@@ -87,17 +96,23 @@ def prepare(
     split: str = "",
     changes: Mapping[str, Any] | Sequence[str] = (),
     plugin_files: Sequence[str | Path] = (),
+    add: bool = False,
 ) -> Prepared:
     """Read, check and plan an experiment; raise UserError before any work is lost.
 
     experiment: a preset's name or a YAML file; strategies, orders, seeds, split: in place of the experiment's own;
-    changes: further settings, as `load_experiment` takes them; plugin_files: Python files that declare strategies.
+    changes: further settings, as `load_experiment` takes them; plugin_files: Python files that declare strategies;
+    add: strategies, orders and seeds come beside those of the experiment's results, whose rows are kept.
     """
     load_plugin_files(plugin_files)
     loaded = load_experiment(experiment, changes)
     if isinstance(orders, str):
         orders = parse_orders(orders, [task.name for task in loaded.tasks]) if orders else ()
-    own = {"strategies": tuple(strategies), "orders": tuple(map(tuple, orders)), "seeds": tuple(seeds), "split": split}
+    own = {"strategies": tuple(strategies), "orders": tuple(map(tuple, orders)), "seeds": tuple(seeds)}
+    loaded = validate({**loaded.model_dump(), **({"split": split} if split else {})}, experiment)
+    folder = results_root() / _folder_name(loaded)
+    if add:
+        own = _beside_results(folder, own)
     loaded = validate({**loaded.model_dump(), **{key: value for key, value in own.items() if value}}, experiment)
     spread_out = [one for text in loaded.strategies for one in spread(text)]
     loaded = validate({**loaded.model_dump(), "strategies": spread_out}, experiment)
@@ -112,7 +127,10 @@ def prepare(
     catalog = load_catalog(loaded)
     plan = make_plan(loaded, catalog, weights)
     files = tuple(str(Path(path).resolve()) for path in plugin_files)
-    return Prepared(loaded, catalog, weights, plan, store, results_root() / _folder_name(loaded), files)
+    kept = frozenset(results.exported(folder)) if add else frozenset()
+    if kept - plan.stages.keys():
+        raise UserError(f"the results in {folder} were made with other settings or versions: name these otherwise")
+    return Prepared(loaded, catalog, weights, plan, store, folder, files, kept)
 
 
 def run(
@@ -124,6 +142,7 @@ def run(
     split: str = "",
     changes: Mapping[str, Any] | Sequence[str] = (),
     plugin_files: Sequence[str | Path] = (),
+    add: bool = False,
     workers: int = 1,
 ) -> pd.DataFrame:
     """Train what is missing of an experiment and return its results, one row an evaluation.
@@ -138,6 +157,7 @@ def run(
         split=split,
         changes=changes,
         plugin_files=plugin_files,
+        add=add,
     )
     train(prepared, workers)
     if prepared.experiment.trackers:
@@ -173,8 +193,9 @@ def train(
             failures.add(key, state)
         report(key, state)
 
-    plan = prepared.plan
-    frontier = Frontier(plan.units(), plan.parents(), prepared.store.__contains__, kept)
+    plan, missing = prepared.plan, {stage.key for stage in prepared.missing()}
+    before = results.scores(folder, prepared.kept & missing)
+    frontier = Frontier(plan.units(), plan.parents(), lambda key: key not in missing, kept)
     for key, failure in frontier.failures.items():
         record(key, failure)
     try:
@@ -186,6 +207,9 @@ def train(
             train_in_workers(frontier, job, workers, progress, record)
     finally:
         results.export(folder)
+    for key, scores in results.scores(folder, before).items():
+        if scores != before[key]:
+            report(key, "differs")
     return frontier.failures
 
 
@@ -206,6 +230,17 @@ def _discard_damaged(prepared: Prepared, report: Report) -> None:
             store.discard(parent)
             report(parent, "damaged")
         pending.extend(parents[parent])
+
+
+def _beside_results(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    """Return what the results of `folder` were asked for, and what is asked for now after it."""
+    if not (folder / "plan.json").is_file():
+        raise UserError(f"{folder} holds no results to add to; without --add they are begun")
+    before = read_json(folder / "plan.json")["settings"]
+    return {
+        key: tuple(dict.fromkeys([*(tuple(one) if key == "orders" else one for one in before[key]), *values]))
+        for key, values in own.items()
+    }
 
 
 def _folder_name(experiment: Experiment) -> str:

@@ -38,12 +38,14 @@ def keep_memory() -> None:
 
 
 def processor() -> str:
-    """Return the processor's name."""
+    """Return the processor's name and the instructions that torch uses of it, as both decide a result's bits."""
+    name = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def environment(threads: int, device: str, precision: str) -> dict[str, str | int]:

@@ -90,6 +90,15 @@ def exported(folder: Path) -> set[str]:
     return set(_parse(folder / "rows.csv", lambda line: line["stage"]))
 
 
+def scores(folder: Path, stages: Iterable[str]) -> dict[str, list[Evaluation]]:
+    """Return the exported rows of those of `stages` that have any."""
+    wanted, found = set(stages), dict[str, list[Evaluation]]()
+    for key, row in _parse(folder / "rows.csv", lambda line: (line["stage"], _evaluation(line))):
+        if key in wanted:
+            found.setdefault(key, []).append(row)
+    return found
+
+
 def select(
     results: pd.DataFrame, strategies: Sequence[str] = (), orders: Sequence[str] = (), seeds: Sequence[int] = ()
 ) -> pd.DataFrame:

@@ -43,6 +43,10 @@ def run(
     split: Annotated[
         str, typer.Option(help="val, or dev: score a quarter of train, split off, while choosing something.")
     ] = "",
+    add: Annotated[
+        bool,
+        typer.Option("--add", help="Beside what the results have, whose rows are kept without training again."),
+    ] = False,
     changes: Changes = None,
     plugin: Plugins = None,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Stages trained side by side.")] = 1,
@@ -75,6 +79,7 @@ def run(
             split=split,
             changes=[*changes, *point.changes, f"name={base}{point.name}"],
             plugin_files=plugin or (),
+            add=add,
         )
         for point in grid
     ]

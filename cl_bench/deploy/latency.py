@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import platform
-import resource
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ import numpy as np
 from cl_bench.deploy import export, runtimes
 from cl_bench.deploy.trained import Trained, untrained
 from cl_bench.errors import UserError, unknown
-from cl_bench.resources import processor, set_up_numerics
+from cl_bench.resources import peak_memory_mb, processor, set_up_numerics
 
 LIBRARIES = {"eager": "torch", "onnxruntime": "onnxruntime", "onnxruntime-int8": "onnxruntime", "openvino": "openvino"}
 """By runtime, the library whose version is kept with a record."""
@@ -113,7 +112,7 @@ def _timed(
         started = time.perf_counter()
         forward(images)
         seconds.append(time.perf_counter() - started)
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return seconds, peak_memory_mb("cpu")
 
 
 def _record(

@@ -31,7 +31,8 @@ from cl_bench.stages.train import Progress, Trainer
 from cl_bench.weights import load_weights
 
 Report = Callable[[str, str | Failure], None]
-"""Called with a stage's key and what became of it: "damaged" (it is trained again), "started", "done", its failure."""
+"""Called with a stage's key and what became of it: "damaged" (it is trained again), "started", "done", "differs" (from
+the rows that it was added to), its failure."""
 POLL = 0.2
 """Seconds between looks at progress, and at units that other processes are training."""
 

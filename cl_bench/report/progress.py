@@ -12,6 +12,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from cl_bench.executors.frontier import Failure
 
+NEWS = {
+    "damaged": "its files are damaged, or of an older version; it is trained again",
+    "differs": "trained again, it scores otherwise than in the results it was added to, as on another processor;"
+    " rows of runs that start from either stand side by side",
+}
+"""What is said of a stage beside that it is done or failed."""
+
 
 class StageProgress:
     """Shows the training of `stages`: key -> (label, steps)."""
@@ -54,10 +61,9 @@ class StageProgress:
     def report(self, key: str, state: str | Failure) -> None:
         """Print a line for a stage that is done or failed."""
         label = self._stages.get(key, (key[:12], 0))[0]
-        if state == "damaged":
-            why = "its files are damaged, or of an older version"
-            self._console.print(f"{label}: {why}; it is trained again", markup=False, highlight=False)
-        if state in ("started", "damaged"):
+        if state in NEWS:
+            self._console.print(f"{label}: {NEWS[str(state)]}", markup=False, highlight=False)
+        if state in ("started", *NEWS):
             return
         self._finished += 1
         # A cluster reports no steps, and so not when it began.

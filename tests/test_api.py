@@ -1,0 +1,70 @@
+"""Strategies and seeds come beside results whose stages are gone, and the table is as if all had been run at once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import message
+
+from cl_bench import api, results
+
+
+def rows(folder: Path) -> pd.DataFrame:
+    columns = ["strategy", "seed", "stage", "epoch", "task", "metric", "value"]
+    return results.load_results(folder)[columns].sort_values(columns[:-1]).reset_index(drop=True)
+
+
+@pytest.fixture
+def published(tiny: Callable[..., str], results: Path) -> Path:
+    """Results as a clone has them: rows beside the plan, and no store."""
+    prepared = api.prepare(tiny(), strategies=["naive"], seeds=[0])
+    assert api.train(prepared) == {}
+    shutil.rmtree(prepared.store.root)
+    return prepared.folder
+
+
+def test_only_what_a_new_strategy_starts_from_is_trained_again(
+    tiny: Callable[..., str], published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = api.prepare(tiny(), strategies=["kd"], add=True)
+    assert [run.strategy for run in prepared.plan.runs] == ["naive", "kd"]
+    assert [(stage.past, stage.trained) for stage in prepared.missing()] == [
+        ((), ("seg",)),
+        (("seg",), ("det",)),
+        (("seg", "det"), ("cls",)),
+    ]
+    assert api.train(prepared) == {}
+    assert api.prepare(tiny(), add=True).missing() == []
+    assert len(api.prepare(tiny(), strategies=["naive", "kd"]).missing()) == 4, "without add, all rows have stages"
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path / "at_once"))
+    api.train(together := api.prepare(tiny(), strategies=["naive", "kd"], seeds=[0]))
+    pd.testing.assert_frame_equal(rows(published), rows(together.folder))
+
+
+def test_a_stage_that_scores_otherwise_than_before_is_told(tiny: Callable[..., str], published: Path) -> None:
+    told: list[tuple[str, object]] = []
+    prepared = api.prepare(tiny(), strategies=["kd"], add=True)
+    first = prepared.missing()[0].key
+    lines = (published / "rows.csv").read_text().splitlines()
+    edited = [line.rpartition(",")[0] + ",0.5" if line.startswith(first) else line for line in lines]
+    (published / "rows.csv").write_text("\n".join(edited) + "\n")
+    api.train(prepared, report=lambda key, state: told.append((key, state)))
+    assert [key for key, state in told if state == "differs"] == [first]
+
+
+def test_seeds_are_added_to_every_strategy(tiny: Callable[..., str], published: Path) -> None:
+    prepared = api.prepare(tiny(), seeds=[1], add=True)
+    assert [(run.strategy, run.seed) for run in prepared.plan.runs] == [("naive", 0), ("naive", 1)]
+    assert {stage.seed for stage in prepared.missing()} == {1}
+
+
+def test_rows_of_other_settings_are_not_lost(tiny: Callable[..., str], published: Path) -> None:
+    assert "made with other settings" in message(api.prepare, tiny(), changes=["epochs=1"], add=True)
+
+
+def test_there_must_be_results_to_add_to(tiny: Callable[..., str], results: Path) -> None:
+    assert "no results to add to" in message(api.prepare, tiny(), strategies=["kd"], add=True)

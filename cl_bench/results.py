@@ -35,6 +35,13 @@ T = TypeVar("T")
 """What a line of a table becomes."""
 
 
+class _Shared(dict[str, Any]):
+    """Read by all, changed by none: pandas copies attrs, deeply, with every slice, most of a large table's time."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
+        return self
+
+
 def load_results(path: str | Path) -> pd.DataFrame:
     """Return every evaluation of an experiment, one row a run, stage, epoch, task and metric.
 
@@ -53,7 +60,8 @@ def load_results(path: str | Path) -> pd.DataFrame:
     runs += [(run["strategy"], ">".join(run["order"]), run["seed"], run["stages"]) for run in plan["runs"]]
     rows = [(plan["experiment"], *run, *row) for *run, keys in runs for row in _run_rows(plan, keys, found, failures)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    frame.attrs = {"plan": plan, "costs": costs, "failures": failures, "folder": str(folder)}
+    shared = {"plan": _Shared(plan), "costs": _Shared(costs), "failures": _Shared(failures)}
+    frame.attrs = {**shared, "folder": str(folder)}
     return frame
 
 

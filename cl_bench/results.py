@@ -60,8 +60,8 @@ def load_results(path: str | Path) -> pd.DataFrame:
     runs += [(run["strategy"], ">".join(run["order"]), run["seed"], run["stages"]) for run in plan["runs"]]
     rows = [(plan["experiment"], *run, *row) for *run, keys in runs for row in _run_rows(plan, keys, found, failures)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    shared = {"plan": _Shared(plan), "costs": _Shared(costs), "failures": _Shared(failures)}
-    frame.attrs = {**shared, "folder": str(folder)}
+    frame.attrs = {"plan": _Shared(plan), "costs": _Shared(costs), "failures": _Shared(failures)}
+    frame.attrs["folder"] = str(folder)
     return frame
 
 

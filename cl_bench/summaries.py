@@ -68,7 +68,6 @@ def _lows(results: pd.DataFrame) -> pd.DataFrame:
     """Return lowest score and stability gap (arXiv:2205.13452), one row a strategy, order, task and metric."""
     run = ["strategy", "order", "task", "metric"]
     rows = results.loc[results["strategy"] != BASELINE, [*run, "seed", "position", "last", "value"]]
-    rows.attrs = {}  # pandas copies the whole plan with every part of a table that it takes
     own = rows.groupby([*run, "seed"])["position"].transform("min")
     stages = rows[rows["position"] > own].groupby([*run, "seed", "position"], sort=False)
     found = stages["value"].agg(["min", "count"])

@@ -30,7 +30,6 @@ def forgetting_curves(results: pd.DataFrame) -> dict[str, Figure]:
     """
     single = results["strategy"] == BASELINE
     baselines, runs = results[single], results[~single]
-    baselines.attrs, runs.attrs = {}, {}  # pandas copies the whole plan with every part of a table that it takes
     tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
     orders = runs.groupby("order", sort=False)
     return {str(order): _figure(tasks, str(order), part, baselines) for order, part in orders}

@@ -122,7 +122,6 @@ def _least(results: pd.DataFrame, means: dict[str, float]) -> str:
 
 def _lines(table: pd.DataFrame) -> list[dict[str, Any]]:
     headline = table[table["headline"]]
-    headline.attrs = {}
     lines = []
     for row in headline.to_dict("records"):
         cells = [

@@ -32,7 +32,6 @@ def curves(results: pd.DataFrame) -> list[Values]:
     tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
     chosen = results["metric"] == results["task"].map({name: task["metrics"][0] for name, task in tasks.items()})
     runs, alone = results[chosen & ~single], results[chosen & single & results["last"]]
-    runs.attrs, alone.attrs = {}, {}  # pandas copies the whole plan with every part of a table that it takes
     baselines = alone.groupby("task")["value"].mean().to_dict()
     places = {name: place for place, name in enumerate(dict.fromkeys(runs["strategy"]))}
     entries = []

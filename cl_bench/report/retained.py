@@ -30,7 +30,6 @@ def retained(results: pd.DataFrame) -> list[Retained]:
     """Return an entry for each strategy and order of `results` (see `results.load_results`)."""
     headline = {task["name"]: task["metrics"][0] for task in results.attrs["plan"]["tasks"]}
     ends = results[results["last"] & (results["metric"] == results["task"].map(headline))]
-    ends.attrs = {}  # pandas copies the whole plan with every part of a table that it takes
     single = ends["strategy"] == BASELINE
     baselines = ends[single].set_index(["task", "seed"])["value"]
     void, entries = sorted(void_tasks(results)), []

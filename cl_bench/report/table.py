@@ -87,7 +87,6 @@ def _sorted(summary: pd.DataFrame, field: str) -> pd.DataFrame:
     if not pd.api.types.is_numeric_dtype(summary[field]):
         raise UserError(f"strategies are sorted by numbers, and {field} is none")
     headline = summary[summary["headline"]]
-    headline.attrs = {}
     means = headline.groupby("strategy")[field].mean()
     return summary.sort_values("strategy", key=lambda names: names.map(means), kind="stable")
 
@@ -136,7 +135,6 @@ def origin_notes(attrs: Row) -> list[str]:
 def blocks(summary: pd.DataFrame, columns: list[Column]) -> Iterator[tuple[str, list[list[list[str]]]]]:
     """Yield each order with its cells: a group of lines a strategy, the last one the mean of its drops."""
     headline = summary[summary["headline"]]
-    headline.attrs = {}  # pandas copies the whole plan with every part of a table that it takes
     for order, part in headline.groupby("order", sort=False):
         groups = []
         for _, rows in part.groupby("strategy", sort=False):

@@ -22,7 +22,6 @@ def tradeoffs(summary: pd.DataFrame) -> dict[str, Figure]:
     stored of each past task. Strategies without a value have no mark.
     """
     headline = summary[summary["headline"] & (summary["verdict"] != "void")]
-    headline.attrs = {}
     return {str(order): _figure(part) for order, part in headline.groupby("order", sort=False)}
 
 

@@ -74,11 +74,9 @@ def _runs(results: pd.DataFrame) -> Iterator[TrackedRun]:
     plan = results.attrs["plan"]
     headline = {task["name"]: task["metrics"][0] for task in plan["tasks"]}
     shared = flat({key: value for key, value in plan.get("settings", {}).items() if key not in _PER_RUN})
-    rows = results.copy()
-    rows.attrs = {}
-    single = rows[(rows["strategy"] == BASELINE) & rows["last"]]
+    single = results[(results["strategy"] == BASELINE) & results["last"]]
     ends = {(row["task"], row["seed"], row["metric"]): row["value"] for row in single.to_dict("records")}
-    for (strategy, order, seed), part in rows.groupby(["strategy", "order", "seed"], sort=False):
+    for (strategy, order, seed), part in results.groupby(["strategy", "order", "seed"], sort=False):
         if (part["status"] != "done").any():
             continue
         history: dict[int, dict[str, float]] = {}

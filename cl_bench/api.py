@@ -127,9 +127,7 @@ def prepare(
     catalog = load_catalog(loaded)
     plan = make_plan(loaded, catalog, weights)
     files = tuple(str(Path(path).resolve()) for path in plugin_files)
-    kept = frozenset(results.exported(folder)) if add else frozenset()
-    if kept - plan.stages.keys():
-        raise UserError(f"the results in {folder} were made with other settings or versions: name these otherwise")
+    kept = _kept(folder, plan, catalog) if add else frozenset[str]()
     return Prepared(loaded, catalog, weights, plan, store, folder, files, kept)
 
 
@@ -236,11 +234,26 @@ def _beside_results(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[st
     """Return what the results of `folder` were asked for, and what is asked for now after it."""
     if not (folder / "plan.json").is_file():
         raise UserError(f"{folder} holds no results to add to; without --add they are begun")
-    before = read_json(folder / "plan.json")["settings"]
+    before = read_json(folder / "plan.json").get("settings", {})
+    if absent := own.keys() - before.keys():
+        raise UserError(f"{folder / 'plan.json'} lacks {min(absent)!r} among its settings")
     return {
         key: tuple(dict.fromkeys([*(tuple(one) if key == "orders" else one for one in before[key]), *values]))
         for key, values in own.items()
     }
+
+
+def _kept(folder: Path, plan: Plan, catalog: Sequence[Entry]) -> frozenset[str]:
+    """Return the stages of which all that tables need lies in `folder`; UserError where it holds others, too."""
+    if results.exported(folder) - plan.stages.keys():
+        raise UserError(f"the results in {folder} were made with other settings or versions: name these otherwise")
+    metrics, kept = {entry.task.name: entry.task.kind.metrics for entry in catalog}, set()
+    for key, rows in results.scores(folder, plan.stages).items():
+        stage = plan.stages[key]
+        due = {(stage.epochs, task, metric) for task in (*stage.past, *stage.trained) for metric in metrics[task]}
+        if due <= {(epoch, task, metric) for epoch, task, metric, _ in rows}:
+            kept.add(key)
+    return frozenset(kept)
 
 
 def _folder_name(experiment: Experiment) -> str:

@@ -68,3 +68,13 @@ def test_rows_of_other_settings_are_not_lost(tiny: Callable[..., str], published
 
 def test_there_must_be_results_to_add_to(tiny: Callable[..., str], results: Path) -> None:
     assert "no results to add to" in message(api.prepare, tiny(), strategies=["kd"], add=True)
+
+
+def test_torn_results_are_told_or_trained_again(tiny: Callable[..., str], published: Path) -> None:
+    rows = (published / "rows.csv").read_text().splitlines()
+    (published / "rows.csv").write_text("\n".join(rows[:-1]) + "\n")
+    prepared = api.prepare(tiny(), add=True)
+    assert prepared.plan.runs[0].stages[-1] in {stage.key for stage in prepared.missing()}
+    for content, said in (("{", "not readable"), ("{}", "plan.json lacks")):
+        (published / "plan.json").write_text(content)
+        assert said in message(api.prepare, tiny(), add=True)

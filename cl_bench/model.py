@@ -24,9 +24,13 @@ LEVELS = (*STRIDES, 64)
 
 
 class Features:
-    """Features of one batch of images: the shared layer's output by stride, computed when first asked for."""
+    """Features of one batch of images: the shared layer's output by stride, computed when first asked for.
 
-    def __init__(self, pyramid: dict[int, Tensor], shared: nn.Module) -> None:
+    maps: what the backbone gave, at strides 8, 16 and 32.
+    """
+
+    def __init__(self, maps: Sequence[Tensor], pyramid: dict[int, Tensor], shared: nn.Module) -> None:
+        self.maps = maps
         self._pyramid = pyramid
         self._shared = shared
         self._levels: dict[int, Tensor] = {}
@@ -71,12 +75,19 @@ class UnifiedModel(MultiTaskModule):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> UnifiedModel:
-        """Set training or evaluation mode; frozen batch norm stays in the latter."""
+        """Set training or evaluation mode; frozen batch norm, and a backbone that is still, stay in the latter."""
         super().train(mode)
         if self.norm_frozen:
             for layer in _norms(self):
                 layer.eval()
+        if self.backbone_is_still:
+            self.backbone.eval()
         return self
+
+    @property
+    def backbone_is_still(self) -> bool:
+        """Whether nothing of the backbone learns, its batch-norm statistics included."""
+        return self.norm_frozen and not any(p.requires_grad for p in self.backbone.parameters())
 
     def freeze_norm(self, frozen: bool) -> None:
         """Let batch norm normalise by its running statistics in training too, and leave them alone, or not."""
@@ -88,9 +99,12 @@ class UnifiedModel(MultiTaskModule):
         x = images.to(self.mean.dtype, memory_format=torch.channels_last)
         if not images.is_floating_point():
             x = x / 255
-        maps = self.backbone((x - self.mean) / self.std)
+        return self.features_of(self.backbone((x - self.mean) / self.std))
+
+    def features_of(self, maps: Sequence[Tensor]) -> Features:
+        """Run the neck once on what the backbone gave: (B, C, h, w) at strides 8, 16 and 32."""
         pyramid = self.neck(OrderedDict(zip(map(str, STRIDES), maps, strict=True)))
-        return Features(dict(zip(LEVELS, pyramid.values(), strict=True)), self.shared)
+        return Features(maps, dict(zip(LEVELS, pyramid.values(), strict=True)), self.shared)
 
     def raw(self, features: Features, task: Task, positions: Tensor | None = None) -> Tensor:
         """Return the raw output of `task` for the images at `positions` (all where None)."""
@@ -127,15 +141,15 @@ class UnifiedModel(MultiTaskModule):
         """Return the parameters that no output of the `active` tasks depends on: predictors, unused pyramid levels."""
         if active not in self._out_of_reach:
             images = torch.zeros(1, 3, 64, 64, device=self.mean.device)
-            with isolated(seed=0), torch.enable_grad(), frozen_statistics(self):
+            # Of the model's own parts (what a plug-in added may serve losses of the plug-in's), held still or not.
+            own = [p for part in self.parts().values() for p in part.parameters()]
+            with isolated(seed=0), torch.enable_grad(), frozen_statistics(self), all_learning(own):
                 features = self.features(images)
                 total = torch.stack(
                     [self.raw(features, self.tasks[index]).float().sum() for index in sorted(active)]
                 ).sum()
-                # The model's own parts: what a plug-in added may serve losses of the plug-in's.
-                trained = [p for part in self.parts().values() for p in part.parameters() if p.requires_grad]
-                found = torch.autograd.grad(total, trained, allow_unused=True)
-            self._out_of_reach[active] = [p for p, gradient in zip(trained, found, strict=True) if gradient is None]
+                found = torch.autograd.grad(total, own, allow_unused=True)
+            self._out_of_reach[active] = [p for p, gradient in zip(own, found, strict=True) if gradient is None]
         return self._out_of_reach[active]
 
     def adaptation(self, experience: object) -> None:
@@ -173,6 +187,19 @@ def build_model(config: ModelConfig, tasks: Sequence[Task], weights: Weights, se
 
 def _norms(model: nn.Module) -> list[_BatchNorm]:
     return [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+
+
+@contextmanager
+def all_learning(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Have gradients taken for all of `parameters`, those that are held still included."""
+    still = [p for p in parameters if not p.requires_grad]
+    for p in still:
+        p.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for p in still:
+            p.requires_grad_(False)
 
 
 @contextmanager

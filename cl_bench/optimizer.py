@@ -35,3 +35,12 @@ def scale_rate(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Paramet
         if mine:
             optimizer.add_param_group({**group, "params": mine, "scale": group["scale"] * factor})
     optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+
+
+def hold_still(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """Have no gradients computed for what has a rate of 0, and return it."""
+    groups = [group for group in optimizer.param_groups if group["scale"] == 0]
+    still = [p for group in groups for p in group["params"] if p.requires_grad]
+    for p in still:
+        p.requires_grad_(False)
+    return still

@@ -21,11 +21,12 @@ from cl_bench.errors import DivergedError
 from cl_bench.kinds.base import Task
 from cl_bench.loss import StreamLoss
 from cl_bench.model import Features, UnifiedModel, frozen_statistics
-from cl_bench.optimizer import parameter_groups, regroup, scale_rate
+from cl_bench.optimizer import hold_still, parameter_groups, regroup, scale_rate
 from cl_bench.randomness import derive, isolated, seed_all
 from cl_bench.schedule import StageSettings, TurnSampler
 from cl_bench.snapshot import Snapshot, put_back
 from cl_bench.stream import Outputs, Targets, TaskDataset, collate
+from cl_bench.weights import digest
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -68,6 +69,8 @@ class Harness(SupervisedTemplate):
         self._teacher: UnifiedModel | None = None
         self._expert: Callable[[], dict[str, Tensor]] | None = None
         self._taught: list[Features] | None = None
+        self._still: list[nn.Parameter] = []
+        self._same_backbone: dict[int, bool] = {}
         self._endings: list[Callable[[], None]] = []
         self._snapshot: Snapshot | None = None
         self._between_epochs: Callable[[], None] = lambda: None
@@ -109,8 +112,12 @@ class Harness(SupervisedTemplate):
         self.train_mb_size = max(settings.batch_sizes.values())
         self.eval_mb_size = settings.evaluation_batch
         self.model.freeze_norm(settings.batch_norm == "frozen")
-        self.train(experience, eval_streams=[])
-        self.passes, self._taught = [], None
+        try:
+            self.train(experience, eval_streams=[])
+        finally:
+            for p in self._still:
+                p.requires_grad_(True)
+        self.passes, self._taught, self._still, self._same_backbone = [], None, [], {}
 
     # What strategies use.
 
@@ -191,9 +198,21 @@ class Harness(SupervisedTemplate):
         """Return the teacher's features of each of the step's `passes`; it runs once a step, whatever asks for it."""
         if self._taught is None:
             assert self.teacher is not None, "a run's first stage has no teacher"
-            with torch.no_grad(), self.autocast():
-                self._taught = [self.teacher.features(images) for images, _ in self.passes]
+            self._taught = self.features_by(self.teacher)
         return self._taught
+
+    def features_by(self, other: UnifiedModel) -> list[Features]:
+        """Return the features that another model, in eval mode, has of each of the step's `passes`; without gradient.
+
+        Where this model's backbone is held still in the stage and the other one has the same, it does not run again.
+        """
+        if id(other) not in self._same_backbone:
+            mine, theirs = (model.backbone.state_dict() for model in (self.model, other))
+            self._same_backbone[id(other)] = self.model.backbone_is_still and digest(mine) == digest(theirs)
+        with torch.no_grad(), self.autocast():
+            if self._same_backbone[id(other)]:
+                return [other.features_of(features.maps) for _, features in self.passes]
+            return [other.features(images) for images, _ in self.passes]
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which models are run at the configured precision."""
@@ -249,7 +268,9 @@ class Harness(SupervisedTemplate):
         trained = sorted((d.task.randomness, self.settings.visit(d.task.name)) for d in self.current)
         seed_all(derive(self.seed, "stage", *(part for pair in trained for part in pair)))
         super()._before_training_exp(reset_optimizer_state=True, **kwargs)
-        # After the plug-ins, which may have added parameters.
+        # After the plug-ins, which may have added parameters or set their rates.
+        self._still = hold_still(self.optimizer)
+        self.model.train()
         decay = self.settings.ema_decay
         self.average = averaged(self.model, decay) if decay else None
         if self._snapshot is not None:

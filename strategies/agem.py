@@ -37,6 +37,8 @@ class GradientProjection(SupervisedPlugin):
         if not self.memory.stored:
             return
         shared = [p for p in strategy.learnt_parameters().values() if p.grad is not None]
+        if not shared:
+            return
         found = torch.autograd.grad(self.loss(strategy), shared, allow_unused=True)
         pairs = [(p.grad, r) for p, r in zip(shared, found, strict=True) if p.grad is not None and r is not None]
         agreement = torch.stack([(gradient * r).sum() for gradient, r in pairs]).sum()

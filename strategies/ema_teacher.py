@@ -35,8 +35,7 @@ class SlowTeacher(Distillation):
     def taught(self, strategy: Harness) -> list[Features]:
         """Return the slow teacher's features."""
         assert self.teacher is not None
-        with torch.no_grad(), strategy.autocast():
-            return [self.teacher.features(images) for images, _ in strategy.passes]
+        return strategy.features_by(self.teacher)
 
     @torch.no_grad()
     def after_update(self, strategy: Harness, **_: Any) -> None:

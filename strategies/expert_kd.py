@@ -39,11 +39,11 @@ class ExpertDistillation(SupervisedPlugin):
             return
         task = strategy.current[0].task
         total = sum(len(images) for images, _ in strategy.passes)
-        for images, features in strategy.passes:
+        for (images, features), shown in zip(strategy.passes, strategy.features_by(self.expert), strict=True):
             with strategy.autocast():
                 output = strategy.model.raw(features, task)
                 with torch.no_grad():
-                    wanted = self.expert.raw(self.expert.features(images), task)
+                    wanted = self.expert.raw(shown, task)
             strategy.loss += self.weight * len(images) / total * task.kind.imitation(task, output, wanted)
 
 

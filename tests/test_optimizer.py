@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cl_bench.optimizer import regroup, scale_rate
+from cl_bench.optimizer import hold_still, regroup, scale_rate
 
 
 def test_scaling_splits_groups_and_multiplies() -> None:
@@ -26,3 +26,14 @@ def test_regrouping_forgets_moments_and_factors() -> None:
     regroup(optimizer, [{"params": [p], "scale": 1.0}], weight_decay=0.3)
     assert not optimizer.state
     assert [(group["scale"], group["weight_decay"]) for group in optimizer.param_groups] == [(1.0, 0.3)]
+
+
+def test_what_has_no_rate_gets_no_gradient_until_it_is_let_go() -> None:
+    a, b, c = (torch.nn.Parameter(torch.ones(1)) for _ in range(3))
+    c.requires_grad_(False)
+    optimizer = torch.optim.AdamW([{"params": [a, b, c], "scale": 1.0}])
+    scale_rate(optimizer, [b, c], 0.0)
+    still = hold_still(optimizer)
+    assert [p is b for p in still] == [True], "what a plug-in holds itself is not ours to let go"
+    (a * b).sum().backward()
+    assert (a.grad is None, b.grad is None) == (False, True)

@@ -12,6 +12,7 @@ import torch
 from conftest import Spy
 
 from cl_bench.checking import Bench
+from cl_bench.model import UnifiedModel
 from cl_bench.strategies.er import ClassBalanced
 from cl_bench.strategies.gem import projection
 from cl_bench.strategies.l2_sp import QuadraticPenalty
@@ -97,6 +98,35 @@ def test_a_frozen_backbone_keeps_its_bytes_and_the_rest_learns(bench: Bench) -> 
     kept = [name for name in first if name.startswith("backbone.")]
     assert all(torch.equal(first[name], other[name]) for name in kept for other in (second, third))
     assert not torch.equal(first["shared.0.weight"], second["shared.0.weight"])
+
+
+def test_a_backbone_that_is_still_runs_once_for_student_and_teacher_alike(
+    second_stage: Callable[..., Spy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Count(Spy):
+        calls = 0
+        stepping = False
+
+        def before_training_epoch(self, strategy: Harness, **_: Any) -> None:
+            if strategy.epoch == 0:
+                for model in (strategy.model, strategy.teacher):
+                    model.backbone.register_forward_hook(self.count)
+
+        def count(self, module: torch.nn.Module, images: tuple[torch.Tensor], *_: Any) -> None:
+            self.calls += self.stepping and len(images[0]) > 1  # a single one asks what depends on what
+
+        def before_training_iteration(self, strategy: Harness, **_: Any) -> None:
+            self.stepping = True
+
+        def after_training_iteration(self, strategy: Harness, **_: Any) -> None:
+            self.stepping = False
+
+    shared, plain = Count(), Count()
+    second_stage("kd+frozen_backbone", shared)
+    monkeypatch.setattr(UnifiedModel, "backbone_is_still", False)
+    second_stage("kd+frozen_backbone", plain)
+    assert plain.calls == 2 * shared.calls > 0
+    assert shared.last == plain.last, "and the bits are the same"
 
 
 def test_lwfs_warm_up_leaves_what_was_learnt_alone(second_stage: Callable[..., Spy]) -> None:

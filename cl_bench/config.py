@@ -90,6 +90,8 @@ class Protocol(_Frozen):
     weight_decay: NotNegative = 1e-4
     backbone_rate: NotNegative = 1.0
     """Factor on the learning rate of the backbone."""
+    early_rate: NotNegative = 1.0
+    """A further factor for the backbone's layers up to stride 8; 0 keeps them as they are, which costs less, too."""
     warmup_steps: int = Field(0, ge=0)
     """Steps in which the learning rate rises linearly at the start of every stage."""
     clip_norm: NotNegative = 0.0
@@ -102,7 +104,7 @@ class Protocol(_Frozen):
 
 
 OPTIMIZATION = (
-    *("learning_rate", "weight_decay", "backbone_rate"),
+    *("learning_rate", "weight_decay", "backbone_rate", "early_rate"),
     *("warmup_steps", "clip_norm", "ema_decay", "batch_norm"),
 )
 """What of the protocol is about a stage's steps, whatever the tasks in it."""
@@ -135,6 +137,7 @@ class TaskConfig(_Frozen):
     learning_rate: Positive | None = None
     weight_decay: NotNegative | None = None
     backbone_rate: NotNegative | None = None
+    early_rate: NotNegative | None = None
     warmup_steps: int | None = Field(None, ge=0)
     clip_norm: NotNegative | None = None
     ema_decay: Share | None = None
@@ -215,6 +218,9 @@ class Experiment(Protocol):
                     raise ValueError(str(unknown("task", name, names)) + " (in orders)")
             if not order or any(one == following for one, following in pairwise(order)):
                 raise ValueError(f"an order must name a task, and none twice in a row: {', '.join(order) or 'empty'}")
+        for protocol in (self, *map(self.protocol, self.tasks)):
+            if protocol.early_rate == 0 and protocol.batch_norm == "train":
+                raise ValueError("early_rate 0 needs batch_norm frozen: statistics would move what is to be kept")
         for field in ("strategies", "seeds", "orders"):
             values = getattr(self, field)
             if len(set(values)) < len(values):

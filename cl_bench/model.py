@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -96,13 +96,18 @@ class UnifiedModel(MultiTaskModule):
 
     def features(self, images: Tensor) -> Features:
         """Run backbone and neck once on `images` (B, 3, H, W)."""
+        return self.features_of(self.maps(images))
+
+    def maps(self, images: Tensor) -> Sequence[Tensor]:
+        """Return what the backbone makes of `images` (B, 3, H, W): (B, C, h, w) at strides 8, 16 and 32."""
         x = images.to(self.mean.dtype, memory_format=torch.channels_last)
         if not images.is_floating_point():
             x = x / 255
-        return self.features_of(self.backbone((x - self.mean) / self.std))
+        maps: Sequence[Tensor] = self.backbone((x - self.mean) / self.std)
+        return maps
 
     def features_of(self, maps: Sequence[Tensor]) -> Features:
-        """Run the neck once on what the backbone gave: (B, C, h, w) at strides 8, 16 and 32."""
+        """Run the neck once on what the backbone gave."""
         pyramid = self.neck(OrderedDict(zip(map(str, STRIDES), maps, strict=True)))
         return Features(maps, dict(zip(LEVELS, pyramid.values(), strict=True)), self.shared)
 
@@ -139,18 +144,30 @@ class UnifiedModel(MultiTaskModule):
 
     def out_of_reach(self, active: frozenset[int]) -> list[nn.Parameter]:
         """Return the parameters that no output of the `active` tasks depends on: predictors, unused pyramid levels."""
+
+        def outputs(images: Tensor) -> list[Tensor]:
+            features = self.features(images)
+            return [self.raw(features, self.tasks[index]) for index in sorted(active)]
+
         if active not in self._out_of_reach:
-            images = torch.zeros(1, 3, 64, 64, device=self.mean.device)
-            # Of the model's own parts (what a plug-in added may serve losses of the plug-in's), held still or not.
+            # Of the model's own parts: what a plug-in added may serve losses of the plug-in's.
             own = [p for part in self.parts().values() for p in part.parameters()]
-            with isolated(seed=0), torch.enable_grad(), frozen_statistics(self), all_learning(own):
-                features = self.features(images)
-                total = torch.stack(
-                    [self.raw(features, self.tasks[index]).float().sum() for index in sorted(active)]
-                ).sum()
-                found = torch.autograd.grad(total, own, allow_unused=True)
-            self._out_of_reach[active] = [p for p, gradient in zip(own, found, strict=True) if gradient is None]
+            reached = self._reached(outputs, own)
+            self._out_of_reach[active] = [p for p in own if p not in reached]
         return self._out_of_reach[active]
+
+    def early_parameters(self) -> set[nn.Parameter]:
+        """Return the parameters that the backbone's finest map, at stride 8, depends on."""
+        return self._reached(lambda images: self.maps(images)[:1], list(self.backbone.parameters()))
+
+    def _reached(
+        self, outputs: Callable[[Tensor], Sequence[Tensor]], parameters: Sequence[nn.Parameter]
+    ) -> set[nn.Parameter]:
+        images = torch.zeros(1, 3, 64, 64, device=self.mean.device)
+        with isolated(seed=0), torch.enable_grad(), frozen_statistics(self), _all_learning(parameters):
+            total = torch.stack([output.float().sum() for output in outputs(images)]).sum()
+            found = torch.autograd.grad(total, parameters, allow_unused=True)
+        return {p for p, gradient in zip(parameters, found, strict=True) if gradient is not None}
 
     def adaptation(self, experience: object) -> None:
         """Do nothing: all predictors exist from the start (Avalanche's own wants class ids)."""
@@ -190,7 +207,7 @@ def _norms(model: nn.Module) -> list[_BatchNorm]:
 
 
 @contextmanager
-def all_learning(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+def _all_learning(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     """Have gradients taken for all of `parameters`, those that are held still included."""
     still = [p for p in parameters if not p.requires_grad]
     for p in still:

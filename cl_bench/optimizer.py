@@ -11,11 +11,20 @@ from torch import nn
 from cl_bench.model import UnifiedModel
 
 
-def parameter_groups(model: UnifiedModel, backbone_rate: float) -> list[dict[str, Any]]:
-    """Return all parameters but the backbone's (first, as plug-ins ask the first group), and the backbone's."""
-    backbone = set(model.backbone.parameters())
-    others = [p for p in model.parameters() if p not in backbone]
-    return [{"params": others, "scale": 1.0}, {"params": list(model.backbone.parameters()), "scale": backbone_rate}]
+def parameter_groups(model: UnifiedModel, backbone_rate: float, early_rate: float = 1.0) -> list[dict[str, Any]]:
+    """Return all parameters but the backbone's (first, as plug-ins ask the first group), and the backbone's.
+
+    early_rate: a further factor on the rate of the backbone's layers up to stride 8.
+    """
+    backbone = list(model.backbone.parameters())
+    early = model.early_parameters() if early_rate != 1 else set()
+    known = set(backbone)
+    groups = [
+        {"params": [p for p in model.parameters() if p not in known], "scale": 1.0},
+        {"params": [p for p in backbone if p not in early], "scale": backbone_rate},
+        {"params": [p for p in backbone if p in early], "scale": backbone_rate * early_rate},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 def regroup(optimizer: torch.optim.Optimizer, groups: Iterable[dict[str, Any]], **options: Any) -> None:

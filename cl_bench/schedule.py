@@ -32,6 +32,7 @@ class StageSettings:
     evaluation_batch: int
     evaluate_every: int
     seed: int
+    early_rate: float = 1.0
     evaluate_steps: int = 0
     device: str = "cpu"
     precision: str = "float32"

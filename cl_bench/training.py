@@ -81,7 +81,9 @@ class Harness(SupervisedTemplate):
         self.scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "float16")
         super().__init__(
             model=model,
-            optimizer=torch.optim.AdamW(parameter_groups(model, settings.backbone_rate), fused=True),
+            optimizer=torch.optim.AdamW(
+                parameter_groups(model, settings.backbone_rate, settings.early_rate), fused=True
+            ),
             criterion=StreamLoss(model.tasks),
             device=settings.device,
             plugins=list(plugins),
@@ -280,7 +282,7 @@ class Harness(SupervisedTemplate):
 
     def make_optimizer(self, **kwargs: Any) -> None:
         """Give every parameter, those that a plug-in added included, to an optimizer without state."""
-        groups = parameter_groups(self.model, self.settings.backbone_rate)
+        groups = parameter_groups(self.model, self.settings.backbone_rate, self.settings.early_rate)
         regroup(self.optimizer, groups, weight_decay=self.settings.weight_decay)
         self.optimized_param_id = dict(self.model.named_parameters())
 

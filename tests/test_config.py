@@ -37,6 +37,7 @@ def test_the_literal_preset_is_the_protocol() -> None:
             "learning_rate": 8e-4,
             "weight_decay": 1e-4,
             "backbone_rate": 1.0,
+            "early_rate": 1.0,
             "warmup_steps": 0,
             "clip_norm": 0.0,
             "ema_decay": 0.0,

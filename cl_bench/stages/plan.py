@@ -148,6 +148,9 @@ class _Planner:
         schedule: tuple[int, int],
     ) -> dict[str, Any]:
         experiment = self.experiment
+        optimizer = experiment.optimized_like([self.entries[task].protocol for task in trained])
+        if optimizer["early_rate"] == 1:
+            del optimizer["early_rate"]  # named where it acts, so that all other stages keep their keys
         return {
             "numerics": NUMERICS,
             "parent": parent,
@@ -160,7 +163,7 @@ class _Planner:
             "train": [self.entries[task].identity() for task in trained],
             "past": list(past),
             "strategy": [term.identity() for term in terms],
-            "optimizer": self.experiment.optimized_like([self.entries[task].protocol for task in trained]),
+            "optimizer": optimizer,
             "schedule": {"first_epoch": schedule[0], "total_epochs": schedule[1]},
             "evaluation": {
                 "every": experiment.evaluate_every,

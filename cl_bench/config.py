@@ -91,7 +91,7 @@ class Protocol(_Frozen):
     backbone_rate: NotNegative = 1.0
     """Factor on the learning rate of the backbone."""
     early_rate: NotNegative = 1.0
-    """A further factor for the backbone's layers up to stride 8; 0 keeps them as they are, which costs less, too."""
+    """A further factor for the backbone's layers up to stride 8; 0 keeps them, statistics included, and costs less."""
     warmup_steps: int = Field(0, ge=0)
     """Steps in which the learning rate rises linearly at the start of every stage."""
     clip_norm: NotNegative = 0.0
@@ -218,9 +218,6 @@ class Experiment(Protocol):
                     raise ValueError(str(unknown("task", name, names)) + " (in orders)")
             if not order or any(one == following for one, following in pairwise(order)):
                 raise ValueError(f"an order must name a task, and none twice in a row: {', '.join(order) or 'empty'}")
-        for protocol in (self, *map(self.protocol, self.tasks)):
-            if protocol.early_rate == 0 and protocol.batch_norm == "train":
-                raise ValueError("early_rate 0 needs batch_norm frozen: statistics would move what is to be kept")
         for field in ("strategies", "seeds", "orders"):
             values = getattr(self, field)
             if len(set(values)) < len(values):

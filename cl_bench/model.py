@@ -75,10 +75,12 @@ class UnifiedModel(MultiTaskModule):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> UnifiedModel:
-        """Set training or evaluation mode; frozen batch norm, and a backbone that is still, stay in the latter."""
+        """Set training or evaluation mode; frozen batch norm, and what is held still, stay in the latter."""
         super().train(mode)
-        if self.norm_frozen:
-            for layer in _norms(self):
+        for layer in _norms(self):
+            weights = list(layer.parameters())
+            # What is held still would otherwise move by its statistics.
+            if self.norm_frozen or (weights and not any(p.requires_grad for p in weights)):
                 layer.eval()
         if self.backbone_is_still:
             self.backbone.eval()
@@ -86,8 +88,8 @@ class UnifiedModel(MultiTaskModule):
 
     @property
     def backbone_is_still(self) -> bool:
-        """Whether nothing of the backbone learns, its batch-norm statistics included."""
-        return self.norm_frozen and not any(p.requires_grad for p in self.backbone.parameters())
+        """Whether nothing of the backbone learns, and so neither do its batch-norm statistics."""
+        return not any(p.requires_grad for p in self.backbone.parameters())
 
     def freeze_norm(self, frozen: bool) -> None:
         """Let batch norm normalise by its running statistics in training too, and leave them alone, or not."""

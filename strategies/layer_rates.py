@@ -14,8 +14,8 @@ from cl_bench.training import Harness
 class LayerRates(SupervisedPlugin):
     """Multiplies the learning rates of what past tasks depend on, by part, from the second stage on.
 
-    What they do not depend on (the new predictor, pyramid levels that no earlier task used) has a factor of its own. A
-    backbone that is kept keeps its batch-norm statistics, too.
+    What they do not depend on (the new predictor, pyramid levels that no earlier task used) has a factor of its own.
+    What is kept keeps its batch-norm statistics, too.
     """
 
     acts_from = 2
@@ -29,8 +29,6 @@ class LayerRates(SupervisedPlugin):
         """Slow the parts down for this stage."""
         if not strategy.ancestors:
             return
-        if self.factors["backbone"] == 0:
-            strategy.model.freeze_norm(True)
         learnt = strategy.learnt_parameters()
         for part, factor in self.factors.items():
             strategy.scale_rate([p for name, p in learnt.items() if name.startswith(f"{part}.")], factor)

@@ -133,7 +133,14 @@ def test_what_is_wrong_names_file_and_key(changes: dict[str, Any], expected: str
 def test_a_task_may_set_its_own_protocol() -> None:
     own = {
         **{"epochs": 9, "batch_size": 2, "image_size": 96, "learning_rate": 0.5, "weight_decay": 0.0},
-        **{"backbone_rate": 0.0, "warmup_steps": 3, "clip_norm": 1.0, "ema_decay": 0.9, "batch_norm": "frozen"},
+        **{
+            "backbone_rate": 0.0,
+            "early_rate": 0.5,
+            "warmup_steps": 3,
+            "clip_norm": 1.0,
+            "ema_decay": 0.9,
+            "batch_norm": "frozen",
+        },
         "augment": {"mosaic": 0.5},
     }
     assert own.keys() == Protocol.model_fields.keys()

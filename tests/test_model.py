@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from cl_bench.ancestry import frozen_copy
 from cl_bench.catalog import make_task
 from cl_bench.config import Experiment, validate
 from cl_bench.deploy.model_card import count_parameters, untrained_model
@@ -214,3 +215,13 @@ def test_out_of_reach_is_what_gets_no_gradient(active: set[int]) -> None:
     }
     assert any(name.startswith("neck.layer_blocks.0") for name in found) == (0 not in active)
     assert not any(name.startswith(("backbone.conv_stem", "shared.")) for name in found)
+
+
+def test_a_frozen_copy_keeps_its_statistics_even_in_training_mode() -> None:
+    student = small(SEG)
+    teacher = frozen_copy(student)
+    before = digest(teacher.state_dict())
+    teacher.train()(images())
+    assert digest(teacher.state_dict()) == before
+    student.train()(images())
+    assert digest(student.state_dict()) != before

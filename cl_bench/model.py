@@ -16,6 +16,7 @@ from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastL
 from cl_bench.config import ModelConfig
 from cl_bench.kinds.base import Predictor, Task
 from cl_bench.randomness import derive, isolated
+from cl_bench.still import answered, recorded, still_layers
 from cl_bench.stream import Outputs
 from cl_bench.weights import STRIDES, Weights, build_backbone
 
@@ -26,11 +27,11 @@ LEVELS = (*STRIDES, 64)
 class Features:
     """Features of one batch of images: the shared layer's output by stride, computed when first asked for.
 
-    maps: what the backbone gave, at strides 8, 16 and 32.
+    still: what the backbone's layers that are held still gave, by their names.
     """
 
-    def __init__(self, maps: Sequence[Tensor], pyramid: dict[int, Tensor], shared: nn.Module) -> None:
-        self.maps = maps
+    def __init__(self, pyramid: dict[int, Tensor], shared: nn.Module, still: Mapping[str, Any]) -> None:
+        self.still = still
         self._pyramid = pyramid
         self._shared = shared
         self._levels: dict[int, Tensor] = {}
@@ -70,6 +71,7 @@ class UnifiedModel(MultiTaskModule):
         self.tasks = tuple(tasks)
         self.norm_frozen = False
         """Whether batch norm normalises by its running statistics, and leaves them alone, in training too."""
+        self._still: tuple[str, ...] = ()
         self._out_of_reach: dict[frozenset[int], list[nn.Parameter]] = {}
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -77,28 +79,26 @@ class UnifiedModel(MultiTaskModule):
     def train(self, mode: bool = True) -> UnifiedModel:
         """Set training or evaluation mode; frozen batch norm, and what is held still, stay in the latter."""
         super().train(mode)
-        for layer in _norms(self):
-            weights = list(layer.parameters())
-            # What is held still would otherwise move by its statistics.
-            if self.norm_frozen or (weights and not any(p.requires_grad for p in weights)):
-                layer.eval()
-        if self.backbone_is_still:
-            self.backbone.eval()
+        # What is held still would otherwise move by its batch-norm statistics.
+        for layer in (*still_layers(self).values(), *(_norms(self) if self.norm_frozen else ())):
+            layer.eval()
+        self._still = tuple(still_layers(self.backbone))
         return self
-
-    @property
-    def backbone_is_still(self) -> bool:
-        """Whether nothing of the backbone learns, and so neither do its batch-norm statistics."""
-        return not any(p.requires_grad for p in self.backbone.parameters())
 
     def freeze_norm(self, frozen: bool) -> None:
         """Let batch norm normalise by its running statistics in training too, and leave them alone, or not."""
         self.norm_frozen = frozen
         self.train(self.training)
 
-    def features(self, images: Tensor) -> Features:
-        """Run backbone and neck once on `images` (B, 3, H, W)."""
-        return self.features_of(self.maps(images))
+    def features(self, images: Tensor, still: Mapping[str, Any] | None = None) -> Features:
+        """Run backbone and neck once on `images` (B, 3, H, W).
+
+        still: what some of the backbone's layers give for these images, by their names; they do not run then.
+        """
+        with recorded(self.backbone, self._still) as outputs, answered(self.backbone, still or {}):
+            maps = self.maps(images)
+        pyramid = self.neck(OrderedDict(zip(map(str, STRIDES), maps, strict=True)))
+        return Features(dict(zip(LEVELS, pyramid.values(), strict=True)), self.shared, outputs)
 
     def maps(self, images: Tensor) -> Sequence[Tensor]:
         """Return what the backbone makes of `images` (B, 3, H, W): (B, C, h, w) at strides 8, 16 and 32."""
@@ -107,11 +107,6 @@ class UnifiedModel(MultiTaskModule):
             x = x / 255
         maps: Sequence[Tensor] = self.backbone((x - self.mean) / self.std)
         return maps
-
-    def features_of(self, maps: Sequence[Tensor]) -> Features:
-        """Run the neck once on what the backbone gave."""
-        pyramid = self.neck(OrderedDict(zip(map(str, STRIDES), maps, strict=True)))
-        return Features(maps, dict(zip(LEVELS, pyramid.values(), strict=True)), self.shared)
 
     def raw(self, features: Features, task: Task, positions: Tensor | None = None) -> Tensor:
         """Return the raw output of `task` for the images at `positions` (all where None)."""

@@ -25,8 +25,8 @@ from cl_bench.optimizer import hold_still, parameter_groups, regroup, scale_rate
 from cl_bench.randomness import derive, isolated, seed_all
 from cl_bench.schedule import StageSettings, TurnSampler
 from cl_bench.snapshot import Snapshot, put_back
+from cl_bench.still import shared_layers
 from cl_bench.stream import Outputs, Targets, TaskDataset, collate
-from cl_bench.weights import digest
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -70,7 +70,7 @@ class Harness(SupervisedTemplate):
         self._expert: Callable[[], dict[str, Tensor]] | None = None
         self._taught: list[Features] | None = None
         self._still: list[nn.Parameter] = []
-        self._same_backbone: dict[int, bool] = {}
+        self._same_layers: dict[int, frozenset[str]] = {}
         self._endings: list[Callable[[], None]] = []
         self._snapshot: Snapshot | None = None
         self._between_epochs: Callable[[], None] = lambda: None
@@ -119,7 +119,7 @@ class Harness(SupervisedTemplate):
         finally:
             for p in self._still:
                 p.requires_grad_(True)
-        self.passes, self._taught, self._still, self._same_backbone = [], None, [], {}
+        self.passes, self._taught, self._still, self._same_layers = [], None, [], {}
 
     # What strategies use.
 
@@ -206,15 +206,16 @@ class Harness(SupervisedTemplate):
     def features_by(self, other: UnifiedModel) -> list[Features]:
         """Return the features that another model, in eval mode, has of each of the step's `passes`; without gradient.
 
-        Where this model's backbone is held still in the stage and the other one has the same, it does not run again.
+        Layers of the backbone that are held still in the stage do not run again where the other one has the same.
         """
-        if id(other) not in self._same_backbone:
-            mine, theirs = (model.backbone.state_dict() for model in (self.model, other))
-            self._same_backbone[id(other)] = self.model.backbone_is_still and digest(mine) == digest(theirs)
+        if id(other) not in self._same_layers:
+            self._same_layers[id(other)] = shared_layers(self.model.backbone, other.backbone)
+        same = self._same_layers[id(other)]
         with torch.no_grad(), self.autocast():
-            if self._same_backbone[id(other)]:
-                return [other.features_of(features.maps) for _, features in self.passes]
-            return [other.features(images) for images, _ in self.passes]
+            return [
+                other.features(images, {name: output for name, output in features.still.items() if name in same})
+                for images, features in self.passes
+            ]
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which models are run at the configured precision."""

@@ -58,7 +58,7 @@ def _figure(tasks: dict[str, Any], order: str, runs: pd.DataFrame, baselines: pd
     axes[-1].set_xlabel("epochs since the start of the stream")
     figure.align_ylabels()
     widest = max(len(str(name)) for name in runs["strategy"].unique())
-    style: dict[str, Any] = {"frameon": False, "handlelength": 3.4, "fontsize": 9, "ncols": 4 if widest < 16 else 2}
+    style: dict[str, Any] = {"frameon": False, "handlelength": 3.4, "fontsize": 9, "ncols": 3 if widest < 28 else 2}
     figure.legend(handles=[*handles, *baseline], loc="outside lower center", **style)
     return figure
 

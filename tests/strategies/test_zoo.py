@@ -11,8 +11,8 @@ import pytest
 import torch
 from conftest import Spy
 
+from cl_bench import training
 from cl_bench.checking import Bench
-from cl_bench.model import UnifiedModel
 from cl_bench.strategies.er import ClassBalanced
 from cl_bench.strategies.gem import projection
 from cl_bench.strategies.l2_sp import QuadraticPenalty
@@ -100,8 +100,19 @@ def test_a_frozen_backbone_keeps_its_bytes_and_the_rest_learns(bench: Bench) -> 
     assert not torch.equal(first["shared.0.weight"], second["shared.0.weight"])
 
 
-def test_a_backbone_that_is_still_runs_once_for_student_and_teacher_alike(
-    second_stage: Callable[..., Spy], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("strategy", "settings", "layer"),
+    [
+        ("kd+frozen_backbone", {}, "blocks.4"),
+        ("kd", {"early_rate": 0.0}, "blocks.1"),
+    ],
+)
+def test_layers_that_are_still_run_once_for_student_and_teachers_alike(
+    second_stage: Callable[..., Spy],
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: str,
+    settings: dict[str, float],
+    layer: str,
 ) -> None:
     class Count(Spy):
         calls = 0
@@ -110,10 +121,10 @@ def test_a_backbone_that_is_still_runs_once_for_student_and_teacher_alike(
         def before_training_epoch(self, strategy: Harness, **_: Any) -> None:
             if strategy.epoch == 0:
                 for model in (strategy.model, strategy.teacher):
-                    model.backbone.register_forward_hook(self.count)
+                    model.backbone.get_submodule(layer)[0].conv_pw.register_forward_hook(self.count)
 
-        def count(self, module: torch.nn.Module, images: tuple[torch.Tensor], *_: Any) -> None:
-            self.calls += self.stepping and len(images[0]) > 1  # a single one asks what depends on what
+        def count(self, module: torch.nn.Module, maps: tuple[torch.Tensor], *_: Any) -> None:
+            self.calls += self.stepping and len(maps[0]) > 1  # a single one asks what depends on what
 
         def before_training_iteration(self, strategy: Harness, **_: Any) -> None:
             self.stepping = True
@@ -122,9 +133,9 @@ def test_a_backbone_that_is_still_runs_once_for_student_and_teacher_alike(
             self.stepping = False
 
     shared, plain = Count(), Count()
-    second_stage("kd+frozen_backbone", shared)
-    monkeypatch.setattr(UnifiedModel, "backbone_is_still", False)
-    second_stage("kd+frozen_backbone", plain)
+    second_stage(strategy, shared, **settings)
+    monkeypatch.setattr(training, "shared_layers", lambda *_: frozenset())
+    second_stage(strategy, plain, **settings)
     assert plain.calls == 2 * shared.calls > 0
     assert shared.last == plain.last, "and the bits are the same"
 

@@ -51,6 +51,11 @@ class Term:
         return any(getattr(plugin, "follows_expert", False) for plugin in self.build())
 
     @cached_property
+    def follows_past_experts(self) -> bool:
+        """Whether it needs the past tasks' baselines, too; a plug-in says so in `follows_past_experts`."""
+        return any(getattr(plugin, "follows_past_experts", False) for plugin in self.build())
+
+    @cached_property
     def resumable(self) -> bool:
         """Whether its stages can be trained by one process each: what acts from the first can store what it carries."""
         return all(carries(p) for p in self.build() if getattr(p, "acts_from", 1) == 1)

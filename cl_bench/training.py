@@ -67,7 +67,8 @@ class Harness(SupervisedTemplate):
         self.passes_per_evaluation = 1.0
         self.average: AveragedModel | None = None
         self._teacher: UnifiedModel | None = None
-        self._expert: Callable[[], dict[str, Tensor]] | None = None
+        self._expert_weights: Mapping[str, Callable[[], dict[str, Tensor]]] = {}
+        self._experts: dict[str, UnifiedModel] = {}
         self._taught: list[Features] | None = None
         self._still: list[nn.Parameter] = []
         self._same_layers: dict[int, frozenset[str]] = {}
@@ -97,18 +98,19 @@ class Harness(SupervisedTemplate):
         current: Sequence[TaskDataset],
         ancestors: Sequence[Ancestor],
         seen: Any,
-        expert: Callable[[], dict[str, Tensor]] | None = None,
+        experts: Mapping[str, Callable[[], dict[str, Tensor]]] | None = None,
         snapshot: Snapshot | None = None,
         between_epochs: Callable[[], None] = lambda: None,
     ) -> None:
         """Train on one experience, whose data sets are `current`, and score the test experiences `seen` as it goes.
 
-        expert: returns the weights of the single-task baseline, where a plug-in follows it; snapshot: where an earlier
-        attempt at this very stage had got to; between_epochs: called after all but the last.
+        experts: by task, what returns the weights of its single-task baseline, where a plug-in follows it; snapshot:
+        where an earlier attempt at this very stage had got to; between_epochs: called after all but the last.
         """
         self.settings, self.current, self.ancestors, self.seen = settings, current, ancestors, seen
         self.report, self.log, self.evaluation_seconds = {}, [], 0.0
-        self._teacher, self._endings, self._begun, self._expert = None, [], False, expert
+        self._teacher, self._endings, self._begun = None, [], False
+        self._expert_weights, self._experts = experts or {}, {}
         self._snapshot, self._between_epochs = snapshot, between_epochs
         self._criterion.weights = {}
         self.train_mb_size = max(settings.batch_sizes.values())
@@ -119,7 +121,7 @@ class Harness(SupervisedTemplate):
         finally:
             for p in self._still:
                 p.requires_grad_(True)
-        self.passes, self._taught, self._still, self._same_layers = [], None, [], {}
+        self.passes, self._taught, self._still, self._same_layers, self._experts = [], None, [], {}, {}
 
     # What strategies use.
 
@@ -185,16 +187,16 @@ class Harness(SupervisedTemplate):
         """The teacher where something has asked for it."""
         return self._teacher
 
-    def expert(self) -> UnifiedModel | None:
-        """Return the baseline of the task at hand, frozen and in eval mode.
+    def expert(self, task: Task | None = None) -> UnifiedModel | None:
+        """Return the baseline of a task (None: of the one at hand), frozen and in eval mode.
 
-        None in the stages of a run in which no term acts whose plug-in says `follows_expert`.
+        None where no term acts whose plug-in says `follows_expert` (of past tasks: `follows_past_experts`).
         """
-        if self._expert is None:
-            return None
-        found = frozen_copy(self.model)
-        found.load_state_dict(self._expert())
-        return found
+        name = (task or self.current[0].task).name
+        if name not in self._experts and name in self._expert_weights:
+            self._experts[name] = frozen_copy(self.model)
+            self._experts[name].load_state_dict(self._expert_weights[name]())
+        return self._experts.get(name)
 
     def taught(self) -> list[Features]:
         """Return the teacher's features of each of the step's `passes`; it runs once a step, whatever asks for it."""

@@ -1,4 +1,4 @@
-"""Two teachers: besides whoever holds the past, a single-task expert shows the student the task at hand."""
+"""More teachers: besides the parent, who holds the past, single-task experts show the student what they know."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
+from cl_bench.kinds.base import Task
 from cl_bench.model import UnifiedModel
 from cl_bench.registry import strategy
 from cl_bench.training import Harness
@@ -18,41 +19,45 @@ class ExpertDistillation(SupervisedPlugin):
 
     What is held back by the past learns slowly from few labels; the expert, which nothing held back, says more of each
     image than they do, and says it of the stored images of other tasks, too. It is the baseline that every experiment
-    trains anyway, but its training is counted as this strategy's.
+    trains anyway, but its training is counted as this strategy's. past: the weight of imitating the past tasks' own
+    baselines: what an earlier stage lost or did not learn, which no parent can teach, is still learnt in a later one.
     """
 
     acts_from = 2
-    follows_expert = True
 
-    def __init__(self, weight: float) -> None:
+    def __init__(self, weight: float, past: float = 0.0) -> None:
         super().__init__()
-        self.weight = weight
-        self.expert: UnifiedModel | None = None
+        self.weight, self.past = weight, past
+        self.follows_expert, self.follows_past_experts = weight > 0, past > 0
+        self.experts: list[tuple[float, Task, UnifiedModel]] = []
 
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:
-        """Have the expert."""
-        self.expert = strategy.expert()
+        """Have the experts."""
+        followed = [(self.weight, strategy.current[0].task), *((self.past, task) for task in strategy.past_tasks)]
+        found = ((weight, task, strategy.expert(task)) for weight, task in followed if weight)
+        self.experts = [(weight, task, expert) for weight, task, expert in found if expert is not None]
 
     def before_backward(self, strategy: Harness, **_: Any) -> None:
-        """Add the term to the loss."""
-        if self.expert is None:
-            return
-        task = strategy.current[0].task
+        """Add the terms to the loss."""
+        strategy.activate([task for _, task, _ in self.experts])
         total = sum(len(images) for images, _ in strategy.passes)
-        for (images, features), shown in zip(strategy.passes, strategy.features_by(self.expert), strict=True):
-            with strategy.autocast():
-                output = strategy.model.raw(features, task)
-                with torch.no_grad():
-                    wanted = self.expert.raw(shown, task)
-            strategy.loss += self.weight * len(images) / total * task.kind.imitation(task, output, wanted)
+        for weight, task, expert in self.experts:
+            for (images, features), shown in zip(strategy.passes, strategy.features_by(expert), strict=True):
+                with strategy.autocast():
+                    output = strategy.model.raw(features, task)
+                    with torch.no_grad():
+                        wanted = expert.raw(shown, task)
+                strategy.loss += weight * len(images) / total * task.kind.imitation(task, output, wanted)
 
 
 @strategy(
     "expert_kd",
-    summary="follow the single-task baseline of the task at hand, too",
+    summary="follow the single-task baseline of the task at hand, too, and those of past tasks",
     paper="arXiv:1903.07864",
-    neutral={"weight": 0.0},
+    neutral={"weight": 0.0, "past": 0.0},
 )
-def expert_kd(weight: Annotated[float, Field(ge=0)] = 1.0) -> list[SupervisedPlugin]:
-    """Return the imitation of the expert, which counts `weight` times."""
-    return [ExpertDistillation(weight)]
+def expert_kd(
+    weight: Annotated[float, Field(ge=0)] = 1.0, past: Annotated[float, Field(ge=0)] = 0.0
+) -> list[SupervisedPlugin]:
+    """Return the imitation of the experts: the task's own counts `weight` times, each past task's `past` times."""
+    return [ExpertDistillation(weight, past)]

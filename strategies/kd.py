@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
+from torch import Tensor
 
-from cl_bench.kinds.base import Distill
+from cl_bench.kinds.base import Distill, Task
 from cl_bench.model import Features, UnifiedModel
 from cl_bench.registry import strategy
 from cl_bench.training import Harness
@@ -50,7 +51,7 @@ class Distillation(SupervisedPlugin):
         """Return the teacher's features of each of the step's passes."""
         return strategy.taught()
 
-    def term(self, strategy: Harness, features: Features, taught: Features) -> torch.Tensor:
+    def term(self, strategy: Harness, features: Features, taught: Features) -> Tensor:
         """Return the sum of the past tasks' distillation losses, given the student's and the teacher's features."""
         assert self.teacher is not None
         losses = []
@@ -59,8 +60,12 @@ class Distillation(SupervisedPlugin):
                 output = strategy.model.raw(features, task)
                 with torch.no_grad():
                     wanted = self.teacher.raw(taught, task)
-            losses.append(task.kind.distillation(task, output, wanted, self.how))
+            losses.append(self.distance(task, output, wanted))
         return torch.stack(losses).sum()
+
+    def distance(self, task: Task, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the loss of one past task's raw outputs (B, ...); 0 where they are equal."""
+        return task.kind.distillation(task, student, teacher, self.how)
 
 
 @strategy(

@@ -23,7 +23,7 @@ class Stage:
 
     trained, past: names of the tasks trained in it and of those learnt before it; terms: the strategy terms that act;
     repeats: by task, how many times its epochs it has in joint training, where a task comes back in the order;
-    expert: key of the baseline of its task, where a term follows it; chain: keys of the stages that are trained in one
+    experts: by task, the keys of the baselines that a term follows; chain: keys of the stages that are trained in one
     process with it, itself included.
     """
 
@@ -38,7 +38,7 @@ class Stage:
     first_epoch: int
     total_epochs: int
     repeats: Mapping[str, int] = field(default_factory=dict)
-    expert: str | None = None
+    experts: Mapping[str, str] = field(default_factory=dict)
     chain: tuple[str, ...] = ()
 
 
@@ -72,7 +72,8 @@ class Plan:
     def parents(self) -> dict[str, tuple[str, ...]]:
         """Return by stage the stages that it starts from or reads."""
         return {
-            key: tuple(other for other in (stage.parent, stage.expert) if other) for key, stage in self.stages.items()
+            key: tuple(dict.fromkeys(other for other in (stage.parent, *stage.experts.values()) if other))
+            for key, stage in self.stages.items()
         }
 
     def ancestors(self, stage: Stage) -> list[Stage]:
@@ -126,17 +127,26 @@ class _Planner:
             parent = stages[-1].key if stages else None
             terms = composition.acting(position)
             identity = self._identity(trained, past, parent, seed, terms, (first, total))
-            alone = len(trained) == 1 and any(term.follows_expert for term in terms)
-            expert = self.plan.baseline(trained[0], seed) if alone else None
+            experts = self._experts(trained, past, seed, terms)
             # What few stages have is named where they have it, so that all others keep their keys.
-            identity.update({"repeats": repeats} if repeats else {}, **({"expert": expert} if expert else {}))
+            identity.update({"repeats": repeats} if repeats else {}, **({"experts": experts} if experts else {}))
             what = (stage_key(identity), identity, parent, trained, past, seed, terms)
-            stages.append(Stage(*what, epochs, first, total, repeats, expert))
+            stages.append(Stage(*what, epochs, first, total, repeats, experts))
         chain = tuple(stage.key for stage in stages) if composition.chained else ()
         for stage in stages:
             if stage.key not in self.plan.stages:
                 self.plan.stages[stage.key] = Stage(**{**vars(stage), "chain": chain})
         return Run(composition.text, order, seed, tuple(stage.key for stage in stages))
+
+    def _experts(
+        self, trained: tuple[str, ...], past: tuple[str, ...], seed: int, terms: tuple[Term, ...]
+    ) -> dict[str, str]:
+        """Return by task the keys of the baselines that a stage of one task follows."""
+        if len(trained) > 1:
+            return {}
+        followed = set(trained) if any(term.follows_expert for term in terms) else set()
+        followed |= set(past) - set(trained) if any(term.follows_past_experts for term in terms) else set()
+        return {name: self.plan.baseline(name, seed) for name in sorted(followed)}
 
     def _identity(
         self,

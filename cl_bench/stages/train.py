@@ -189,8 +189,8 @@ class _Unit:
                 trainer.store.checkpoints.save(stage.key, now)
 
         self.reporter.start(stage.key, settings, current)
-        expert = partial(trainer.weights_of, stage.expert) if stage.expert else None
-        harness.train_stage(experience, settings, current, self._ancestors(stage), seen, expert, snapshot, checkpoint)
+        experts = {name: partial(trainer.weights_of, key) for name, key in stage.experts.items()}
+        harness.train_stage(experience, settings, current, self._ancestors(stage), seen, experts, snapshot, checkpoint)
         self._keep(stage, before, cost())
 
     def _resumed(self, stage: Stage) -> Snapshot | None:
@@ -208,8 +208,9 @@ class _Unit:
 
     def _keep(self, stage: Stage, before: str, cost: dict[str, float]) -> None:
         experiment, counted = self.trainer.experiment, sum(p.numel() for p in self.harness.model.parameters())
-        # What the stage follows was trained for it, too, however many others share it.
-        expert = self.trainer.store.describe(stage.expert)["cost"]["train_seconds"] if stage.expert else 0.0
+        # The baseline that the stage follows was trained for it, too, however many others share it.
+        own = [stage.experts[name] for name in stage.trained if name in stage.experts]
+        expert = sum(self.trainer.store.describe(key)["cost"]["train_seconds"] for key in own)
         measured = {
             "train_seconds": cost["seconds"] - self.harness.evaluation_seconds + expert,
             "peak_memory_mb": cost["peak_memory_mb"],

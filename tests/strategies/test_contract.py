@@ -88,7 +88,7 @@ def test_stages_trained_in_one_process_equal_those_of_one_each(
     assert not parse(name).chained, "it cannot be resumed by stage"
     other = Bench(tmp_path_factory.mktemp("alone"))
     plan = other.plan(name)
-    for key in {stage.expert for stage in plan.stages.values() if stage.expert}:
+    for key in {key for stage in plan.stages.values() for key in stage.experts.values()}:
         other.trainer.train(plan, [key])
     other.trainer.train(plan, plan.runs[0].stages)
     assert same(other.ends(plan)[-1], weights(bench, name)[-1])

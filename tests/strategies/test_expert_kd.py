@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from avalanche.core import SupervisedPlugin
 
 from cl_bench import api
 from cl_bench.catalog import make_task
 from cl_bench.presets import load_experiment
 from cl_bench.results import stage_costs
+from cl_bench.stages.train import Trainer
+from cl_bench.strategies.expert_kd import ExpertDistillation
+from cl_bench.training import Harness
 
 
 def test_its_stages_wait_for_the_baseline_that_they_follow_and_count_its_seconds(
@@ -36,7 +41,36 @@ def test_it_trains_again_where_the_baseline_does(tiny: Callable[..., str], resul
         api.prepare(path, strategies=["expert_kd"], changes={"tasks.cls.epochs": epochs}).plan for epochs in (2, 3)
     )
     assert before.runs[0].stages[0] == after.runs[0].stages[0]
-    assert before.stages[before.runs[0].stages[1]].expert != after.stages[after.runs[0].stages[1]].expert
+    assert before.stages[before.runs[0].stages[1]].experts != after.stages[after.runs[0].stages[1]].experts
+
+
+def test_a_later_stage_may_follow_the_baselines_of_the_past_tasks_too(tiny: Callable[..., str], results: Path) -> None:
+    path = tiny(orders=[["seg", "det", "cls"]], epochs=1)
+    own, past = (api.prepare(path, strategies=[f"expert_kd[past={past}]"]).plan for past in (0, 1))
+    first, second, third = past.runs[0].stages
+    assert past.parents()[second] == (first, past.baseline("det", 0)), "the first stage is seg's baseline itself"
+    assert set(past.parents()[third]) == {second, *(past.baseline(name, 0) for name in ("seg", "det", "cls"))}
+    assert own.runs[0].stages[1] != second
+    assert set(own.parents()[own.runs[0].stages[2]]) == {own.runs[0].stages[1], own.baseline("cls", 0)}
+
+
+def test_each_expert_counts_as_it_is_weighed_and_the_task_that_came_back_is_no_past_one(
+    tiny: Callable[..., str], results: Path
+) -> None:
+    followed: list[list[tuple[float, str]]] = []
+
+    class Watch(SupervisedPlugin):
+        def before_training_epoch(self, strategy: Harness, **_: Any) -> None:
+            terms = [p for p in strategy.plugins if isinstance(p, ExpertDistillation)]
+            followed.extend([(weight, task.name) for weight, task, _ in term.experts] for term in terms)
+
+    prepared = api.prepare(tiny(orders=[["seg", "det", "seg"]], epochs=1), strategies=["expert_kd[weight=2,past=0.5]"])
+    plan = prepared.plan
+    trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store, (Watch(),))
+    for key in dict.fromkeys([*(run.stages[0] for run in plan.baselines), *plan.runs[0].stages]):
+        followed.clear()
+        trainer.train(plan, [key])
+    assert followed == [[(2.0, "seg"), (0.5, "det")]]
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,8 @@ class Harness(SupervisedTemplate):
     tasks trained in this stage; ancestors: the stages before it, the first one first; seen: the test experiences that
     evaluations score; step, epoch: how many of them the stage has done; passes: (images, features) of every forward
     pass of the step; average: the weights' moving average; report: what strategies record about themselves (stored
-    images), kept with the stage; log: one mapping an epoch; passes_per_evaluation: times the backbone ran for one
-    evaluation batch.
+    images, plain values), kept with the stage; log: one mapping an epoch; passes_per_evaluation: times the backbone ran
+    for one evaluation batch.
     """
 
     mbatch: Any

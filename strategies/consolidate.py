@@ -1,4 +1,4 @@
-"""Consolidate: what an expert learnt of the new task is added to what is there, then both teach the one model."""
+"""Consolidate: what an expert learnt is added as far as the past allows, then expert and parent teach the one model."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from typing import Annotated
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
-from cl_bench.kinds.base import Distill
 from cl_bench.registry import strategy
-from cl_bench.strategies.er import ClassBalanced
 from cl_bench.strategies.expert_kd import ExpertDistillation
-from cl_bench.strategies.feature_kd import FeatureDistillation
-from cl_bench.strategies.kd import Distillation
-from cl_bench.strategies.replay import Replay
+from cl_bench.strategies.layer_rates import LayerRates
+from cl_bench.strategies.replay import Memory, Replay
+from cl_bench.strategies.response_kd import ResponseDistillation
 from cl_bench.strategies.task_arithmetic import TaskVector
 
 
 @strategy(
     "consolidate",
-    summary="task_arithmetic + kd + feature_kd + er (balanced) + expert_kd: the parent and an expert teach one model",
-    paper="arXiv:1805.06370, arXiv:2212.04089, arXiv:1606.09282, arXiv:1412.6550, arXiv:1902.10486",
-    neutral={"share": 0.0, "weight": 0.0, "features": 0.0, "memory": 0, "expert": 0.0},
+    summary="task_arithmetic (limited) + response_kd + replay + layer_rates + expert_kd: two teachers, one model",
+    paper="arXiv:1805.06370, arXiv:2212.04089, arXiv:2204.02136, arXiv:1902.10486, arXiv:1801.06146",
+    neutral={"share": 0.0, "weight": 0.0, "memory": 0, "learnt": 1.0, "new": 1.0, "expert": 0.0},
 )
 def consolidate(
     share: Annotated[float, Field(ge=0)] = 1.0,
-    weight: Annotated[float, Field(ge=0)] = 10.0,
-    features: Annotated[float, Field(ge=0)] = 3.0,
+    tolerance: Annotated[float, Field(ge=0)] = 0.05,
+    weight: Annotated[float, Field(ge=0)] = 5.0,
     memory: Annotated[int, Field(ge=0)] = 10,
+    learnt: Annotated[float, Field(ge=0)] = 0.5,
+    new: Annotated[float, Field(ge=0)] = 3.0,
     expert: Annotated[float, Field(ge=0)] = 1.0,
 ) -> list[SupervisedPlugin]:
     """Return the five; the expert is the task's own baseline, whose training is counted as this strategy's.
 
-    share: of the expert's way that is added at the start; weight: of KL(teacher || student) on past outputs; features:
-    of the distance to the parent's shared features; memory: class-balanced images of a past task; expert: of the
-    imitation of the expert.
+    share: of the expert's way that is added at the start, halved until no past task's loss on stored images rises by
+    more than `tolerance`; weight: of imitating the parent; memory: images of a past task; learnt, new: factors on the
+    rates of what past tasks depend on, and of the rest; expert: weight of imitating the expert.
     """
-    distill = Distill(direction="teacher_student")
+    stored = Memory(memory)
     return [
-        TaskVector(share),
-        Distillation(weight, distill),
-        FeatureDistillation(features),
-        Replay(ClassBalanced(memory)),
+        TaskVector(share, stored if memory else None, tolerance),
+        ResponseDistillation(weight),
+        Replay(stored),
+        LayerRates(backbone=learnt, neck=learnt, shared=learnt, predictors=1.0, new=new),
         ExpertDistillation(expert),
     ]

@@ -8,10 +8,17 @@ import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
+from cl_bench.model import UnifiedModel
 from cl_bench.registry import strategy
+from cl_bench.strategies.replay import Memory
+from cl_bench.stream import TaskDataset, collate
 from cl_bench.training import Harness
 
 TINY = 1e-12
+HALVINGS = 3
+"""How often the share is halved before nothing is added."""
+VIEWS = 2
+"""How often each stored image is looked at, augmented in another way."""
 
 
 class TaskVector(SupervisedPlugin):
@@ -21,35 +28,74 @@ class TaskVector(SupervisedPlugin):
     tasks and the new one are both partly known when the stage begins, and the stage repairs what they cost each other.
     What no past task depends on takes the baseline's weights as they are. The baseline's training is counted as this
     strategy's.
+
+    With a memory, the share is halved until no past task's loss on its stored images rises by more than `tolerance`
+    (relative): tasks that ask for opposite things are then not added, and those that do not, are.
     """
 
     acts_from = 2
     follows_expert = True
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float, memory: Memory | None = None, tolerance: float = 0.05) -> None:
         super().__init__()
-        self.share = share
+        self.share, self.memory, self.tolerance = share, memory, tolerance
 
     @torch.no_grad()
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:
-        """Move the model."""
+        """Move the model, and record how far."""
         # Who asks for the teacher after this must get the model as it was before it is moved.
         if not self.share or strategy.teacher is None:
             return
         expert = strategy.expert()
         if expert is None:
             return
-        initial, taught, learnt = strategy.initial(), expert.state_dict(), strategy.learnt_parameters()
-        parameters = dict(strategy.model.named_parameters())
-        for name, value in strategy.model.state_dict().items():
-            if value.is_floating_point() and name in taught:
-                share = 1.0 if name in parameters and name not in learnt else self.share
-                first = initial[name].to(value)
-                if name.endswith("running_var"):
-                    # A scale: multiplied, as a sum could fall below zero.
-                    value *= (taught[name] / first.clamp(min=TINY)).pow(share)
-                else:
-                    value += share * (taught[name] - first)
+        limits = self._limits(strategy)
+        shares = [self.share / 2**halved for halved in range(HALVINGS + 1)] + [0.0] if limits else [self.share]
+        for share in shares:
+            _move(strategy, strategy.teacher, expert, share)
+            if all(_loss(strategy, *stored) <= limit for stored, limit in limits):
+                break
+        strategy.report["share"] = share
+
+    def _limits(self, strategy: Harness) -> list[tuple[tuple[TaskDataset, list[int]], float]]:
+        """Return what is stored of each past task, and how large the loss on it may become."""
+        if self.memory is None:
+            return []
+        self.memory.remember(strategy)
+        return [(stored, (1 + self.tolerance) * _loss(strategy, *stored)) for stored in self.memory.stored]
+
+
+def _move(strategy: Harness, parent: UnifiedModel, expert: UnifiedModel, share: float) -> None:
+    """Give the model its parent's weights with `share` of the expert's way added."""
+    initial, taught, learnt = strategy.initial(), expert.state_dict(), strategy.learnt_parameters()
+    parameters, found = dict(strategy.model.named_parameters()), parent.state_dict()
+    for name, value in strategy.model.state_dict().items():
+        if value.is_floating_point() and name in taught:
+            part = 1.0 if name in parameters and name not in learnt else share
+            first = initial[name].to(value)
+            if name.endswith("running_var"):
+                # A scale: multiplied, as a sum could fall below zero.
+                value.copy_(found[name] * (taught[name] / first.clamp(min=TINY)).pow(part))
+            else:
+                value.copy_(found[name] + part * (taught[name] - first))
+
+
+def _loss(strategy: Harness, dataset: TaskDataset, stored: list[int]) -> float:
+    """Return the model's mean loss on stored images of a past task, as it predicts."""
+    model, task, size = strategy.model, dataset.task, strategy.eval_mb_size
+    model.eval()
+    views = [(index, lap) for lap in range(VIEWS) for index in stored]
+    total = 0.0
+    for start in range(0, len(views), size):
+        part = views[start : start + size]
+        samples = [(*dataset.read(index, "limit", lap, among=stored), task.index) for index, lap in part]
+        images, targets, _ = collate(samples)
+        with strategy.autocast():
+            raw = model.raw(model.features(images.to(strategy.device)), task)
+        loss = task.kind.loss(task, model.finish(raw, task), targets.to(strategy.device))
+        total += len(part) * float(loss)
+    model.train()
+    return total / len(views)
 
 
 @strategy(
@@ -58,6 +104,14 @@ class TaskVector(SupervisedPlugin):
     paper="arXiv:2212.04089",
     neutral={"share": 0.0},
 )
-def task_arithmetic(share: Annotated[float, Field(ge=0)] = 1.0) -> list[SupervisedPlugin]:
-    """Return the move; share: of the baseline's way from the initial weights that is gone along."""
-    return [TaskVector(share)]
+def task_arithmetic(
+    share: Annotated[float, Field(ge=0)] = 1.0,
+    memory: Annotated[int, Field(ge=0)] = 0,
+    tolerance: Annotated[float, Field(ge=0)] = 0.05,
+) -> list[SupervisedPlugin]:
+    """Return the move.
+
+    share: of the baseline's way from the initial weights that is gone along; memory: images stored of a past task, on
+    which its loss may rise by `tolerance`, else the share is halved (0: the share is taken as it is).
+    """
+    return [TaskVector(share, Memory(memory) if memory else None, tolerance)]

@@ -43,6 +43,7 @@ def describe(stage: Stage, harness: Harness, cost: Mapping[str, Any], before: st
             "stored_images": max(map(len, stored.values()), default=0 if _all_report(stage) else None),
         },
         "memory": stored,
+        "notes": {name: value for name, value in harness.report.items() if isinstance(value, (bool, int, float, str))},
         "hashes": {"first": before, "last": digest(harness.model.state_dict())},
     }
 

@@ -12,7 +12,10 @@ from cl_bench.registry import strategies
 SEQUENTIAL = [name for name in strategies if not strategies.get(name).together]
 ACTING = [name for name in SEQUENTIAL if name != "naive"]
 # These take the past predictors into the step, with stored images or the teacher's outputs.
-TRAINS_PAST_PREDICTORS = ("kd", "lwf", "ema_teacher", "replay", "er", "der", "cumulative", "hold", "consolidate")
+TRAINS_PAST_PREDICTORS = (
+    *("kd", "lwf", "response_kd", "ema_teacher", "replay", "er", "der", "cumulative"),
+    *("hold", "consolidate"),
+)
 CARRYING = ("si", "ema_teacher", "expert_kd", "task_arithmetic", "consolidate", "hold", "der", "ewc")
 """What their stages begin with could differ from what a process still holds."""
 COMPOSED = {

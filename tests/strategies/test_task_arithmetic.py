@@ -25,6 +25,7 @@ class Start(SupervisedPlugin):
             self.learnt = set(strategy.learnt_parameters())
             self.parent, self.expert = strategy.teacher.state_dict(), strategy.expert().state_dict()
             self.initial = strategy.initial()
+            self.report = dict(strategy.report)
 
 
 def begun(tiny: Callable[..., str], strategy: str) -> Start:
@@ -72,3 +73,15 @@ def test_statistics_that_moved_are_added_too(tiny: Callable[..., str], results: 
     assert close(start.found[name], start.parent[name] + way)
     scale = name.replace("running_mean", "running_var")
     assert close(start.found[scale], start.parent[scale] * start.expert[scale] / start.initial[scale])
+
+
+@pytest.mark.parametrize(("asked", "tolerance", "share"), [(1.0, 1e9, 1.0), (1e4, 0.05, 0.0)])
+def test_no_more_is_added_than_the_past_allows(
+    tiny: Callable[..., str], results: Path, asked: float, tolerance: float, share: float
+) -> None:
+    start = begun(tiny, f"task_arithmetic[share={asked},memory=2,tolerance={tolerance}]")
+    assert start.report["share"] == share
+    assert len(start.report["memory"]["seg"]) == 2
+    for name in start.learnt:
+        assert close(start.found[name], start.parent[name] + share * (start.expert[name] - start.initial[name])), name
+    assert all(close(start.found[n], start.expert[n]) for n in start.found if n.startswith("predictors.det."))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
-from cl_bench.ancestry import Ancestor, frozen_copy
+from cl_bench.ancestry import Ancestor
 from cl_bench.averaging import averaged, swapped
 from cl_bench.errors import DivergedError
 from cl_bench.kinds.base import Task
@@ -25,8 +25,8 @@ from cl_bench.optimizer import hold_still, parameter_groups, regroup, scale_rate
 from cl_bench.randomness import derive, isolated, seed_all
 from cl_bench.schedule import StageSettings, TurnSampler
 from cl_bench.snapshot import Snapshot, put_back
-from cl_bench.still import shared_layers
 from cl_bench.stream import Outputs, Targets, TaskDataset, collate
+from cl_bench.teachers import Teachers
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -66,19 +66,15 @@ class Harness(SupervisedTemplate):
         self.evaluation_seconds = 0.0
         self.passes_per_evaluation = 1.0
         self.average: AveragedModel | None = None
-        self._teacher: UnifiedModel | None = None
-        self._expert_weights: Mapping[str, Callable[[], dict[str, Tensor]]] = {}
-        self._experts: dict[str, UnifiedModel] = {}
+        self._teachers = Teachers(model, {})
         self._taught: list[Features] | None = None
         self._still: list[nn.Parameter] = []
-        self._same_layers: dict[int, frozenset[str]] = {}
         self._endings: list[Callable[[], None]] = []
         self._snapshot: Snapshot | None = None
         self._between_epochs: Callable[[], None] = lambda: None
         self._extra: list[list[Any]] = []
         self._active: set[int] = set()
         self._active_below: set[int] = set()
-        self._begun = False
         self.scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "float16")
         super().__init__(
             model=model,
@@ -109,8 +105,7 @@ class Harness(SupervisedTemplate):
         """
         self.settings, self.current, self.ancestors, self.seen = settings, current, ancestors, seen
         self.report, self.log, self.evaluation_seconds = {}, [], 0.0
-        self._teacher, self._endings, self._begun = None, [], False
-        self._expert_weights, self._experts = experts or {}, {}
+        self._teachers, self._endings = Teachers(self.model, experts or {}), []
         self._snapshot, self._between_epochs = snapshot, between_epochs
         self._criterion.weights = {}
         self.train_mb_size = max(settings.batch_sizes.values())
@@ -121,7 +116,7 @@ class Harness(SupervisedTemplate):
         finally:
             for p in self._still:
                 p.requires_grad_(True)
-        self.passes, self._taught, self._still, self._same_layers, self._experts = [], None, [], {}, {}
+        self.passes, self._taught, self._still, self._teachers = [], None, [], Teachers(self.model, {})
 
     # What strategies use.
 
@@ -176,27 +171,19 @@ class Harness(SupervisedTemplate):
 
         There is one, whatever asks for it; the first to do so must ask in `before_training_exp`.
         """
-        if self._teacher is None and self.ancestors:
-            if self._begun:
-                raise RuntimeError("the teacher must be asked for in before_training_exp: the model has moved on")
-            self._teacher = frozen_copy(self.model)
-        return self._teacher
+        return self._teachers.parent() if self.ancestors else None
 
     @property
     def teacher_in_use(self) -> UnifiedModel | None:
         """The teacher where something has asked for it."""
-        return self._teacher
+        return self._teachers.in_use
 
     def expert(self, task: Task | None = None) -> UnifiedModel | None:
         """Return the baseline of a task (None: of the one at hand), frozen and in eval mode.
 
         None where no term acts whose plug-in says `follows_expert` (of past tasks: `follows_past_experts`).
         """
-        name = (task or self.current[0].task).name
-        if name not in self._experts and name in self._expert_weights:
-            self._experts[name] = frozen_copy(self.model)
-            self._experts[name].load_state_dict(self._expert_weights[name]())
-        return self._experts.get(name)
+        return self._teachers.expert((task or self.current[0].task).name)
 
     def taught(self) -> list[Features]:
         """Return the teacher's features of each of the step's `passes`; it runs once a step, whatever asks for it."""
@@ -210,9 +197,7 @@ class Harness(SupervisedTemplate):
 
         Layers of the backbone that are held still in the stage do not run again where the other one has the same.
         """
-        if id(other) not in self._same_layers:
-            self._same_layers[id(other)] = shared_layers(self.model.backbone, other.backbone)
-        same = self._same_layers[id(other)]
+        same = self._teachers.same_layers(other)
         with torch.no_grad(), self.autocast():
             return [
                 other.features(images, {name: output for name, output in features.still.items() if name in same})
@@ -290,7 +275,7 @@ class Harness(SupervisedTemplate):
         self.optimized_param_id = dict(self.model.named_parameters())
 
     def _before_training_epoch(self, **kwargs: Any) -> None:
-        self._begun = True
+        self._teachers.moved_on = True
         self._sampler.epoch = self.epoch
         names = [dataset.task.name for dataset in self.current]
         for dataset in self.past:

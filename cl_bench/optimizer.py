@@ -46,6 +46,14 @@ def scale_rate(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Paramet
     optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
 
 
+def limit_rate(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], most: float) -> None:
+    """Let `parameters` learn at most `most` times as fast as the stage's learning rate; what is slower stays so."""
+    chosen = set(parameters)
+    for group in list(optimizer.param_groups):
+        if group["scale"] > most:
+            scale_rate(optimizer, chosen.intersection(group["params"]), most / group["scale"])
+
+
 def hold_still(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     """Have no gradients computed for what has a rate of 0, and return it."""
     groups = [group for group in optimizer.param_groups if group["scale"] == 0]

@@ -21,7 +21,7 @@ from cl_bench.errors import DivergedError
 from cl_bench.kinds.base import Task
 from cl_bench.loss import StreamLoss
 from cl_bench.model import Features, UnifiedModel, frozen_statistics
-from cl_bench.optimizer import hold_still, parameter_groups, regroup, scale_rate
+from cl_bench.optimizer import hold_still, limit_rate, parameter_groups, regroup, scale_rate
 from cl_bench.randomness import derive, isolated, seed_all
 from cl_bench.schedule import StageSettings, TurnSampler
 from cl_bench.snapshot import Snapshot, put_back
@@ -151,6 +151,10 @@ class Harness(SupervisedTemplate):
     def scale_rate(self, parameters: Iterable[nn.Parameter], factor: float) -> None:
         """Let `parameters` learn `factor` times as fast in this stage; call it in `before_training_exp`."""
         scale_rate(self.optimizer, parameters, factor)
+
+    def limit_rate(self, parameters: Iterable[nn.Parameter], most: float) -> None:
+        """Let `parameters` learn at most `most` times as fast as the stage's rate; call it as `scale_rate`."""
+        limit_rate(self.optimizer, parameters, most)
 
     def learnt_parameters(self) -> dict[str, nn.Parameter]:
         """Return by name the parameters that outputs of tasks learnt before depend on; none in a run's first stage."""

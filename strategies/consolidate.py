@@ -33,14 +33,14 @@ def consolidate(
     """Return the five; the expert is the task's own baseline, whose training is counted as this strategy's.
 
     share: of the expert's way that is added at the start, halved until no past task's loss on stored images rises by
-    more than `tolerance`; weight: of imitating the parent; memory: images of a past task; learnt, new: factors on the
-    rates of what past tasks depend on, and of the rest; expert: weight of imitating the expert.
+    more than `tolerance`; weight: of imitating the parent; memory: images of a past task; learnt: how fast what
+    past tasks depend on may be at most; new: how much faster the rest is; expert: weight of imitating the expert.
     """
     stored = Memory(memory)
     return [
         TaskVector(share, stored if memory else None, tolerance),
         ResponseDistillation(weight),
         Replay(stored),
-        LayerRates(backbone=learnt, neck=learnt, shared=learnt, predictors=1.0, new=new),
+        LayerRates(backbone=learnt, neck=learnt, shared=learnt, predictors=1.0, new=new, limit=True),
         ExpertDistillation(expert),
     ]

@@ -15,13 +15,17 @@ class LayerRates(SupervisedPlugin):
     """Multiplies the learning rates of what past tasks depend on, by part, from the second stage on.
 
     What they do not depend on (the new predictor, pyramid levels that no earlier task used) has a factor of its own.
-    What is kept keeps its batch-norm statistics, too.
+    What is kept keeps its batch-norm statistics, too. limit: the factors are of the stage's learning rate, and what a
+    task's own `backbone_rate` makes slower than that is not slowed again.
     """
 
     acts_from = 2
 
-    def __init__(self, backbone: float, neck: float, shared: float, predictors: float, new: float) -> None:
+    def __init__(
+        self, backbone: float, neck: float, shared: float, predictors: float, new: float, limit: bool = False
+    ) -> None:
         super().__init__()
+        self.limit = limit
         self.factors = {"backbone": backbone, "neck": neck, "shared": shared, "predictors": predictors}
         self.new = new
 
@@ -29,9 +33,9 @@ class LayerRates(SupervisedPlugin):
         """Slow the parts down for this stage."""
         if not strategy.ancestors:
             return
-        learnt = strategy.learnt_parameters()
+        learnt, slow = strategy.learnt_parameters(), strategy.limit_rate if self.limit else strategy.scale_rate
         for part, factor in self.factors.items():
-            strategy.scale_rate([p for name, p in learnt.items() if name.startswith(f"{part}.")], factor)
+            slow([p for name, p in learnt.items() if name.startswith(f"{part}.")], factor)
         new = [p for name, p in strategy.model.named_parameters() if name not in learnt]
         strategy.scale_rate(new, self.new)
 
@@ -46,7 +50,15 @@ Factor = Annotated[float, Field(ge=0)]
     neutral={"backbone": 1.0, "neck": 1.0, "shared": 1.0, "predictors": 1.0, "new": 1.0},
 )
 def layer_rates(
-    backbone: Factor = 0.1, neck: Factor = 0.1, shared: Factor = 0.1, predictors: Factor = 0.1, new: Factor = 1.0
+    backbone: Factor = 0.1,
+    neck: Factor = 0.1,
+    shared: Factor = 0.1,
+    predictors: Factor = 0.1,
+    new: Factor = 1.0,
+    limit: bool = False,
 ) -> list[SupervisedPlugin]:
-    """Return the factors on the rates of backbone, neck, shared layer, past predictors, and of what is new."""
-    return [LayerRates(backbone, neck, shared, predictors, new)]
+    """Return the factors on the rates of backbone, neck, shared layer, past predictors, and of what is new.
+
+    limit: those of what was learnt say how fast it may be at most; what a task's settings make slower stays so.
+    """
+    return [LayerRates(backbone, neck, shared, predictors, new, limit)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cl_bench.optimizer import hold_still, regroup, scale_rate
+from cl_bench.optimizer import hold_still, limit_rate, regroup, scale_rate
 
 
 def test_scaling_splits_groups_and_multiplies() -> None:
@@ -15,6 +15,14 @@ def test_scaling_splits_groups_and_multiplies() -> None:
     found = {id(p): group["scale"] for group in optimizer.param_groups for p in group["params"]}
     assert [round(found[id(p)], 6) for p in (a, b, c)] == [1.0, 0.01, 0.05]
     assert all(group["params"] for group in optimizer.param_groups)
+
+
+def test_a_limit_slows_what_is_faster_alone() -> None:
+    a, b, c = (torch.nn.Parameter(torch.zeros(1)) for _ in range(3))
+    optimizer = torch.optim.AdamW([{"params": [a, b], "scale": 1.0}, {"params": [c], "scale": 0.1}])
+    limit_rate(optimizer, [b, c], 0.5)
+    found = {id(p): group["scale"] for group in optimizer.param_groups for p in group["params"]}
+    assert [found[id(p)] for p in (a, b, c)] == [1.0, 0.5, 0.1]
 
 
 def test_regrouping_forgets_moments_and_factors() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import Spy
 
-from cl_bench import training
+from cl_bench import teachers
 from cl_bench.checking import Bench
 from cl_bench.strategies.er import ClassBalanced
 from cl_bench.strategies.gem import projection
@@ -134,10 +134,19 @@ def test_layers_that_are_still_run_once_for_student_and_teachers_alike(
 
     shared, plain = Count(), Count()
     second_stage(strategy, shared, **settings)
-    monkeypatch.setattr(training, "shared_layers", lambda *_: frozenset())
+    monkeypatch.setattr(teachers, "shared_layers", lambda *_: frozenset())
     second_stage(strategy, plain, **settings)
     assert plain.calls == 2 * shared.calls > 0
     assert shared.last == plain.last, "and the bits are the same"
+
+
+def test_a_limit_on_rates_is_the_factor_where_nothing_was_slower(second_stage: Callable[..., Spy]) -> None:
+    rates = "backbone=0.5,neck=0.5,shared=0.5,predictors=1.0"
+    factor, limit = (second_stage(f"kd+layer_rates[{rates},limit={on}]", early_rate=0.0) for on in ("false", "true"))
+    assert factor.last == limit.last
+    slow = {"early_rate": 0.0, "backbone_rate": 0.1}
+    factor, limit = (second_stage(f"kd+layer_rates[{rates},limit={on}]", **slow) for on in ("false", "true"))
+    assert factor.last != limit.last
 
 
 def test_lwfs_warm_up_leaves_what_was_learnt_alone(second_stage: Callable[..., Spy]) -> None:

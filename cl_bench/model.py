@@ -80,7 +80,8 @@ class UnifiedModel(MultiTaskModule):
         """Set training or evaluation mode; frozen batch norm, and what is held still, stay in the latter."""
         super().train(mode)
         # What is held still would otherwise move by its batch-norm statistics.
-        for layer in (*still_layers(self).values(), *(_norms(self) if self.norm_frozen else ())):
+        still = [layer for part in self.children() for layer in still_layers(part).values()]
+        for layer in (*still, *(_norms(self) if self.norm_frozen else ())):
             layer.eval()
         self._still = tuple(still_layers(self.backbone))
         return self

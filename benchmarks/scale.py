@@ -72,13 +72,14 @@ def made_up(prepared: Any) -> None:
 def experiment(path: Path, seeds: int, orders: str) -> Any:
     """Return an experiment, written to `path`, whose results are there as if it had been run."""
     from cl_bench import api
+    from cl_bench.plan_file import describe_plan
     from cl_bench.stages.store import write_json
 
     path.write_text(yaml.safe_dump({**EXPERIMENT, "seeds": list(range(seeds))}))
     prepared = api.prepare(str(path), orders=orders)
     made_up(prepared)
     prepared.folder.mkdir()
-    write_json(prepared.folder / "plan.json", api.describe_plan(prepared))
+    write_json(prepared.folder / "plan.json", describe_plan(prepared))
     return prepared
 
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import shlex
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-import cl_bench
 from cl_bench import results, tracking
 from cl_bench.catalog import Entry, load_catalog
 from cl_bench.composition import parse
@@ -27,11 +21,12 @@ from cl_bench.executors.ray import train_with_ray
 from cl_bench.failures import Failures
 from cl_bench.orders import parse_orders
 from cl_bench.paths import make_writable, results_root, store_root
+from cl_bench.plan_file import describe_plan
 from cl_bench.presets import load_experiment
 from cl_bench.registry import load_plugin_files
-from cl_bench.resources import processor, set_up_numerics
+from cl_bench.resources import set_up_numerics
 from cl_bench.stages.key import differences
-from cl_bench.stages.plan import Plan, Run, Stage, make_plan
+from cl_bench.stages.plan import Plan, Stage, make_plan
 from cl_bench.stages.store import Store, read_json, write_json
 from cl_bench.stages.train import Progress, Trainer
 from cl_bench.sweeps import spread
@@ -261,63 +256,6 @@ def _folder_name(experiment: Experiment) -> str:
     return experiment.name if experiment.split == "val" else f"{experiment.name}-{experiment.split}"
 
 
-def describe_plan(prepared: Prepared, command: str = "") -> dict[str, Any]:
-    """Return the plan as plan.json holds it: all that tables and plots need besides the rows."""
-    plan = prepared.plan
-    return {
-        "experiment": prepared.folder.name,
-        "settings": prepared.experiment.model_dump(mode="json"),
-        "tasks": [_describe_task(entry) for entry in prepared.catalog],
-        "runs": [_describe_run(run) for run in plan.runs],
-        "baselines": [{"task": run.order[0], "seed": run.seed, "stage": run.stages[0]} for run in plan.baselines],
-        "stages": {
-            stage.key: {"tasks": list(stage.trained), "parent": stage.parent, "epochs": stage.epochs}
-            for stage in plan.stages.values()
-        },
-        "provenance": {
-            "command": command or "cl_bench.run (Python)",
-            "commit": _commit(),
-            "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
-            "version": cl_bench.__version__,
-        },
-    }
-
-
-def _describe_task(entry: Entry) -> dict[str, Any]:
-    task, audited = entry.task, entry.audit
-    return {
-        "name": task.name,
-        "kind": task.kind.name,
-        "metrics": list(task.kind.metrics),
-        "predictor": task.predictor,
-        "classes": len(task.classes),
-        "trivial": audited.trivial,
-        "train_images": len(audited.train.examples),
-        "val_images": len(audited.val.examples),
-        "epochs": entry.protocol.epochs,
-        "image_size": entry.protocol.image_size,
-    }
-
-
-def _describe_run(run: Run) -> dict[str, Any]:
-    return {"strategy": run.strategy, "order": list(run.order), "seed": run.seed, "stages": list(run.stages)}
-
-
-def _commit() -> str:
-    """Return the commit of the installed source, with `+changes` where it was edited; empty outside a clone."""
-
-    def git(*words: str) -> str:
-        found = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-        return found.stdout.strip() if found.returncode == 0 else ""
-
-    folders = [f"../{name}" for name in ("strategies", "experiments")]
-    try:
-        commit = git("rev-parse", "--short=12", "HEAD")
-        return f"{commit}+changes" if commit and git("status", "--porcelain", "--", ".", *folders) else commit
-    except OSError:
-        return ""
-
-
 def _check_device(experiment: Experiment) -> None:
     try:
         torch.zeros(1, device=experiment.device)
@@ -326,8 +264,3 @@ def _check_device(experiment: Experiment) -> None:
         raise UserError(f"device {experiment.device!r} cannot be used: {reason}") from error
     if experiment.precision == "float16" and not experiment.device.startswith("cuda"):
         raise UserError("precision float16 needs a CUDA device; the CPU has float32 and bfloat16")
-
-
-def command_line() -> str:
-    """Return the command as the user typed it."""
-    return shlex.join(["cl-bench", *sys.argv[1:]])

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cl_bench.checking import Bench, check
+from cl_bench.checking import check
 from cl_bench.registry import load_plugin_files, strategies
 from cl_bench.scaffold import new_strategy
+from cl_bench.trial import Bench
 
 HEAD = """
 import torch

@@ -103,11 +103,12 @@ def run(
 
 def _train(prepared: Prepared, jobs: int, retry: bool, cluster: str | None) -> dict[str, Failure]:
     from cl_bench import api, tracking
+    from cl_bench.plan_file import command_line
     from cl_bench.report.progress import StageProgress
 
     missing = {stage.key: (_label(stage), prepared.steps(stage)) for stage in prepared.missing()}
     with StageProgress(missing) as shown:
-        failed = api.train(prepared, jobs, shown.step, shown.report, api.command_line(), retry=retry, cluster=cluster)
+        failed = api.train(prepared, jobs, shown.step, shown.report, command_line(), retry=retry, cluster=cluster)
     print_table(prepared.folder, Table())
     if prepared.experiment.trackers:
         tracking.send(prepared.folder, prepared.experiment.trackers)

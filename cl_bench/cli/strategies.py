@@ -37,8 +37,8 @@ def check(
     import tempfile
 
     from cl_bench import registry
-    from cl_bench.checking import Bench
     from cl_bench.checking import check as examine
+    from cl_bench.trial import Bench
 
     registry.load_plugin_files(plugin or ())
     names = list(registry.strategies) if strategies == ["all"] else strategies

@@ -17,7 +17,7 @@ from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.errors import UserError
 from cl_bench.kinds.assignment import by_centre
 from cl_bench.kinds.base import Distill, Task
-from cl_bench.kinds.detection import CONFIDENCE, PRIOR, DetectionSettings, quality_focal_loss
+from cl_bench.kinds.detector import CONFIDENCE, PRIOR, DetectionSettings, quality_focal_loss
 from cl_bench.kinds.grid import Cells, cells, encode_boxes
 from cl_bench.presets import load_experiment
 from cl_bench.registry import formats, kinds

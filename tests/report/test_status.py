@@ -10,6 +10,7 @@ import pytest
 from cl_bench import api
 from cl_bench.executors.frontier import Failure
 from cl_bench.failures import Failures
+from cl_bench.plan_file import describe_plan
 from cl_bench.report.status import render, status
 from cl_bench.stages.store import write_json
 from cl_bench.stages.train import Trainer
@@ -19,7 +20,7 @@ from cl_bench.training import Harness
 def test_every_state_is_told_apart(tiny: Callable[..., str], results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = api.prepare(tiny(orders=[["seg", "det", "cls"]]), strategies=["naive", "kd"])
     prepared.folder.mkdir()
-    write_json(prepared.folder / "plan.json", api.describe_plan(prepared))
+    write_json(prepared.folder / "plan.json", describe_plan(prepared))
     naive, kd = (run.stages for run in prepared.plan.runs)
     trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
     trainer.train(prepared.plan, naive[:1])

@@ -12,13 +12,13 @@ import torch
 from conftest import Spy
 
 from cl_bench import teachers
-from cl_bench.checking import Bench
 from cl_bench.strategies.er import ClassBalanced
 from cl_bench.strategies.gem import projection
 from cl_bench.strategies.l2_sp import QuadraticPenalty
 from cl_bench.strategies.pod import pooled
 from cl_bench.strategies.replay import Memory, Replay
 from cl_bench.training import Harness
+from cl_bench.trial import Bench
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,328 @@
+"""A training step of the harness beside a loop written by hand and beside Avalanche's own, in interleaved rounds.
+
+python benchmarks/steps.py --image-size 256 --batch-size 4 --rounds 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import itertools
+import json
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from avalanche.models import MultiTaskModule
+from avalanche.training.plugins import EvaluationPlugin, LwFPlugin, ReplayPlugin
+from avalanche.training.templates import SupervisedTemplate
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from cl_bench.ancestry import Ancestor, frozen_copy
+from cl_bench.catalog import load_catalog
+from cl_bench.composition import parse
+from cl_bench.config import Experiment
+from cl_bench.kinds.base import Distill, Task
+from cl_bench.loss import StreamLoss
+from cl_bench.metrics.forgetting import StreamMetrics
+from cl_bench.model import UnifiedModel
+from cl_bench.presets import load_experiment
+from cl_bench.resources import environment, keep_memory, processor, set_up_numerics
+from cl_bench.stages.plan import make_plan
+from cl_bench.stages.store import Store
+from cl_bench.stages.train import Trainer
+from cl_bench.stream import TaskDataset, collate, make_benchmark
+from cl_bench.training import Harness
+from cl_bench.weights import load_weights
+
+ORDER = ("seg", "det", "cls")
+STORED = 10
+CASES = {
+    ("naive", 0): "",
+    ("naive", 1): "",
+    ("naive", 2): "naive",
+    ("kd", 1): "",
+    ("kd", 2): "LwF",
+    ("kd+replay", 1): "",
+    ("kd+replay", 2): "",
+    ("replay", 2): "Replay",
+}
+"""Strategy and number of past tasks -> what Avalanche has of the kind."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """One stage of quickstart's stream, `past` tasks in; a new model each time it is asked for."""
+
+    experiment: Experiment
+    trainer: Trainer
+    strategy: str
+    past: int
+
+    @cached_property
+    def data(self) -> list[TaskDataset]:
+        """The training images of the past tasks and, last, of the one at hand."""
+        return [self.trainer.datasets(name, 0)[0] for name in ORDER[: self.past + 1]]
+
+    def model(self) -> UnifiedModel:
+        """Return a model with initial weights."""
+        return self.trainer.untrained(0)
+
+    def by_harness(self) -> float:
+        """Return the seconds of one epoch of the harness, evaluation left out."""
+        return self._trained().log[-1]["seconds"]
+
+    def scoring(self) -> tuple[Callable[[], float], Callable[[], float]]:
+        """Return what times an evaluation of the task at hand by the harness, and what times its forward passes."""
+        harness = self._trained()
+        (experience,) = harness.seen
+        dataset, size = self.trainer.datasets(ORDER[self.past], 0)[1], self.experiment.evaluation_batch
+
+        def by_harness() -> float:
+            return _seconds(lambda: harness.eval([experience]))
+
+        @torch.inference_mode()
+        def alone() -> None:
+            label = dataset.task.index
+            for start in range(0, len(dataset), size):
+                samples = [(*dataset[i], label) for i in range(start, min(start + size, len(dataset)))]
+                harness.model(*(collate(samples)[k] for k in (0, 2)))
+
+        return by_harness, lambda: _seconds(alone)
+
+    def _trained(self) -> Harness:
+        """Return a harness that has trained the stage; it scores the task at hand."""
+        experiment = self.experiment.model_copy(update={"strategies": (self.strategy,)})
+        plan = make_plan(experiment, self.trainer.catalog, self.trainer.weights)
+        settings = self.trainer.settings(plan.stages[plan.runs[0].stages[self.past]])
+        model, entries = self.model(), self.trainer.entries
+        found = {name: value.clone() for name, value in model.state_dict().items()}
+        metrics = StreamMetrics(tuple(e.task for e in entries.values()), {n: e.audit.val for n, e in entries.items()})
+        harness = Harness(
+            model=model,
+            settings=settings,
+            plugins=[plugin for term in parse(self.strategy).terms for plugin in term.build()],
+            evaluator=_evaluator(metrics),
+            initial=lambda: found,
+        )
+        *past, current = self.data
+        ancestors = [Ancestor((dataset,), lambda: found) for dataset in past]
+        benchmark = make_benchmark([[current]], [self.trainer.datasets(ORDER[self.past], 0)[1]])
+        harness.train_stage(benchmark.train_stream[0], settings, [current], ancestors, benchmark.test_stream)
+        return harness
+
+    def batches(self) -> Iterator[tuple[Tensor, Any]]:
+        """Return one epoch's (images, targets), as a plain DataLoader gives them."""
+        dataset = self.data[-1]
+        label = dataset.task.index
+        loader = DataLoader(
+            dataset,
+            self.experiment.batch_size,
+            shuffle=True,
+            collate_fn=lambda samples: collate([(*sample, label) for sample in samples]),
+        )
+        return ((images, targets) for images, targets, _ in loader)
+
+    def by_hand(self) -> float:
+        """Return the seconds of one epoch of a plain loop that does the same arithmetic."""
+        model = self.model().train()
+        teacher = frozen_copy(model) if "kd" in self.strategy and self.past else None
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
+        current, *_ = reversed(self.data)
+        past = [dataset.task for dataset in self.data[:-1]]
+        memories = itertools.cycle([_endless(d, self.experiment.batch_size) for d in self.data[:-1]])
+        began = time.perf_counter()
+        for images, targets in self.batches():
+            count, memory = len(images), next(memories) if "replay" in self.strategy and past else None
+            if memory is not None:
+                task, (more, labels, _) = next(memory)
+                images = torch.cat([images, more])
+            features = model.features(images)
+            loss = _loss(model, model.raw(features, current.task, slice(0, count)), current.task, targets)  # type: ignore[arg-type]
+            if memory is not None:
+                loss = loss + _loss(model, model.raw(features, task, slice(count, None)), task, labels)  # type: ignore[arg-type]
+            if teacher is not None:
+                with torch.no_grad():
+                    taught = teacher.features(images)
+                for one in past:
+                    with torch.no_grad():
+                        wanted = teacher.raw(taught, one)
+                    loss = loss + one.kind.distillation(one, model.raw(features, one), wanted, Distill())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return time.perf_counter() - began
+
+    def by_avalanche(self, plugins: list[Any]) -> float:
+        """Return the seconds of one epoch of Avalanche's template with its own plug-ins, the past tasks trained."""
+        model = _Stock(self.model())
+        template = SupervisedTemplate(
+            model=model,
+            optimizer=torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=True),
+            criterion=StreamLoss(model.inner.tasks),
+            train_mb_size=self.experiment.batch_size,
+            train_epochs=1,
+            plugins=plugins,
+            evaluator=_evaluator(),
+        )
+        *before, last = make_benchmark([[dataset] for dataset in self.data], []).train_stream
+        for experience in before:
+            template.train(experience)
+        return _seconds(lambda: template.train(last))
+
+
+class _Stock(MultiTaskModule):
+    """The same model as Avalanche's base class runs it: asked for all tasks, it runs as a whole for each."""
+
+    def __init__(self, inner: UnifiedModel) -> None:
+        super().__init__()
+        self.inner = inner
+        self.known_train_tasks_labels = set(range(len(inner.tasks)))
+
+    def adaptation(self, experience: Any) -> None:
+        """Do nothing, as all predictors exist."""
+
+    def forward(self, x: Tensor, task_labels: Tensor | None) -> Any:
+        return self.forward_all_tasks(x) if task_labels is None else self.inner(x, task_labels)
+
+    def forward_single_task(self, x: Tensor, task_label: int) -> Tensor:
+        return self.inner(x, torch.full((len(x),), task_label))[task_label][1]
+
+
+class _LwF(LwFPlugin):
+    """Avalanche's plug-in with a loss for every kind of task, as its own knows classes alone."""
+
+    def __init__(self, tasks: list[Task]) -> None:
+        super().__init__()
+        self.lwf._distillation_loss = self._distance
+        self.lwf.post_adapt = self._remember
+        self.tasks, self.turn = tasks, 0
+
+    def _distance(self, out: Tensor, wanted: Tensor, labels: set[int]) -> Tensor:
+        task = self.tasks[next(iter(labels))]
+        return task.kind.distillation(task, out, wanted, Distill())
+
+    def _remember(self, agent: Any, experience: Any) -> None:
+        self.lwf.prev_model = copy.deepcopy(agent.model)
+        for label in experience.task_labels:
+            self.lwf.prev_classes_by_task[label] = {label}
+
+
+def _evaluator(*metrics: Any) -> EvaluationPlugin:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No loggers specified")
+        return EvaluationPlugin(*metrics, loggers=[])
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _loss(model: UnifiedModel, raw: Tensor, task: Task, targets: Any) -> Tensor:
+    return task.kind.loss(task, model.finish(raw, task), targets)
+
+
+def _endless(dataset: TaskDataset, size: int) -> Iterator[tuple[Task, list[Any]]]:
+    """Give batches of a memory of STORED images again and again."""
+    for start in itertools.count(0, size):
+        chosen = [(start + i) % STORED for i in range(size)]
+        yield dataset.task, collate([(*dataset.read(i, start, among=chosen), dataset.task.index) for i in chosen])
+
+
+def interleaved(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Return each way's seconds in every round; who is first takes turns, and a round before them warms up."""
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for round_ in range(rounds + 1):
+        for way in list(ways)[:: 1 if round_ % 2 else -1]:
+            took = ways[way]()
+            if round_:
+                seconds[way].append(took)
+    return seconds
+
+
+def training(bench: Bench, stock: str, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of an epoch in every round, by who did it."""
+    ways = {"harness": bench.by_harness, "by hand": bench.by_hand}
+    if stock:
+        tasks = [dataset.task for dataset in bench.data]
+        plugins: dict[str, Callable[[], list[Any]]] = {
+            "naive": list,
+            "LwF": lambda: [_LwF(tasks)],
+            "Replay": lambda: [ReplayPlugin(STORED * bench.past, batch_size_mem=bench.experiment.batch_size)],
+        }
+        ways["avalanche"] = lambda: bench.by_avalanche(plugins[stock]())
+    return interleaved(ways, rounds)
+
+
+def ratio(above: list[float], below: list[float]) -> float:
+    """Return the median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def tell_training(experiment: Experiment, trainer: Trainer, steps: int, rounds: int) -> dict[str, Any]:
+    """Print a line a case; return the seconds of every round."""
+    print("| strategy | past tasks | harness ms | by hand ms | harness / by hand | avalanche / harness |")
+    print("|---|--:|--:|--:|--:|--:|")
+    found = {}
+    for (strategy, past), stock in CASES.items():
+        seconds = found[f"{strategy} {past}"] = training(Bench(experiment, trainer, strategy, past), stock, rounds)
+        middle = {way: 1000 * statistics.median(times) / steps for way, times in seconds.items()}
+        beside = f"{ratio(seconds['avalanche'], seconds['harness']):.2f}" if stock else ""
+        over = ratio(seconds["harness"], seconds["by hand"])
+        print(f"| {strategy} | {past} | {middle['harness']:.1f} | {middle['by hand']:.1f} | {over:.3f} | {beside} |")
+    return found
+
+
+def tell_scoring(experiment: Experiment, trainer: Trainer, rounds: int) -> dict[str, Any]:
+    """Print a line a task; return the seconds of every round."""
+    print("| evaluation of | harness s | forward alone s | ratio |\n|---|--:|--:|--:|")
+    found = {}
+    for past, name in enumerate(ORDER):
+        harness, alone = Bench(experiment, trainer, "naive", past).scoring()
+        seconds = found[name] = interleaved({"harness": harness, "forward": alone}, rounds)
+        middle = {way: statistics.median(times) for way, times in seconds.items()}
+        over = ratio(seconds["harness"], seconds["forward"])
+        print(f"| {name} | {middle['harness']:.2f} | {middle['forward']:.2f} | {over:.3f} |")
+    return found
+
+
+def main() -> None:
+    """Print both tables, and keep all rounds as JSON where a file is named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--image-size", type=int, default=256)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    changes = {"image_size": options.image_size, "batch_size": options.batch_size, "epochs": 1, "seeds": [0]}
+    changes |= {f"tasks.{name}.data.train": options.images for name in ORDER}
+    experiment = load_experiment("quickstart", changes=changes)
+    set_up_numerics(options.threads)
+    keep_memory()
+    weights = load_weights(experiment.model.backbone, experiment.model.weights)
+    trainer = Trainer(experiment, load_catalog(experiment), weights, Store(Path("unused"), writable=False))
+    print(f"{processor()}, {options.threads} threads, {options.image_size} px, batch {options.batch_size}")
+    steps = -(-options.images // options.batch_size)
+    found = {
+        "settings": {**vars(options), "json": None},
+        "environment": environment(options.threads, "cpu", "float32"),
+        "training": tell_training(experiment, trainer, steps, options.rounds),
+        "evaluation": tell_scoring(experiment, trainer, options.rounds),
+    }
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

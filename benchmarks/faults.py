@@ -39,7 +39,7 @@ EXPERIMENT = {
     "image_size": 64,
     "threads": 1,
 }
-"""Eight stages of six short epochs, one of which carries a plug-in's state."""
+"""Six stages of six short epochs, one of which carries a plug-in's state."""
 
 
 class Campaign:

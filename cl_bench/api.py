@@ -17,7 +17,7 @@ from cl_bench.config import Experiment, validate
 from cl_bench.errors import UserError
 from cl_bench.executors.frontier import Failure, Frontier
 from cl_bench.executors.local import Job, Report, train_here, train_in_workers
-from cl_bench.executors.ray import train_with_ray
+from cl_bench.executors.ray import reach, train_with_ray
 from cl_bench.failures import Failures
 from cl_bench.orders import parse_orders
 from cl_bench.paths import make_writable, results_root, store_root
@@ -114,7 +114,7 @@ def prepare(
     for text in loaded.strategies:
         parse(text)
     set_up_numerics(loaded.threads)
-    _check_device(loaded)
+    _check_device(loaded, here=False)
     tracking.check(loaded.trackers)
     make_writable(results_root())
     store = Store(store_root())
@@ -172,10 +172,11 @@ def train(
     retry: try stages that diverged in an earlier run once more, too; what failed otherwise is always tried again.
     cluster: the address of a Ray cluster that trains them, "" for one of this machine; None for no Ray.
     """
+    _check_device(prepared.experiment, here=cluster is None)
+    if cluster is not None:
+        reach(cluster)
     folder = make_writable(prepared.folder)
     write_json(folder / "plan.json", describe_plan(prepared, command))
-    trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
-    job = Job(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve())
     _discard_damaged(prepared, report)
     failures = Failures(results_root())
     kept = {} if retry else failures.diverged(prepared.plan.stages)
@@ -188,22 +189,31 @@ def train(
 
     plan, missing = prepared.plan, {stage.key for stage in prepared.missing()}
     before = results.scores(folder, prepared.kept & missing)
-    frontier = Frontier(plan.units(), plan.parents(), lambda key: key not in missing, kept)
+    stored = prepared.store.__contains__
+    frontier = Frontier(plan.units(), plan.parents(), lambda key: key not in missing or stored(key), kept)
     for key, failure in frontier.failures.items():
         record(key, failure)
     try:
-        if cluster is not None:
-            train_with_ray(frontier, job, cluster, record)
-        elif workers == 1:
-            train_here(frontier, plan, trainer, progress, record)
-        else:
-            train_in_workers(frontier, job, workers, progress, record)
+        _train_units(prepared, frontier, workers, cluster, progress, record)
     finally:
         results.export(folder)
     for key, scores in results.scores(folder, before).items():
         if scores != before[key]:
             report(key, "differs")
     return frontier.failures
+
+
+def _train_units(
+    prepared: Prepared, frontier: Frontier, workers: int, cluster: str | None, progress: Progress, report: Report
+) -> None:
+    job = Job(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve())
+    if cluster is not None:
+        train_with_ray(frontier, job, cluster, report)
+    elif workers == 1:
+        trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
+        train_here(frontier, prepared.plan, trainer, progress, report)
+    else:
+        train_in_workers(frontier, job, workers, progress, report)
 
 
 def _discard_damaged(prepared: Prepared, report: Report) -> None:
@@ -256,9 +266,12 @@ def _folder_name(experiment: Experiment) -> str:
     return experiment.name if experiment.split == "val" else f"{experiment.name}-{experiment.split}"
 
 
-def _check_device(experiment: Experiment) -> None:
+def _check_device(experiment: Experiment, here: bool) -> None:
+    """Raise UserError where the device is none, or, where stages are trained `here`, this machine does not have it."""
     try:
-        torch.zeros(1, device=experiment.device)
+        device = torch.device(experiment.device)
+        if here:
+            torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"device {experiment.device!r} cannot be used: {reason}") from error

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from cl_bench.errors import UserError, unknown
 from cl_bench.lists import split, split_list
 from cl_bench.registry import StrategyEntry, code_identity, strategies
 from cl_bench.states import carries
+from cl_bench.yaml_text import load_yaml
 
 _TERM = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)\s*(\[(?P<settings>.*)\])?", re.DOTALL)
 
@@ -129,17 +129,14 @@ def _term(name: str, settings: str, text: str) -> Term:
         key, sign, value = pair.partition("=")
         if not sign:
             raise UserError(f"strategy {text!r}: {pair!r} is not setting=value")
-        try:
-            given[key.strip()] = _value(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"strategy {text!r}: {value!r} is not a value") from error
+        given[key.strip()] = _value(value)
     return Term(name, _resolve(entry, given, text), entry)
 
 
 def _value(text: str) -> Any:
     try:
-        value = yaml.safe_load(text)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:  # what looks like a date and is none
+        value = load_yaml(text)
+    except ValueError as error:
         raise UserError(f"{text!r} is not a value of a setting") from error
     if isinstance(value, str):
         with contextlib.suppress(ValueError):
@@ -173,6 +170,8 @@ def _checked(parameter: inspect.Parameter, value: Any, text: str) -> Any:
 
 
 def _dotted(path: str) -> StrategyEntry:
+    from avalanche.core import BasePlugin
+
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name, None)
@@ -180,9 +179,9 @@ def _dotted(path: str) -> StrategyEntry:
         raise UserError(f"strategy {path}: cannot import {module}: {error}") from error
     if found is None:
         raise unknown("plug-in", name, dir(importlib.import_module(module)))
-    if not inspect.isclass(found):
-        raise UserError(f"strategy {path} is not a plug-in class")
-
+    # An experiment may come from anyone: any other class could be made to do anything by its arguments.
+    if not (inspect.isclass(found) and issubclass(found, BasePlugin)):
+        raise UserError(f"strategy {path} is not one of Avalanche's plug-ins, nor made from one")
     return StrategyEntry(path, _plugin_builder(found), summary=f"{name} of {module}")
 
 

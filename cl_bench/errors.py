@@ -14,6 +14,10 @@ class UserError(Exception):
         super().__init__(" ".join(part for line in sentence.splitlines() if (part := line.strip())) or sentence)
 
 
+class NewerVersionError(UserError):
+    """A file of a newer version of cl_bench, which this one cannot judge and must not touch."""
+
+
 class StageFailedError(Exception):
     """A stage could not be trained to its end (an exception, or a loss that is not finite)."""
 

@@ -7,13 +7,9 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cl_bench.config import Experiment, validate
 from cl_bench.errors import UserError, unknown
-
-_ODD = (ValueError, KeyError, AttributeError, TypeError)
-"""What PyYAML raises for scalars that look like a date or carry a tag and are none."""
+from cl_bench.yaml_text import load_yaml
 
 
 def presets() -> dict[str, Path]:
@@ -53,9 +49,9 @@ def _find(name_or_path: str, folder: Path = Path()) -> Path:
 def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return what the file says over what the one that it `extends` says; below: the files that led here."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, OSError, *_ODD) as error:
-        raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+        content = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold a mapping of settings")
     if "extends" not in content:
@@ -78,8 +74,8 @@ def _parse_change(text: str) -> tuple[str, Any]:
     if not sign or not key:
         raise UserError(f"--set takes key=value, not {text!r}")
     try:
-        return key.strip(), yaml.safe_load(value)
-    except (yaml.YAMLError, *_ODD) as error:
+        return key.strip(), load_yaml(value)
+    except ValueError as error:
         raise UserError(f"--set {key}: {value!r} is not a YAML value") from error
 
 

@@ -14,7 +14,7 @@ from cl_bench import paths, per_class, resamples
 from cl_bench.errors import UserError, unknown
 from cl_bench.failures import Failures
 from cl_bench.files import write_whole
-from cl_bench.stages.store import intact, read_json
+from cl_bench.stages.store import intact, read_json, read_plan
 
 BASELINE = "baseline"
 """What stands in the strategy column of single-task runs."""
@@ -52,7 +52,7 @@ def load_results(path: str | Path) -> pd.DataFrame:
     folder. Raises UserError where there are no results, torn ones, or ones of a newer version.
     """
     folder = experiment_folder(path)
-    plan = _read_plan(folder)
+    plan = read_plan(folder)
     found, costs = _read_stages(folder, plan)
     known = {key: Failures(folder.parent).get(key) for key in plan["stages"] if key not in found}
     failures = {key: failure.reason for key, failure in known.items() if failure is not None}
@@ -71,7 +71,7 @@ def stage_costs(path: str | Path) -> pd.DataFrame:
     Seconds, megabytes and counts as in `stage.json`; `stored_images`: the most stored for one past task.
     """
     folder = experiment_folder(path)
-    plan = _read_plan(folder)
+    plan = read_plan(folder)
     return _cost_table(plan, _read_stages(folder, plan)[1])
 
 
@@ -83,7 +83,7 @@ def _cost_table(plan: Record, costs: Mapping[str, Record]) -> pd.DataFrame:
 def export(path: str | Path) -> list[Path]:
     """Write what a clone without the store rebuilds every table from beside the plan; return the paths."""
     folder = experiment_folder(path)
-    plan = _read_plan(folder)
+    plan = read_plan(folder)
     evaluations, costs = _read_stages(folder, plan, store_first=True)
     rows = [(key, *row) for key, stage in evaluations.items() for row in stage]
     table = pd.DataFrame(rows, columns=["stage", "epoch", "task", "metric", "value"])
@@ -151,18 +151,6 @@ def _run_rows(
             place = (position, key, "+".join(trained), epoch, before + epoch, epoch == length)
             yield (*place, task, tasks[task]["kind"], metric, value, status)
         before += length
-
-
-def _read_plan(folder: Path) -> Record:
-    path = folder / "plan.json"
-    plan = read_json(path)
-    for part in ("experiment", "tasks", "runs", "baselines", "stages"):
-        if part not in plan:
-            raise UserError(f"{path} lacks {part!r}")
-    used = {key for run in plan["runs"] for key in run["stages"]} | {run["stage"] for run in plan["baselines"]}
-    if strays := used - set(plan["stages"]):
-        raise UserError(f"{path}: stage {min(strays)} belongs to a run but is not listed under 'stages'")
-    return plan
 
 
 def _read_stages(

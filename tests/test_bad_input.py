@@ -80,6 +80,10 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         (["--strategies", "kd[temperature=0]"], "temperature"),
         (["--strategies", "kd replay"], "kd replay"),
         (["--strategies", "avalanche.training.plugins.EWCPlugn"], "did you mean 'EWCPlugin'"),
+        (["--strategies", f"kd[weight={'[' * 2000}]"], "is not a value"),
+        (["--set", f"epochs={'[' * 2000}"], "is not a YAML value"),
+        (["--address", "auto"], "needs --executor ray"),
+        (["--why"], "--why explains a --dry-run"),
         (["--orders", "seg-dat"], "did you mean 'det'"),
         (["--seeds", "one"], "--seeds"),
         (["--seeds=-1"], "seeds"),
@@ -95,13 +99,25 @@ def test_settings_that_make_no_sense(
 def test_files_that_are_no_experiment(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "did you mean 'quickstart'" in refused("quickstrat")
     file = tmp_path / "bad.yaml"
-    for content in ("- a list", "a: [", "!!python/object/apply:os.system ['true']", ""):
+    mark = tmp_path / "ran"
+    tag = f"!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{mark}']]"
+    lines = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    bomb = "\n".join(["a0: &a0 [x, x]", *lines])
+    for content in ("- a list", "a: [", tag, "", bomb, "a: &a [*a]", "[" * 5000, "{a: " * 50 + "1" + "}" * 50):
         file.write_text(content)
         assert "bad.yaml" in refused(str(file))
+    assert not mark.exists()
     content = copy.deepcopy(TINY)
     content["tasks"][1]["name"] = "seg"  # type: ignore[index]
     file.write_text(yaml.safe_dump(content))
     assert "share a name" in refused(str(file))
+
+
+def test_a_class_that_is_no_plugin_is_never_made(refused: Callable[..., str], tiny: Any, tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    sentence = refused(tiny(), "--dry-run", "--strategies", f"subprocess.Popen[args=touch {mark},shell=true]")
+    assert "subprocess.Popen is not one of Avalanche's plug-ins" in sentence
+    assert not mark.exists()
 
 
 def test_a_plugin_file_with_an_error_is_named(refused: Callable[..., str], tiny: Any, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_lists_in_lists(before: str) -> None:
         ("kd[temperature=4", "is not understood"),
         ("no.such.module.Plugin", "cannot import no.such.module"),
         ("avalanche.training.plugins.EWCPlugn", "unknown plug-in 'EWCPlugn'; did you mean 'EWCPlugin'?"),
-        ("avalanche.training.plugins.ewc", "is not a plug-in class"),
+        ("avalanche.training.plugins.ewc", "is not one of Avalanche's plug-ins"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(text: str, message: str) -> None:

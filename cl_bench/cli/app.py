@@ -18,8 +18,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-INTERRUPTED = 130
-"""The exit code of a command that Ctrl-C or SIGTERM stopped, which typer sets without a word."""
 ExperimentName = Annotated[str, typer.Argument(help="A preset's name (`cl-bench list experiments`) or a YAML file.")]
 Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; repeatable.")]
 Plugins = Annotated[
@@ -65,7 +63,7 @@ def numbers(seeds: str) -> list[int]:
 
 
 def main() -> None:
-    """Run the command line: bad input exits with 2 and one sentence, a failed stage with 1."""
+    """Run the command line: bad input exits with 2 and one sentence, a failed stage with 1, a stopped one with 130."""
     debug = "--debug" in sys.argv
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's way to say Ctrl-C
     try:
@@ -80,10 +78,3 @@ def main() -> None:
             raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except SystemExit as ended:
-        if ended.code != INTERRUPTED:
-            raise
-        typer.echo(
-            "stopped; all is kept to the last whole epoch of every stage: run the same command again to go on", err=True
-        )
-        raise

@@ -9,7 +9,7 @@ import typer
 
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app, numbers
 from cl_bench.cli.tables import Table, print_table
-from cl_bench.errors import StageFailedError
+from cl_bench.errors import StageFailedError, UserError
 from cl_bench.lists import split_list
 
 if TYPE_CHECKING:
@@ -30,6 +30,12 @@ class Retry(str, Enum):
     """What is tried again beside the stages that were cut off."""
 
     failed = "failed"
+
+
+STOPPED = (
+    "stopped; all is kept, to the last whole epoch of every stage that can be resumed:"
+    " run the same command again to go on"
+)
 
 
 @app.command()
@@ -68,6 +74,7 @@ def run(
     from cl_bench.presets import load_experiment
     from cl_bench.sweeps import points
 
+    _refuse_idle_options(jobs, executor, address, why, dry_run)
     grid, changes = points(sweep or ()), changes or []
     base = load_experiment(experiment, changes).name
     several = [
@@ -101,14 +108,27 @@ def run(
         raise StageFailedError("\n".join(errors))
 
 
+def _refuse_idle_options(jobs: int, executor: Executor, address: str, why: bool, dry_run: bool) -> None:
+    if address and executor is not Executor.ray:
+        raise UserError("--address is of a Ray cluster: it needs --executor ray")
+    if jobs > 1 and executor is Executor.ray:
+        raise UserError("-j is for this machine alone: with --executor ray the cluster's resources say how many")
+    if why and not dry_run:
+        raise UserError("--why explains a --dry-run: it needs that option")
+
+
 def _train(prepared: Prepared, jobs: int, retry: bool, cluster: str | None) -> dict[str, Failure]:
     from cl_bench import api, tracking
     from cl_bench.plan_file import command_line
     from cl_bench.report.progress import StageProgress
 
     missing = {stage.key: (_label(stage), prepared.steps(stage)) for stage in prepared.missing()}
-    with StageProgress(missing) as shown:
-        failed = api.train(prepared, jobs, shown.step, shown.report, command_line(), retry=retry, cluster=cluster)
+    try:
+        with StageProgress(missing) as shown:
+            failed = api.train(prepared, jobs, shown.step, shown.report, command_line(), retry=retry, cluster=cluster)
+    except KeyboardInterrupt:
+        typer.echo(STOPPED, err=True)
+        raise
     print_table(prepared.folder, Table())
     if prepared.experiment.trackers:
         tracking.send(prepared.folder, prepared.experiment.trackers)

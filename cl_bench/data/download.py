@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import lzma
 import os
 import stat
 import tarfile
@@ -185,6 +186,19 @@ class Limits:
     """Bytes after unpacking."""
 
 
+_DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    NotImplementedError,  # a compression that this Python lacks
+    RuntimeError,  # an encrypted member
+    ValueError,  # a header that names no file
+)
+
+
 @dataclass(frozen=True)
 class _Member:
     name: str
@@ -217,7 +231,7 @@ def read_members(
                 if source is not None:
                     with source:
                         yield name, source.read()
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+    except _DAMAGED as error:
         raise UserError(f"archive {archive} is damaged or unreadable: {error}") from error
 
 

@@ -15,7 +15,7 @@ from cl_bench.errors import UserError, unknown
 from cl_bench.model import UnifiedModel
 from cl_bench.paths import find_stage, store_root
 from cl_bench.presets import load_experiment
-from cl_bench.stages.store import Store, read_json
+from cl_bench.stages.store import Store, read_plan
 
 
 class Deployed(nn.Module):
@@ -88,17 +88,18 @@ def load_trained(folder: Path, strategy: str = "", order: str = "", seed: int | 
     folder: an experiment's results, whose stages must be in the store; strategy, order (`seg-det-cls`), seed: which
     run; the first order and seed where empty. Raises UserError where there is no such run or its stage is gone.
     """
-    plan = read_json(folder / "plan.json")
+    plan = read_plan(folder)
     run = _choose(plan["runs"], strategy, order, seed)
     key = run["stages"][-1]
-    if find_stage(folder, key) is None:
+    found = find_stage(folder, key)
+    if found is None:
         raise UserError(f"stage {key[:12]} is not in the store {store_root()}: run the experiment again")
     experiment = validate(plan["settings"], str(folder / "plan.json"))
     model = untrained_model(experiment)
-    stage = Store(store_root(), writable=False)
-    if not stage.intact(key, tensors=True):
-        raise UserError(f"stage {key[:12]} of the store {store_root()} is damaged; run the experiment again")
-    model.load_state_dict(stage.weights(key))
+    store = Store(found.parent, writable=False)
+    if not store.intact(key, tensors=True):
+        raise UserError(f"stage {key[:12]} of the store {store.root} is damaged; run the experiment again")
+    model.load_state_dict(store.weights(key))
     chosen = {name: run[name] for name in ("strategy", "order", "seed")}
     return Trained(model, experiment, {"experiment": folder.name, **chosen, "stage": key, **plan["provenance"]})
 

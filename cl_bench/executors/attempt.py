@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from cl_bench.errors import DivergedError
@@ -20,12 +21,18 @@ LINES = 20
 Outcome = str | Failure
 
 
-def attempt(trainer: Trainer, plan: Plan, unit: Sequence[str], progress: Progress) -> Outcome:
-    """Train `unit` unless another process is at it; whatever goes wrong is returned, not raised."""
+def attempt(
+    trainer: Trainer, plan: Plan, unit: Sequence[str], progress: Progress, begin: Callable[[], object] = lambda: None
+) -> Outcome:
+    """Train `unit` unless another process is at it; whatever goes wrong is returned, not raised.
+
+    begin: called once the unit is this process' own.
+    """
     try:
-        with trainer.store.claim(unit[0]) as mine:
-            if not mine:
+        with ExitStack() as claims:
+            if not all(claims.enter_context(trainer.store.claim(key)) for key in unit):
                 return BUSY
+            begin()
             if not all(key in trainer.store for key in unit):  # or else another process did it since it was planned
                 trainer.train(plan, unit, progress)
             return DONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 Unit = tuple[str, ...]
@@ -21,7 +21,7 @@ class Failure:
 
     kind: Literal["raised", "diverged", "killed", "skipped"]
     reason: str
-    log: tuple[str, ...] = field(default=())
+    log: tuple[str, ...] = ()
 
 
 class Frontier:
@@ -39,6 +39,7 @@ class Frontier:
         units: in an order in which parents come first; parents: of every stage, what it starts from or reads; kept:
         failures of earlier runs, by key, that are not to be tried again.
         """
+        self._stored = stored
         self._todo = {unit: None for unit in units if not all(map(stored, unit))}
         of = {key: unit for unit in self._todo for key in unit}
         self._children: dict[Unit, list[Unit]] = {}
@@ -52,9 +53,10 @@ class Frontier:
             if not self._waiting[unit]:
                 self._ready.append(unit)
         self.failures: dict[str, Failure] = {}
-        for unit in [unit for unit in self._todo if unit[0] in kept]:
-            if unit in self._todo:
-                self.failed(unit, kept[unit[0]])
+        for unit in list(self._todo):
+            again = next((kept[key] for key in unit if key in kept and not stored(key)), None)
+            if again is not None and unit in self._todo:
+                self.failed(unit, again)
 
     def __len__(self) -> int:
         """Return how many units have not ended."""
@@ -79,15 +81,18 @@ class Frontier:
         self._ready.extendleft(reversed(ready))
 
     def failed(self, unit: Unit, failure: Failure) -> list[str]:
-        """Take note of a failure; return the keys of the unit and of all that descends from it, which are skipped."""
+        """Take note of a failure; return the keys of the unit and of all that descends from it, which are skipped.
+
+        What the unit stored before it failed is there, and no failure.
+        """
         ended = [one for one in dict.fromkeys(self._with_descendants(unit)) if one in self._todo]
         for one in ended:
             del self._todo[one]
             if one in self._ready:
                 self._ready.remove(one)
             own = failure if one == unit else Failure("skipped", f"stage {unit[0][:12]}, its ancestor, failed")
-            self.failures.update(dict.fromkeys(one, own))
-        return [key for one in ended for key in one]
+            self.failures.update((key, own) for key in one if not self._stored(key))
+        return [key for one in ended for key in one if key in self.failures]
 
     def _with_descendants(self, unit: Unit) -> Iterator[Unit]:
         yield unit

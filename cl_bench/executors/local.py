@@ -139,14 +139,14 @@ def _watch_parent() -> None:
 
 
 def _train_in_worker(unit: Unit) -> Outcome:
-    with _log_file(_worker["job"], unit).open("w") as log:
+    with _log_file(_worker["job"], unit).open("a") as log:  # another process may be writing to it
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())
         faulthandler.enable(log)
         try:
             if "trainer" not in _worker:  # not when the worker starts, where an error would have no one to tell it
                 _worker["plan"], _worker["trainer"] = _worker["job"].trainer()
-            return attempt(_worker["trainer"], _worker["plan"], unit, _tell)
+            return attempt(_worker["trainer"], _worker["plan"], unit, _tell, begin=lambda: log.truncate(0))
         finally:
             faulthandler.disable()
             sys.stdout.flush()

@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 from cl_bench.errors import UserError
-from cl_bench.executors.attempt import Outcome, attempt
+from cl_bench.executors.attempt import LINES, Outcome, attempt
 from cl_bench.executors.frontier import Failure, Frontier, Unit
 from cl_bench.executors.local import POLL, Job, Report, settle
 
@@ -26,14 +26,7 @@ def train_with_ray(frontier: Frontier, job: Job, address: str, report: Report) -
     address: of the cluster ("auto": the one this machine is part of); empty: a cluster of this machine alone. Every
     node must see the same store and data under the same paths. A lost worker's unit starts from its last checkpoint.
     """
-    if not address:
-        # Read when ray is imported: has a cluster of this machine alone keep to 127.0.0.1.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    try:
-        ray: Any = importlib.import_module("ray")
-    except ImportError as error:
-        raise UserError("the Ray executor needs ray: pip install 'cl-bench[ray]'") from error
-    _knock(address)
+    ray = reach(address)
     own = {} if address else {"include_dashboard": False}
     on_terminate = signal.getsignal(signal.SIGTERM)
     try:
@@ -46,6 +39,19 @@ def train_with_ray(frontier: Frontier, job: Job, address: str, report: Report) -
         _train(ray, frontier, job, report)
     finally:
         ray.shutdown()
+
+
+def reach(address: str) -> Any:
+    """Return the module ray; UserError where it is not installed or nothing listens at the cluster's address."""
+    if not address:
+        # Read when ray is imported: has a cluster of this machine alone keep to 127.0.0.1.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    try:
+        ray = importlib.import_module("ray")
+    except ImportError as error:
+        raise UserError("the Ray executor needs ray: pip install 'cl-bench[ray]'") from error
+    _knock(address)
+    return ray
 
 
 def _knock(address: str) -> None:
@@ -81,7 +87,9 @@ def _outcome(ray: Any, reference: Any) -> Outcome:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        return Failure("raised", f"{type(error.cause).__name__}: {error.cause}", tuple(str(error).splitlines()[-20:]))
+        return Failure(
+            "raised", f"{type(error.cause).__name__}: {error.cause}", tuple(str(error).splitlines()[-LINES:])
+        )
     except ray.exceptions.RayError as error:
         return Failure("killed", f"lost {RETRIES + 1} times: {' '.join(str(error).split())}")
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from cl_bench.errors import UserError, unknown
 from cl_bench.paths import find_stage, make_writable, store_root
 from cl_bench.pictures import FILE, SIDE, Picture, load
-from cl_bench.stages.store import intact, read_json
+from cl_bench.stages.store import intact, read_plan
 
 CAPTION, PAIRS = 14, 3
 """Pixels of a caption's height; pairs of pictures a row."""
@@ -25,7 +25,7 @@ def save_galleries(folder: Path, output: Path, strategy: str = "", seed: int | N
     whose last stage is shown, each task's baseline where empty; seed: the first where None. Raises UserError.
     """
     paths = []
-    for task, key in _stages(read_json(folder / "plan.json"), strategy, seed).items():
+    for task, key in _stages(read_plan(folder), strategy, seed).items():
         stage = find_stage(folder, key)
         if stage is None:
             raise UserError(f"stage {key[:12]} is not in the store {store_root()}: run the experiment again to draw it")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from cl_bench import results
 from cl_bench.failures import Failures
 from cl_bench.paths import store_root
-from cl_bench.stages.store import Store, read_json
+from cl_bench.stages.store import Store, read_plan
 
 
 class StageStatus(NamedTuple):
@@ -25,13 +25,13 @@ class StageStatus(NamedTuple):
 
 def status(folder: Path) -> list[StageStatus]:
     """Return the state of every stage of the plan in an experiment's folder, as it is at this moment."""
-    plan = read_json(folder / "plan.json")
+    plan = read_plan(folder)
     store, failures = Store(store_root(), writable=False), Failures(folder.parent)
     exported = results.exported(folder)
     labels = _labels(plan)
     found = []
     for key, stage in plan["stages"].items():
-        state, detail = ("done", "") if key in exported else _state(store, failures, key, stage["epochs"])
+        state, detail = _state(store, failures, key, stage["epochs"], key in exported)
         found.append(StageStatus(key, labels[key], state, detail))
     return found
 
@@ -43,13 +43,15 @@ def render(stages: list[StageStatus]) -> str:
     return "\n".join([*lines, f"{len(stages)} stages: " + ", ".join(f"{n} {state}" for state, n in counts.items())])
 
 
-def _state(store: Store, failures: Failures, key: str, epochs: int) -> tuple[str, str]:
+def _state(store: Store, failures: Failures, key: str, epochs: int, exported: bool) -> tuple[str, str]:
     if (store.folder(key) / "stage.json").is_file():
         return "done", ""
     done = _epochs_done(store.root / ".checkpoints" / f"{key}.safetensors")
     progress = f"{done} of {epochs} epochs"
     if store.is_claimed(key):
         return "training", progress
+    if exported:
+        return "done", ""
     failure = failures.get(key)
     if failure is not None:
         return ("skipped" if failure.kind == "skipped" else "failed"), f"{failure.kind}: {failure.reason}"

@@ -10,16 +10,17 @@ import re
 import shutil
 import tarfile
 import time
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cl_bench.data.download import read_members
-from cl_bench.errors import UserError
+from cl_bench.data.download import Limits, read_members
+from cl_bench.errors import NewerVersionError, UserError
 from cl_bench.files import replacing, sha256, write_whole
 from cl_bench.paths import find_stage
 from cl_bench.stages.key import stage_key
-from cl_bench.stages.store import Store, intact, read_json
+from cl_bench.stages.store import Store, intact, read_json, read_plan
 
 MANIFEST = "SHA256SUMS.json"
 SETTLED = 3600.0
@@ -37,11 +38,11 @@ class Garbage:
 
 def garbage(store: Store, plans: Iterable[Path]) -> list[Garbage]:
     """Return what the store holds that none of the `plans` (plan.json files) refers to, and what is left of crashes."""
-    used = {key for plan in plans for key in read_json(plan)["stages"]}
+    used = {key for plan in plans for key in read_plan(plan.parent)["stages"]}
     found = []
     for path in sorted(store.root.iterdir()):
-        if match := re.fullmatch(r"\.draft-([0-9a-f]{64}|import)-\d+", path.name):
-            if not store.is_claimed(match[1]) and time.time() - path.stat().st_mtime > SETTLED:
+        if match := re.fullmatch(r"\.draft-([0-9a-f]{64}|import)-[0-9a-f]+", path.name):
+            if not store.is_claimed(match[1]) and _settled(path):
                 found.append((path, f"{'an import' if match[1] == 'import' else 'a stage'} that was cut off"))
         elif re.fullmatch(r"[0-9a-f]{64}", path.name) and path.name not in used and not store.is_claimed(path.name):
             found.append((path, "a stage of no plan"))
@@ -50,6 +51,8 @@ def garbage(store: Store, plans: Iterable[Path]) -> list[Garbage]:
             key = path.name.removesuffix(suffix)
             if (key not in used or key in store) and not store.is_claimed(key):
                 found.append((path, f"{what} of a stage that is done or of no plan"))
+    drafts = sorted((store.root / ".checkpoints").glob(".*"))
+    found += [(path, "a checkpoint that was cut off") for path in drafts if _settled(path)]
     found += [(path, "a damaged stage") for path in sorted((store.root / ".damaged").glob("*"))]
     return [Garbage(path, what, _size(path)) for path, what in found]
 
@@ -68,7 +71,7 @@ def export_results(folder: Path, store: Store, target: Path) -> Path:
 
     Raises UserError where a stage is damaged; stages that are not trained yet are left out.
     """
-    plan = read_json(folder / "plan.json")
+    plan = read_plan(folder)
     files = {f"results/{path.name}": path for path in sorted(folder.iterdir()) if path.is_file()}
     for key in plan["stages"]:
         stage = store.folder(key) if store.folder(key).is_dir() else find_stage(folder, key)
@@ -92,10 +95,12 @@ def import_results(archive: Path, results: Path, store: Store) -> Path:
     Raises UserError, and takes nothing, for an archive that is damaged or no such archive, for stages that are not what
     their keys say, and where the experiment is there already.
     """
-    draft = store.root / f".draft-import-{os.getpid()}"
+    draft = store.root / f".draft-import-{uuid.uuid4().hex}"
     try:
         sums: dict[str, str] = {}
-        for name, content in read_members(archive, lambda _: True):
+        # What is exported is not compressed: no archive of ours holds more than its own size.
+        size = archive.stat().st_size if archive.is_file() else 0
+        for name, content in read_members(archive, lambda _: True, Limits(size=size)):
             write_whole(draft / name, content)
             sums[name] = sha256(draft / name)
         experiment = _check(archive, draft, sums)
@@ -117,12 +122,14 @@ def _check(archive: Path, draft: Path, sums: dict[str, str]) -> str:
     try:
         manifest = json.loads((draft / MANIFEST).read_bytes())
         name, expected = str(manifest["experiment"]), {**manifest["files"], MANIFEST: sums[MANIFEST]}
-        planned = set(read_json(draft / "results" / "plan.json")["stages"])
+        planned = set(read_plan(draft / "results")["stages"])
         strays = [
             stage.name
             for stage in sorted((draft / "stages").glob("*"))
             if stage.name not in planned or stage_key(read_json(stage / "stage.json")["settings"]) != stage.name
         ]
+    except NewerVersionError:
+        raise
     except (OSError, KeyError, ValueError, TypeError, UserError) as error:
         raise UserError(f"{archive} is not an archive of results, or a damaged one") from error
     if changed := {member for member in expected.keys() | sums.keys() if expected.get(member) != sums.get(member)}:
@@ -138,6 +145,14 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))
+
+
+def _settled(path: Path) -> bool:
+    """Return whether nobody has written to it for long; False where it is gone by now."""
+    try:
+        return time.time() - path.stat().st_mtime > SETTLED
+    except FileNotFoundError:
+        return False
 
 
 def _size(path: Path) -> int:

@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock, SoftFileLock, Timeout
 
-from cl_bench.errors import UserError
+from cl_bench.errors import NewerVersionError, UserError
 from cl_bench.files import sha256, sync, write_whole
 from cl_bench.paths import make_writable
 
@@ -62,6 +62,8 @@ class Store:
         except OSError as error:
             raise UserError(f"cannot write {lock.lock_file}: {error.strerror}") from error
         try:
+            if isinstance(lock, SoftFileLock):  # what it turns into where the file system has no flock
+                raise UserError(f"{self.root} lies on a file system without locks (flock): a stage needs them")
             yield True
         finally:
             lock.release()
@@ -88,7 +90,10 @@ class Store:
         return key in self._intact
 
     def intact(self, key: str, tensors: bool = False) -> bool:
-        """Return whether the stage's files are those that were written; tensors: look at the large ones, too."""
+        """Return whether the stage's files are those that were written; tensors: look at the large ones, too.
+
+        Raises UserError where a newer version wrote them: they are its, and whole for all we know.
+        """
         return intact(self.folder(key), tensors)
 
     def discard(self, key: str) -> None:
@@ -161,14 +166,17 @@ class Store:
 def intact(folder: Path, tensors: bool = False) -> bool:
     """Return whether the files of a stage's folder are those that were written; tensors: the large ones, too.
 
-    Stages of schema 1 kept no hashes, so they are not.
+    Stages of schema 1 kept no hashes, so they are not. Raises UserError where a newer version wrote them.
     """
+    path = folder / "stage.json"
     try:
-        description = read_json(folder / "stage.json")
+        description = _read_mapping(path)
     except UserError:
         return False
-    own = description.pop("sha256", None)
-    return own == _seal(description) and all(
+    if description.pop("sha256", None) != _seal(description):
+        return False
+    _refuse_newer(path, description)
+    return all(
         _hash_of(folder / name) == digest
         for name, digest in description.get("files", {}).items()
         if tensors or name not in LARGE
@@ -176,17 +184,41 @@ def intact(folder: Path, tensors: bool = False) -> bool:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the mapping in `path`; UserError where it is torn or from a newer version."""
+    """Return the mapping in `path`; UserError where it is torn, NewerVersionError where a newer version wrote it."""
+    content = _read_mapping(path)
+    _refuse_newer(path, content)
+    return content
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not readable: {error}") from error
-    schema = content.get("schema", 0) if isinstance(content, dict) else None
-    if not isinstance(schema, int):
+    if not (isinstance(content, dict) and isinstance(content.get("schema", 0), int)):
         raise UserError(f"{path} is not a file of cl_bench")
-    if schema > SCHEMA:
-        raise UserError(f"{path} was written by a newer version of cl_bench")
     return content
+
+
+def _refuse_newer(path: Path, content: Mapping[str, Any]) -> None:
+    if content.get("schema", 0) > SCHEMA:
+        raise NewerVersionError(f"{path} was written by a newer version of cl_bench")
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """Return the plan.json of an experiment's folder; UserError where it is not one that holds together."""
+    path = folder / "plan.json"
+    plan = read_json(path)
+    for part, kind in (("experiment", str), ("tasks", list), ("runs", list), ("baselines", list), ("stages", dict)):
+        if not isinstance(plan.get(part), kind):
+            raise UserError(f"{path} lacks {part!r}, or it is not what a plan has there")
+    try:
+        used = {key for run in plan["runs"] for key in run["stages"]} | {run["stage"] for run in plan["baselines"]}
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: a run or baseline names no stages") from error
+    if strays := used - set(plan["stages"]):
+        raise UserError(f"{path}: stage {min(strays)} belongs to a run but is not listed under 'stages'")
+    return plan
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

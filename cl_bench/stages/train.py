@@ -202,7 +202,7 @@ class _Unit:
 
     def _ancestors(self, stage: Stage) -> list[Ancestor]:
         return [
-            Ancestor(tuple(self.images[name] for name in one.trained), partial(self.trainer.store.weights, one.key))
+            Ancestor(tuple(self.images[name] for name in one.trained), partial(self.trainer.weights_of, one.key))
             for one in self.plan.ancestors(stage)
         ]
 

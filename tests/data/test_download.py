@@ -279,6 +279,24 @@ def test_a_zip_that_lies_about_its_size_is_damaged(tmp_path: Path) -> None:
         list(read_members(archive, lambda _: True))
 
 
+def test_members_that_cannot_be_read_are_damage(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_LZMA) as bundle:
+        bundle.writestr("m", bytes(range(256)) * 20)
+    content = bytearray(archive.read_bytes())
+    content[45:60] = bytes(15)
+    archive.write_bytes(content)
+    with pytest.raises(UserError, match="is damaged or unreadable"):
+        list(read_members(archive, lambda _: True))
+    zip_with(archive, zipfile.ZipInfo("m"), b"x" * 50)
+    encrypted = bytearray(archive.read_bytes())
+    encrypted[6] |= 1  # the flag in the member's own header, and in the directory's
+    encrypted[encrypted.index(b"PK\x01\x02") + 8] |= 1
+    archive.write_bytes(encrypted)
+    with pytest.raises(UserError, match=r"is damaged or unreadable: .*encrypted"):
+        list(read_members(archive, lambda _: True))
+
+
 @pytest.mark.parametrize("mode", ["w", "w:gz", "zip"])
 def test_a_truncated_archive_is_damaged(tmp_path: Path, mode: str) -> None:
     if mode == "zip":

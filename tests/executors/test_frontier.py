@@ -95,3 +95,20 @@ def test_a_stage_is_skipped_once_whichever_of_its_parents_fail() -> None:
     assert found.failed(("a",), WHY) == ["a", "ab"]
     assert found.failed(("b",), WHY) == ["b"]
     assert len(found) == 0
+
+
+def test_what_a_chain_stored_before_it_failed_is_no_failure() -> None:
+    stored = {"a", "b"}
+    parents = {key: above.split() for key, above in PARENTS.items()}
+    found = Frontier(UNITS, parents, stored.__contains__, {})
+    taken(found)
+    stored.add("a2")
+    assert found.failed(("a2", "a3"), WHY) == ["a3"]
+    assert found.failures == {"a3": WHY}
+
+
+def test_a_chain_is_not_blamed_for_another_that_shares_its_beginning() -> None:
+    units, parents = [("a", "x"), ("a", "y")], {"a": [], "x": ["a"], "y": ["a"]}
+    found = Frontier(units, parents, {"a"}.__contains__, {"a": WHY, "x": WHY})
+    assert found.failures == {"x": WHY}
+    assert taken(found) == [("a", "y")]

@@ -120,7 +120,7 @@ def test_a_stop_says_how_to_go_on_and_leaves_no_process(
     process.send_signal(sent)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert errors.strip().splitlines()[-1].startswith("stopped; all is kept to the last whole epoch")
+    assert errors.strip().splitlines()[-1].startswith("stopped; all is kept, to the last whole epoch")
     assert "Traceback" not in errors
     assert nobody_is_left(process)
     assert list(folder.glob("[!.]*"))

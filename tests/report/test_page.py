@@ -93,9 +93,11 @@ def test_names_cannot_break_out_of_the_page(tmp_path: Path) -> None:
             run["strategy"] = evil
     experiment.plan["provenance"]["command"] = evil
     experiment.plan["settings"]["description"] = evil
+    experiment.plan["settings"]["tasks"] = [{"name": "seg", "classes": [evil, "cat"]}]
     folder = experiment.write()
     page = render(load_results(folder), folder)
     assert evil not in page
+    assert "cat" in page, "class names are shown, with the settings"
     assert page.count("<script") == 2
     data = json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', page, re.DOTALL)[1])
     assert evil in {line["strategy"] for line in data["curves"][0]["panels"][0]["lines"]}

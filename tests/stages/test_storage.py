@@ -14,6 +14,7 @@ import pytest
 import cl_bench
 from cl_bench import api
 from cl_bench.errors import UserError
+from cl_bench.report.status import status
 from cl_bench.stages.storage import MANIFEST, export_results, garbage, import_results, remove
 from cl_bench.stages.store import Store
 
@@ -37,7 +38,10 @@ def test_what_no_plan_refers_to_can_go_and_nothing_else(
     api.train(api.prepare(tiny(name="other", orders=[["cls"]], epochs=1)))
     (results / "other" / "plan.json").unlink()
     done = trained.plan.runs[0].stages[0]
-    left = (f".draft-{LOST}-9", ".draft-import-7", ".damaged/gone-1", f".checkpoints/{done}.safetensors", ".logs/1.log")
+    left = (
+        *(f".draft-{LOST}-9", ".draft-import-7", ".damaged/gone-1", ".logs/1.log"),
+        *(f".checkpoints/{done}.safetensors", f".checkpoints/.{done}-0a1b"),
+    )
     for name in left:
         path = store.root / name
         path.parent.mkdir(exist_ok=True)
@@ -129,6 +133,37 @@ def test_an_archive_that_is_not_what_was_exported_is_refused_whole(
     assert list((tmp_path / "elsewhere").iterdir()) == [store.root]
     assert list(store.root.iterdir()) == []
     assert not (tmp_path / "evil").exists()
+
+
+def test_an_archive_that_grows_when_it_is_read_is_refused(tmp_path: Path, trained: api.Prepared) -> None:
+    path = tmp_path / "bomb.tar"
+    with tarfile.open(path, "w:gz") as tar:
+        member = tarfile.TarInfo("results/big")
+        member.size = 1 << 22
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    with pytest.raises(UserError, match=r"bomb\.tar holds more than"):
+        import_results(path, tmp_path / "elsewhere", trained.store)
+
+
+def test_what_a_killed_import_left_is_not_taken_for_a_part_of_the_next(
+    trained: api.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = export_results(trained.folder, trained.store, tmp_path / "tiny.tar")
+    store = Store(tmp_path / "elsewhere" / "stages")
+    stray = store.root / f".draft-import-{os.getpid()}" / "results" / "stray.html"
+    stray.parent.mkdir(parents=True)
+    stray.write_text("left by a process of the same number")
+    folder = import_results(archive, tmp_path / "elsewhere", store)
+    assert not (folder / "stray.html").exists()
+
+
+def test_a_plan_that_lacks_a_part_is_named(trained: api.Prepared) -> None:
+    plan = trained.folder / "plan.json"
+    plan.write_text(json.dumps({k: v for k, v in json.loads(plan.read_text()).items() if k != "stages"}))
+    with pytest.raises(UserError, match=r"plan\.json lacks 'stages'"):
+        garbage(trained.store, [plan])
+    with pytest.raises(UserError, match=r"plan\.json lacks 'stages'"):
+        status(trained.folder)
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, trained: api.Prepared) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TINY
+from filelock import SoftFileLock
 
 import cl_bench
 from cl_bench import api
-from cl_bench.errors import StageFailedError, UserError
+from cl_bench.errors import NewerVersionError, StageFailedError, UserError
 from cl_bench.stages.key import differences, stage_key
 from cl_bench.stages.store import Store, read_json, write_csv
 from cl_bench.stages.train import Trainer
@@ -101,6 +103,25 @@ def test_a_damaged_stage_is_noticed_and_trained_again(
     assert all(torch.equal(after[0][tensor], before[0][tensor]) for tensor in before[0])
     assert after[1] == before[1]
     assert len(list((again.store.root / ".damaged").iterdir())) == 1, "kept for a look at it"
+
+
+def test_a_stage_of_a_newer_version_is_refused_and_left_alone(trained: api.Prepared, tiny: Callable[..., str]) -> None:
+    first = trained.plan.runs[0].stages[0]
+    path = trained.store.folder(first) / "stage.json"
+    content = json.loads(path.read_text()) | {"schema": 99}
+    del content["sha256"]
+    seal = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    path.write_text(json.dumps({**content, "sha256": seal}))
+    with pytest.raises(NewerVersionError, match=r"stage\.json was written by a newer version"):
+        api.train(api.prepare(tiny(orders=[["seg", "det"]])))
+    assert path.is_file()
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cl_bench.stages.store.FileLock", SoftFileLock)
+    with pytest.raises(UserError, match="without locks"), Store(tmp_path).claim("key"):
+        pass
+    assert not list((tmp_path / ".locks").iterdir()), "nothing is left that would look like a claim"
 
 
 def test_a_result_that_was_changed_is_not_shown(trained: api.Prepared) -> None:

@@ -20,9 +20,16 @@ def _file_name(name: str) -> str:
     return name
 
 
+def _folder_name(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"{name!r} is a folder of the results that is no experiment's")
+    return _file_name(name)
+
+
+RESERVED = ("stages", "failed")
 Name = Annotated[str, AfterValidator(_file_name)]
 Count = Annotated[int, Field(ge=1)]
-Side = Annotated[int, Field(ge=32, multiple_of=32)]
+Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -172,7 +179,7 @@ class Resources(_Frozen):
 class Experiment(Protocol):
     """Tasks x orders x strategies x seeds on one model under one protocol."""
 
-    name: Name
+    name: Annotated[str, AfterValidator(_folder_name)]
     description: str = ""
     tasks: tuple[TaskConfig, ...] = Field(min_length=1)
     orders: tuple[tuple[str, ...], ...] = ()

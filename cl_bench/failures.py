@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from cl_bench.errors import UserError
 from cl_bench.executors.frontier import Failure
 from cl_bench.paths import make_writable
 from cl_bench.stages.store import read_json, write_json
@@ -30,8 +31,12 @@ class Failures:
         """Return why the stage is not there; None where nothing is known."""
         if not self.path(key).is_file():
             return None
-        found = read_json(self.path(key))
-        return Failure(found.get("kind", "raised"), str(found.get("reason", "")), tuple(found.get("log", ())))
+        try:
+            found = read_json(self.path(key))
+            log = tuple(map(str, found.get("log") or ()))
+            return Failure(found.get("kind", "raised"), str(found.get("reason", "")), log)
+        except (UserError, TypeError):
+            return Failure("raised", f"it is not known why, as {self.path(key)} is torn")
 
     def diverged(self, keys: Iterable[str]) -> dict[str, Failure]:
         """Return those of the stages that diverged."""

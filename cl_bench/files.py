@@ -20,7 +20,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
     Raises UserError where it cannot be written.
     """
-    if not path.name or path.is_dir():
+    try:
+        no_file = not path.name or path.is_dir()
+    except (OSError, ValueError) as error:  # a name that no file system takes
+        raise UserError(f"cannot write {str(path)!r}: {error}") from error
+    if no_file:
         raise UserError(f"cannot write {path}: it is no file")
     make_writable(path.parent)
     draft = path.with_name(f".{path.stem}-{uuid.uuid4().hex}")  # not tempfile's, which others may not read

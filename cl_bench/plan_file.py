@@ -10,17 +10,77 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ValidationError
+
 import cl_bench
-from cl_bench.catalog import Entry
-from cl_bench.resources import processor
-from cl_bench.stages.plan import Run
+from cl_bench.errors import UserError
+from cl_bench.stages.store import read_json
 
 if TYPE_CHECKING:
     from cl_bench.api import Prepared
+    from cl_bench.catalog import Entry
+    from cl_bench.stages.plan import Run
+
+
+class _Task(BaseModel):
+    name: str
+    kind: str
+    metrics: list[str]
+
+
+class _Run(BaseModel):
+    strategy: str
+    order: list[str]
+    seed: int
+    stages: list[str]
+
+
+class _Baseline(BaseModel):
+    task: str
+    seed: int
+    stage: str
+
+
+class _Stage(BaseModel):
+    tasks: list[str]
+    epochs: int
+
+
+class _Plan(BaseModel):
+    """What a plan.json must have to be read; more is in it."""
+
+    experiment: str
+    tasks: list[_Task]
+    runs: list[_Run]
+    baselines: list[_Baseline]
+    stages: dict[str, _Stage]
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """Return the plan.json of an experiment's folder; UserError where it is not one that holds together."""
+    path = folder / "plan.json"
+    content = read_json(path)
+    try:
+        plan = _Plan.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        said = f" lacks {place!r}" if first["type"] == "missing" else f": {place}: {first['msg']}"
+        raise UserError(f"{path}{said}") from error
+    used = {key for run in plan.runs for key in run.stages} | {run.stage for run in plan.baselines}
+    if strays := used - plan.stages.keys():
+        raise UserError(f"{path}: stage {min(strays)} belongs to a run but is not listed under 'stages'")
+    named = {name for run in plan.runs for name in run.order} | {run.task for run in plan.baselines}
+    named |= {name for stage in plan.stages.values() for name in stage.tasks}
+    if strangers := named - {task.name for task in plan.tasks}:
+        raise UserError(f"{path}: {min(strangers)!r} is not one of its tasks")
+    return content
 
 
 def describe_plan(prepared: Prepared, command: str = "") -> dict[str, Any]:
     """Return the plan as plan.json holds it: all that tables and plots need besides the rows."""
+    from cl_bench.resources import processor
+
     plan = prepared.plan
     return {
         "experiment": prepared.folder.name,

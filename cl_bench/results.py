@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,8 @@ from cl_bench import paths, per_class, resamples
 from cl_bench.errors import UserError, unknown
 from cl_bench.failures import Failures
 from cl_bench.files import write_whole
-from cl_bench.stages.store import intact, read_json, read_plan
+from cl_bench.plan_file import read_plan
+from cl_bench.stages.store import intact, read_json
 
 BASELINE = "baseline"
 """What stands in the strategy column of single-task runs."""
@@ -101,6 +102,8 @@ def exported(folder: Path) -> set[str]:
 def scores(folder: Path, stages: Iterable[str]) -> dict[str, list[Evaluation]]:
     """Return the exported rows of those of `stages` that have any."""
     wanted, found = set(stages), dict[str, list[Evaluation]]()
+    if not wanted:
+        return found
     for key, row in _parse(folder / "rows.csv", lambda line: (line["stage"], _evaluation(line))):
         if key in wanted:
             found.setdefault(key, []).append(row)
@@ -165,11 +168,12 @@ def _read_stages(
     if store_first:
         _read_store(folder, plan["stages"], rows, costs)
     if absent := plan["stages"].keys() - rows.keys():
-        for key, row in _parse(folder / "rows.csv", lambda line: (line["stage"], _evaluation(line))):
-            if key in absent:
+        # Only what is wanted is read, as a torn line of another stage does no harm.
+        for key, row in _parse(folder / "rows.csv", lambda line: _of(absent, line, _evaluation)):
+            if row is not None:
                 rows.setdefault(key, []).append(row)
-        exported = _parse(folder / "stages.csv", lambda line: (line["stage"], _cost(line)))
-        costs |= {key: cost for key, cost in exported if key in absent}
+        exported = _parse(folder / "stages.csv", lambda line: _of(absent, line, _cost))
+        costs |= {key: cost for key, cost in exported if cost is not None}
     if not store_first:
         _read_store(folder, plan["stages"].keys() - (rows.keys() & costs.keys()), rows, costs)
     trained = [key for key in plan["stages"] if key in rows]
@@ -183,6 +187,12 @@ def _read_store(folder: Path, keys: Iterable[str], rows: dict[str, list[Evaluati
                 raise UserError(f"{stage} is damaged; run the experiment again, and it is trained anew")
             rows[key] = _parse(stage / "evaluations.csv", _evaluation)
             costs[key] = _stage_cost(stage / "stage.json")
+
+
+def _of(
+    wanted: Collection[str], line: Mapping[str, str], read: Callable[[Mapping[str, str]], T]
+) -> tuple[str, T | None]:
+    return line["stage"], read(line) if line["stage"] in wanted else None
 
 
 def _evaluation(line: Mapping[str, str]) -> Evaluation:

@@ -257,6 +257,9 @@ def test_bad_input_is_named(tmp_path):
         ("{torn", "plan.json"),
         (json.dumps({**plan, "schema": 99}), "plan.json was written by a newer version"),
         (json.dumps({key: value for key, value in plan.items() if key != "runs"}), "plan.json lacks 'runs'"),
+        (json.dumps({**plan, "tasks": None}), "plan.json: tasks: Input should be a valid list"),
+        (json.dumps({**plan, "tasks": plan["tasks"][1:]}), "is not one of its tasks"),
+        (json.dumps({**plan, "runs": [{**plan["runs"][0], "seed": "x"}]}), r"runs\.0\.seed: Input should be"),
         (json.dumps({**plan, "stages": {}}), "plan.json: stage first-cls-0 belongs to a run but is not listed"),
     ]:
         (folder / "plan.json").write_text(content)

@@ -29,7 +29,9 @@ def gc(
         raise UserError(f"{empty[0]} holds no results of any experiment")
     if not store_root().resolve().is_relative_to(results_root().resolve()) and not others:
         raise UserError(f"the store {store_root()} may serve more results than {results_root()}: name all by --results")
-    found = garbage(Store(store_root()), sorted(plan for root in roots for plan in root.glob("*/plan.json")))
+    found = garbage(
+        Store(store_root(), writable=delete), sorted(plan for root in roots for plan in root.glob("*/plan.json"))
+    )
     for one in found:
         typer.echo(f"{one.path}: {one.what}, {one.size / 1e6:.1f} MB")
     if delete:
@@ -49,7 +51,9 @@ def export_results(
     from cl_bench.stages.store import Store
 
     folder = results_folder(experiment)
-    typer.echo(storage.export_results(folder, Store(store_root()), output or Path(f"{folder.name}.tar")))
+    typer.echo(
+        storage.export_results(folder, Store(store_root(), writable=False), output or Path(f"{folder.name}.tar"))
+    )
 
 
 @app.command(name="import-results")

@@ -19,7 +19,7 @@ from cl_bench.errors import UserError
 from cl_bench.files import replacing, sha256
 from cl_bench.paths import cache_root
 
-VERSION = 1
+VERSION = 2
 """To be raised when what is cached, or how, changes."""
 
 DEFAULT_LIMIT_MB = 8192
@@ -52,15 +52,24 @@ class _Decoded:
 
 
 class _Stored:
-    """Reads a memory-mapped .npy file; raises OSError or ValueError where it is not whole."""
+    """Reads a memory-mapped .npy file with its hash behind it; OSError or ValueError where it is not what was written.
 
-    def __init__(self, path: Path, count: int, size: int) -> None:
-        self._file = path, count, size
+    checked: whether it has been looked at in this process, or one that handed it on.
+    """
+
+    def __init__(self, path: Path, count: int, size: int, checked: bool = False) -> None:
+        self._file = path, count, size, True
         array = np.lib.format.open_memmap(path, mode="r")  # never unpickles
         if array.dtype != np.uint8 or array.shape[:3] != (count, size, size):
             raise ValueError(f"{path} holds {array.dtype} {array.shape}")
-        if path.stat().st_size != array.offset + array.nbytes:
+        end = array.offset + array.nbytes
+        if path.stat().st_size != end + hashlib.sha256().digest_size:
             raise ValueError(f"{path} has the wrong length")
+        if not checked:
+            with path.open("rb") as file:
+                file.seek(end)
+                if file.read() != hashlib.sha256(array.data).digest():
+                    raise ValueError(f"{path} is not what was written")
         self._array = array
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -95,8 +104,12 @@ def resized(key: str, paths: Sequence[Path], size: int, decode: Decoder, limit_b
     with replacing(place) as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), *first.shape)}
         np.lib.format.write_array_header_1_0(file, header)
+        content = hashlib.sha256()
         for index in range(len(paths)):
-            file.write(np.ascontiguousarray(decoded[index]).data)
+            image = np.ascontiguousarray(decoded[index]).data
+            file.write(image)
+            content.update(image)
+        file.write(content.digest())
     return _Stored(place, len(paths), size)
 
 

@@ -47,7 +47,9 @@ class ImageFolder:
 
 def _images(folder: Path, notes: list[str]) -> list[Path]:
     found = visible(folder)
-    images = [path for path in found if path.suffix.lower() in IMAGE_SUFFIXES]
+    # A pipe or a device would never end; a link that leads nowhere is told of when it is read.
+    files = [path for path in found if path.is_file() or not path.exists()]
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     if len(images) < len(found):
         notes.append(f"left out {len(found) - len(images)} things in {folder.name} that are no images")
     return images

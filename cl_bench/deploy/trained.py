@@ -14,8 +14,9 @@ from cl_bench.deploy.model_card import untrained_model
 from cl_bench.errors import UserError, unknown
 from cl_bench.model import UnifiedModel
 from cl_bench.paths import find_stage, store_root
+from cl_bench.plan_file import read_plan
 from cl_bench.presets import load_experiment
-from cl_bench.stages.store import Store, read_plan
+from cl_bench.stages.store import Store
 
 
 class Deployed(nn.Module):

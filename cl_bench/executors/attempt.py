@@ -38,11 +38,15 @@ def attempt(
             return DONE
     except DivergedError as error:
         return Failure("diverged", str(error))
-    except Exception as error:  # a failed stage is recorded and the rest of the plan goes on
+    except (Exception, SystemExit) as error:  # a failed stage is recorded and the rest of the plan goes on
         return Failure("raised", _reason(error), tuple(traceback.format_exc().splitlines()[-LINES:]))
 
 
 def _reason(error: BaseException) -> str:
     where = traceback.extract_tb(error.__traceback__)[-1:]
     place = f" ({Path(where[0].filename).name}:{where[0].lineno})" if where else ""
-    return f"{type(error).__name__}: {error}{place}"
+    try:
+        said = " ".join(str(error).split())
+    except Exception:
+        said = "it cannot say what is wrong"
+    return f"{type(error).__name__}: {said}{place}"

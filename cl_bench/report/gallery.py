@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 from cl_bench.errors import UserError, unknown
 from cl_bench.paths import find_stage, make_writable, store_root
 from cl_bench.pictures import FILE, SIDE, Picture, load
-from cl_bench.stages.store import intact, read_plan
+from cl_bench.plan_file import read_plan
+from cl_bench.stages.store import intact
 
 CAPTION, PAIRS = 14, 3
 """Pixels of a caption's height; pairs of pictures a row."""

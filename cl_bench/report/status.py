@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from cl_bench import results
 from cl_bench.failures import Failures
 from cl_bench.paths import store_root
-from cl_bench.stages.store import Store, read_plan
+from cl_bench.plan_file import read_plan
+from cl_bench.stages.store import Store
 
 
 class StageStatus(NamedTuple):

@@ -15,12 +15,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cl_bench.config import RESERVED
 from cl_bench.data.download import Limits, read_members
 from cl_bench.errors import NewerVersionError, UserError
 from cl_bench.files import replacing, sha256, write_whole
 from cl_bench.paths import find_stage
+from cl_bench.plan_file import read_plan
 from cl_bench.stages.key import stage_key
-from cl_bench.stages.store import Store, intact, read_json, read_plan
+from cl_bench.stages.store import Store, intact, read_json
 
 MANIFEST = "SHA256SUMS.json"
 SETTLED = 3600.0
@@ -130,14 +132,17 @@ def _check(archive: Path, draft: Path, sums: dict[str, str]) -> str:
         ]
     except NewerVersionError:
         raise
-    except (OSError, KeyError, ValueError, TypeError, UserError) as error:
+    except (OSError, KeyError, ValueError, TypeError, RecursionError, UserError) as error:
         raise UserError(f"{archive} is not an archive of results, or a damaged one") from error
     if changed := {member for member in expected.keys() | sums.keys() if expected.get(member) != sums.get(member)}:
         raise UserError(f"archive {archive} is damaged: {min(changed)} is not what was exported")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name in RESERVED:
         raise UserError(f"archive {archive} names its experiment {name!r}, which is no experiment's name")
     if strays:
         raise UserError(f"archive {archive} holds stage {strays[0][:12]}, which is not what its key says")
+    for stage in sorted((draft / "stages").glob("*")):
+        if not intact(stage, tensors=True):
+            raise UserError(f"archive {archive} holds stage {stage.name[:12]}, which is not what was trained")
     return name
 
 

@@ -205,22 +205,6 @@ def _refuse_newer(path: Path, content: Mapping[str, Any]) -> None:
         raise NewerVersionError(f"{path} was written by a newer version of cl_bench")
 
 
-def read_plan(folder: Path) -> dict[str, Any]:
-    """Return the plan.json of an experiment's folder; UserError where it is not one that holds together."""
-    path = folder / "plan.json"
-    plan = read_json(path)
-    for part, kind in (("experiment", str), ("tasks", list), ("runs", list), ("baselines", list), ("stages", dict)):
-        if not isinstance(plan.get(part), kind):
-            raise UserError(f"{path} lacks {part!r}, or it is not what a plan has there")
-    try:
-        used = {key for run in plan["runs"] for key in run["stages"]} | {run["stage"] for run in plan["baselines"]}
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: a run or baseline names no stages") from error
-    if strays := used - set(plan["stages"]):
-        raise UserError(f"{path}: stage {min(strays)} belongs to a run but is not listed under 'stages'")
-    return plan
-
-
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write `content` with its schema version, whole or not at all."""
     write_whole(path, (json.dumps({"schema": SCHEMA, **content}, indent=1) + "\n").encode())

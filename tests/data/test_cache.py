@@ -113,11 +113,15 @@ def garbage(content):
     return b"PK" + b"\x80" * len(content)
 
 
+def flipped(content):
+    return content[:200] + bytes([content[200] ^ 1]) + content[201:]
+
+
 def pickled(content):
     return pickle.dumps({"a": 1})
 
 
-@pytest.mark.parametrize("damage", [torn, longer, empty, garbage, pickled])
+@pytest.mark.parametrize("damage", [torn, longer, empty, garbage, flipped, pickled])
 def test_damaged_files_are_made_again(paths, place, damage):
     cache.resized("key", paths, 8, decode_image)
     (file,) = stored(place)

@@ -75,6 +75,12 @@ def test_other_files_are_left_out_with_a_note_and_hidden_ones_without(root):
     assert split.notes == ("left out 1 things in cat that are no images",)
 
 
+def test_what_would_never_end_is_left_out(root):
+    os.mkfifo(root / "train" / "cat" / "pipe.jpg")
+    (root / "train" / "cat" / "zeros.jpg").symlink_to("/dev/zero")
+    assert not {"cat/pipe", "cat/zeros"} & {example.name for example in read(root).examples}
+
+
 def test_two_images_of_one_name_are_an_error(root):
     Image.new("RGB", (4, 4)).save(root / "train" / "cat" / "1.png")
     with pytest.raises(UserError, match=r"two images named 'cat/1': 1\.JPEG and 1\.png"):

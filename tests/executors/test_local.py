@@ -17,6 +17,7 @@ from cl_bench import api
 from cl_bench.executors.frontier import Failure
 from cl_bench.failures import Failures
 from cl_bench.registry import strategies
+from cl_bench.report.status import status
 from cl_bench.stages.store import Store
 
 FAULTY = """
@@ -69,6 +70,29 @@ def test_a_raising_stage_fails_its_descendants_are_skipped_and_all_else_goes_on(
     assert all(key in Store(prepared.store.root) for key in prepared.plan.runs[1].stages)
     assert Failures(results).get(second) == failed[second]
     assert Failures(results).get(third) == failed[third]
+
+
+@pytest.mark.parametrize("body", ["raise SystemExit(0)", "raise type('Mute', (Exception,), {'__str__': None})"])
+def test_a_plugin_cannot_end_the_run_by_what_it_raises(
+    tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path], body: str
+) -> None:
+    prepared, failed = train(tiny(), faulty(body))
+    _, second, third = prepared.plan.runs[0].stages
+    assert {key: failure.kind for key, failure in failed.items()} == {second: "raised", third: "skipped"}
+
+
+def test_records_that_are_torn_do_not_stop_a_run(
+    tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path]
+) -> None:
+    file = faulty("raise RuntimeError('boom')")
+    prepared, failed = train(tiny(), file)
+    rows = (prepared.folder / "rows.csv").read_bytes()
+    (prepared.folder / "rows.csv").write_bytes(rows[:-60])
+    for key in failed:
+        Failures(results).path(key).write_text("{")
+    assert {found.state for found in status(prepared.folder) if found.key in failed} == {"failed"}
+    assert train(tiny(), file)[1].keys() == failed.keys()
+    assert (prepared.folder / "rows.csv").read_bytes() == rows
 
 
 def test_a_killed_worker_fails_its_stage_alone(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from cl_bench import api
 from cl_bench.errors import UserError
+from cl_bench.registry import strategies
 from cl_bench.stages.store import Store
 
 # Has Ray take 127.0.0.1 for this machine's address, as it does where a firewall would ask; read when it is imported.
@@ -37,25 +39,68 @@ def cluster() -> Iterator[Any]:
     found.shutdown()
 
 
+NOTED = """
+import os
+from avalanche.core import SupervisedPlugin
+from cl_bench import strategy
+
+class Noted(SupervisedPlugin):
+    def state_dict(self): return {{}}
+    def load_state_dict(self, tensors): pass
+    def before_training_epoch(self, strategy, **_):
+        with open({file!r}, "a") as file:
+            file.write(f"{{os.getpid()}} {{strategy.epoch}}\\n")
+
+@strategy("noted")
+def noted(x: int = 0): return [Noted()]
+"""
+
+
+def resumed(log: str) -> int:
+    """Return how often a process began a stage with an epoch that is not the first."""
+    last: dict[str, int] = {}
+    found = 0
+    for process, epoch in (line.split() for line in log.splitlines()):
+        found += int(epoch) > 0 and last.get(process) != int(epoch) - 1
+        last[process] = int(epoch)
+    return found
+
+
 def test_a_lost_node_costs_no_stage_and_no_bit(
     cluster: Any, tiny: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, strategies = tiny(epochs=6), ["naive", "kd", "kd+replay"]
+    monkeypatch.setattr(strategies, "entries", {name: strategies.get(name) for name in strategies})
+    path, plugin, log = tiny(epochs=15), tmp_path / "noted.py", tmp_path / "epochs.txt"
+    plugin.write_text(NOTED.format(file=str(log)))
+    three = [f"noted[x={x}]" for x in (1, 2, 3)]
     monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path / "local"))
-    here = api.prepare(path, strategies=strategies)
+    here = api.prepare(path, strategies=three, plugin_files=[plugin])
     assert api.train(here) == {}
+    assert resumed(log.read_text()) == 0
+    log.unlink()
     monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path / "ray-results"))
-    there = api.prepare(path, strategies=strategies)
-    lost: list[str] = []
+    there = api.prepare(path, strategies=three, plugin_files=[plugin])
+    over, lost = threading.Event(), list[str]()
 
-    def lose(key: str, state: object) -> None:
-        if state == "done" and not lost:
-            lost.append(key)
-            cluster.remove_node(sorted(cluster.worker_nodes, key=id)[0], allow_graceful=False)  # SIGKILL
+    def lose() -> None:
+        """Kill a node while both are in the middle of a stage."""
+        places = [there.store.checkpoints.path(key) for run in there.plan.runs for key in run.stages]
+        while not over.wait(0.05):
+            if sum(place.exists() for place in places) == 2:
+                lost.append("one")
+                cluster.remove_node(sorted(cluster.worker_nodes, key=id)[0], allow_graceful=False)  # SIGKILL
+                return
 
-    assert api.train(there, report=lose, cluster=cluster.address) == {}
+    watch = threading.Thread(target=lose)
+    watch.start()
+    try:
+        assert api.train(there, cluster=cluster.address) == {}
+    finally:
+        over.set()
+        watch.join()
     assert lost
-    assert len(artifacts(there.store)) == 9
+    assert resumed(log.read_text()) >= 1, "from its last checkpoint, on the node that was left"
+    assert len(artifacts(there.store)) == 12
     assert artifacts(there.store) == artifacts(here.store)
 
 

@@ -284,11 +284,8 @@ class Harness(StageContext, SupervisedTemplate):
 
     def eval(self, experiences: Any, **kwargs: Any) -> Any:
         """Score `experiences`; the random streams of training are left as they are."""
-        started, calls, batches = (
-            time.perf_counter(),
-            [0],
-            sum(-(-len(e.dataset) // self.eval_mb_size) for e in experiences),
-        )
+        started, calls = time.perf_counter(), [0]
+        batches = sum(-(-len(e.dataset) // self.eval_mb_size) for e in experiences)
 
         def count(*_: Any) -> None:
             calls[0] += 1

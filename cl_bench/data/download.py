@@ -193,8 +193,7 @@ _DAMAGED = (
     lzma.LZMAError,
     EOFError,
     OSError,
-    NotImplementedError,  # a compression that this Python lacks
-    RuntimeError,  # an encrypted member
+    RuntimeError,  # an encrypted member, or a compression that this Python lacks
     ValueError,  # a header that names no file
 )
 

@@ -13,7 +13,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader
 from cl_bench.ancestry import Ancestor, frozen_copy
 from cl_bench.catalog import load_catalog
 from cl_bench.composition import parse
-from cl_bench.config import Experiment
+from cl_bench.config import Augment, Experiment
 from cl_bench.kinds.base import Distill, Task
 from cl_bench.loss import StreamLoss
 from cl_bench.metrics.forgetting import StreamMetrics
@@ -282,6 +282,24 @@ def tell_training(experiment: Experiment, trainer: Trainer, steps: int, rounds: 
     return found
 
 
+def tell_teachers(experiment: Experiment, trainer: Trainer, steps: int, rounds: int) -> dict[str, Any]:
+    """Print what teachers cost with two past tasks, run in every step or once an image; return all seconds.
+
+    Images are not augmented, and the epoch that counts is the second: the cache has been filled by then.
+    """
+    benches = {}
+    for strategy, cached in (("naive", False), ("kd", False), ("kd", True), ("kd+replay", False), ("kd+replay", True)):
+        changed = experiment.model_copy(update={"augment": Augment(), "epochs": 2, "teacher_cache": cached})
+        benches[f"{strategy}{', cached' * cached}"] = Bench(
+            changed, replace(trainer, experiment=changed, catalog=load_catalog(changed)), strategy, 2
+        )
+    seconds = interleaved({name: bench.by_harness for name, bench in benches.items()}, rounds)
+    print("| strategy, 2 past tasks | ms | / naive |\n|---|--:|--:|")
+    for name, times in seconds.items():
+        print(f"| {name} | {1000 * statistics.median(times) / steps:.1f} | {ratio(times, seconds['naive']):.3f} |")
+    return seconds
+
+
 def tell_scoring(experiment: Experiment, trainer: Trainer, rounds: int) -> dict[str, Any]:
     """Print a line a task; return the seconds of every round."""
     print("| evaluation of | harness s | forward alone s | ratio |\n|---|--:|--:|--:|")
@@ -296,7 +314,7 @@ def tell_scoring(experiment: Experiment, trainer: Trainer, rounds: int) -> dict[
 
 
 def main() -> None:
-    """Print both tables, and keep all rounds as JSON where a file is named."""
+    """Print the tables, and keep all rounds as JSON where a file is named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=4)
@@ -318,6 +336,7 @@ def main() -> None:
         "settings": {**vars(options), "json": None},
         "environment": environment(options.threads, "cpu", "float32"),
         "training": tell_training(experiment, trainer, steps, options.rounds),
+        "teachers": tell_teachers(experiment, trainer, steps, options.rounds),
         "evaluation": tell_scoring(experiment, trainer, options.rounds),
     }
     if options.json:

@@ -135,10 +135,14 @@ class StageContext:
     def features_by(self, other: UnifiedModel) -> list[Features]:
         """Return the features that another model, in eval mode, has of each of the step's `passes`; without gradient.
 
-        Layers of the backbone that are held still in the stage do not run again where the other one has the same.
+        Layers of the backbone that are held still in the stage do not run again where the other one has the same; with
+        `teacher_cache` a teacher runs once for every image.
         """
+        stored = self._teachers.stored(other) if self.settings.teacher_cache else None
         same = self._teachers.same_layers(other)
         with torch.no_grad(), self.autocast():
+            if stored is not None:
+                return [stored(images) for images, _ in self.passes]
             return [
                 other.features(images, {name: output for name, output in features.still.items() if name in same})
                 for images, features in self.passes

@@ -30,11 +30,17 @@ class Features:
     still: what the backbone's layers that are held still gave, by their names.
     """
 
-    def __init__(self, pyramid: dict[int, Tensor], shared: nn.Module, still: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        pyramid: Mapping[int, Tensor],
+        shared: nn.Module,
+        still: Mapping[str, Any],
+        levels: Mapping[int, Tensor] | None = None,
+    ) -> None:
         self.still = still
         self._pyramid = pyramid
         self._shared = shared
-        self._levels: dict[int, Tensor] = {}
+        self._levels = dict(levels or {})
 
     def __getitem__(self, level: int) -> Tensor:
         """Return the shared features (B, C, h, w) at stride `level`."""

@@ -36,6 +36,7 @@ class StageSettings:
     evaluate_steps: int = 0
     device: str = "cpu"
     precision: str = "float32"
+    teacher_cache: bool = False
     visits: dict[str, int] = field(default_factory=dict)
 
     def visit(self, task: str) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 
 from cl_bench.ancestry import frozen_copy
-from cl_bench.model import UnifiedModel
+from cl_bench.model import LEVELS, Features, UnifiedModel
 from cl_bench.still import shared_layers
 
 
@@ -22,6 +24,7 @@ class Teachers:
         self._weights = experts
         self._experts: dict[str, UnifiedModel] = {}
         self._same: dict[int, frozenset[str]] = {}
+        self._stored: dict[int, StoredFeatures] = {}
         self.in_use: UnifiedModel | None = None
         """The parent, where something has asked for it."""
         self.moved_on = False
@@ -47,3 +50,35 @@ class Teachers:
         if id(other) not in self._same:
             self._same[id(other)] = shared_layers(self._model.backbone, other.backbone)
         return self._same[id(other)]
+
+    def stored(self, other: UnifiedModel) -> StoredFeatures | None:
+        """Return the features kept of the parent or of an expert; None for any other model, which may still change."""
+        if other is not self.in_use and other not in self._experts.values():
+            return None
+        return self._stored.setdefault(id(other), StoredFeatures(other))
+
+
+class StoredFeatures:
+    """A model's features of single images, each computed when it is first seen and found again by its pixels.
+
+    Images run through the model alone, so that what is kept does not depend on which others were beside them, and a
+    stage that is resumed has the bits of one that was not.
+    """
+
+    def __init__(self, model: UnifiedModel) -> None:
+        self._model = model
+        self._levels: dict[bytes, dict[int, Tensor]] = {}
+
+    def __call__(self, images: Tensor) -> Features:
+        """Return the features of `images` (B, 3, H, W)."""
+        each = [self._of(image) for image in images]
+        levels = {level: torch.cat([found[level] for found in each]) for level in LEVELS}
+        return Features({}, self._model.shared, {}, levels)
+
+    def _of(self, image: Tensor) -> dict[int, Tensor]:
+        pixels = image.permute(1, 2, 0).cpu().contiguous().numpy()
+        key = hashlib.blake2b(pixels.data, digest_size=16).digest()
+        if key not in self._levels:
+            features = self._model.features(image[None])
+            self._levels[key] = {level: features[level] for level in LEVELS}
+        return self._levels[key]

@@ -175,6 +175,7 @@ class _Planner:
             "strategy": [term.identity() for term in terms],
             "optimizer": optimizer,
             "schedule": {"first_epoch": schedule[0], "total_epochs": schedule[1]},
+            **({"teacher_cache": True} if experiment.teacher_cache and terms else {}),
             "evaluation": {
                 "every": experiment.evaluate_every,
                 "batch": experiment.evaluation_batch,

@@ -94,6 +94,7 @@ class Trainer:
             seed=stage.seed,
             device=experiment.device,
             precision=experiment.precision,
+            teacher_cache=experiment.teacher_cache,
             visits={name: stage.past.count(name) for name in stage.trained},
         )
 

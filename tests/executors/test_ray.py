@@ -20,7 +20,7 @@ from cl_bench.stages.store import Store
 # Has Ray take 127.0.0.1 for this machine's address, as it does where a firewall would ask; read when it is imported.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 # Its workers are otherwise niced, and on a machine that is busy with something else they never get to begin.
-os.environ["RAY_worker_niceness"] = "0"
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray spells it so
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 
 

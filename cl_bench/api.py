@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +25,10 @@ from cl_bench.plan_file import describe_plan
 from cl_bench.presets import load_experiment
 from cl_bench.registry import load_plugin_files
 from cl_bench.resources import set_up_numerics
+from cl_bench.running import planned
 from cl_bench.stages.key import differences
 from cl_bench.stages.plan import Plan, Stage, make_plan
-from cl_bench.stages.store import Store, read_json, write_json
+from cl_bench.stages.store import Store, read_json
 from cl_bench.stages.train import Progress, Trainer
 from cl_bench.sweeps import spread
 from cl_bench.weights import Weights, load_weights
@@ -175,8 +176,14 @@ def train(
     _check_device(prepared.experiment, here=cluster is None)
     if cluster is not None:
         reach(cluster)
-    folder = make_writable(prepared.folder)
-    write_json(folder / "plan.json", describe_plan(prepared, command))
+    with planned(make_writable(prepared.folder), describe_plan(prepared, command)):
+        return _train(prepared, workers, progress, report, retry, cluster)
+
+
+def _train(
+    prepared: Prepared, workers: int, progress: Progress, report: Report, retry: bool, cluster: str | None
+) -> dict[str, Failure]:
+    folder = prepared.folder
     _discard_damaged(prepared, report)
     failures = Failures(results_root())
     kept = {} if retry else failures.diverged(prepared.plan.stages)
@@ -192,7 +199,8 @@ def train(
     stored = prepared.store.__contains__
     frontier = Frontier(plan.units(), plan.parents(), lambda key: key not in missing or stored(key), kept)
     for key, failure in frontier.failures.items():
-        record(key, failure)
+        failures.add(key, failure)
+        report(key, replace(failure, reason=f"{failure.reason}, in an earlier run") if key in kept else failure)
     try:
         _train_units(prepared, frontier, workers, cluster, progress, record)
     finally:

@@ -15,7 +15,7 @@ from avalanche.core import SupervisedPlugin
 from cl_bench.composition import Composition, Term, parse
 from cl_bench.errors import UserError
 from cl_bench.stages.plan import Plan
-from cl_bench.states import carries
+from cl_bench.states import carries, opaque
 from cl_bench.trial import Bench
 
 HOOKS = frozenset(name for name in dir(SupervisedPlugin) if name.startswith(("before_", "after_")))
@@ -166,7 +166,7 @@ def _resume(run: _Run) -> Finding:
     key = run.plan.runs[0].stages[-1]
     stage = run.plan.stages[key]
     if run.composition.chained:
-        advice = "give the plug-in state_dict and load_state_dict, or `acts_from = 2`"
+        advice = "say `stateless = True` or `acts_from = 2`, or give the plug-in state_dict and load_state_dict"
         return Finding("resume", "note", f"its stages are trained in one process and resume as a whole; {advice}")
     unbroken = run.bench.store.describe(key)["hashes"]["last"]
     run.bench.store.discard(key)
@@ -178,6 +178,11 @@ def _resume(run: _Run) -> Finding:
         return Finding(
             "resume", "failed", "cut off after an epoch and run again, the last stage ends with other weights"
         )
+    if any(opaque(plugin) for term in run.composition.terms for plugin in term.build()):
+        advice = (
+            "say `stateless = True` where it gathers nothing, or have state_dict and load_state_dict, and it goes on"
+        )
+        return Finding("resume", "note", f"cut off, a stage starts anew and ends with the same bits; {advice}")
     return Finding("resume", "OK", "cut off after an epoch and run again, it ends with the same bits")
 
 

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from cl_bench.errors import UserError, unknown
 from cl_bench.lists import split, split_list
 from cl_bench.registry import StrategyEntry, code_identity, strategies
-from cl_bench.states import carries
+from cl_bench.states import storable
 from cl_bench.yaml_text import load_yaml
 
 _TERM = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)\s*(\[(?P<settings>.*)\])?", re.DOTALL)
@@ -29,6 +29,12 @@ class Term:
     name: str
     settings: Mapping[str, Any]
     entry: StrategyEntry
+
+    @property
+    def text(self) -> str:
+        """The term as one would write it: with the settings that are not their defaults."""
+        own = [f"{k}={v}" for k, v in self.settings.items() if v != self.entry.parameters[k].default]
+        return f"{self.name}[{','.join(own)}]" if own else self.name
 
     def build(self) -> list[Any]:
         """Return fresh plug-ins."""
@@ -58,7 +64,7 @@ class Term:
     @cached_property
     def resumable(self) -> bool:
         """Whether its stages can be trained by one process each: what acts from the first can store what it carries."""
-        return all(carries(p) for p in self.build() if getattr(p, "acts_from", 1) == 1)
+        return all(storable(p) for p in self.build() if getattr(p, "acts_from", 1) == 1)
 
     def code(self) -> tuple[str, ...]:
         """Return the hashes of the files from outside this package that define the strategy and its plug-ins."""

@@ -22,6 +22,10 @@ class Failures:
         """Return where the stage's failure is written, or would be."""
         return self.folder / f"{key}.json"
 
+    def paths(self) -> list[Path]:
+        """Return the files of all failures that are known."""
+        return sorted(self.folder.glob("*.json"))
+
     def add(self, key: str, failure: Failure) -> None:
         """Write why the stage is not there."""
         make_writable(self.folder)

@@ -22,6 +22,7 @@ from cl_bench.training import Harness
 
 class {title}(SupervisedPlugin):
     acts_from = 2  # the first stage is naive's, and is shared with it
+    stateless = True  # it gathers nothing in the steps; what does has state_dict() and load_state_dict(tensors)
 
     def __init__(self, weight: float) -> None:
         super().__init__()

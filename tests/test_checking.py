@@ -124,6 +124,27 @@ def test_what_a_stock_plugin_cannot_do_is_noted(bench: Bench) -> None:
     assert noted >= {"effect", "neutral setting", "resume", "memory"}
 
 
+def test_a_stage_that_would_start_anew_is_noted(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "silent.py"
+    path.write_text(
+        HEAD
+        + """
+    acts_from = 2
+    def before_backward(self, strategy, **_):
+        strategy.loss *= 1.5
+"""
+        + TAIL.format(name="silent")
+    )
+    try:
+        load_plugin_files([path])
+        found = {finding.check: finding for finding in check("silent", bench)}["resume"]
+    finally:
+        strategies.entries.pop("silent", None)
+    assert found.state == "note"
+    assert "starts anew" in found.said
+    assert "`stateless = True`" in found.said
+
+
 def test_a_new_strategy_works_as_it_is_written(bench: Bench, tmp_path: Path) -> None:
     path, test = new_strategy("my_pull", tmp_path)
     assert len(path.read_text().splitlines()) <= 32

@@ -67,12 +67,16 @@ class Fault(SupervisedPlugin):
     def before_backward(self, strategy, **_):
         {body}
 @strategy("fault")
-def fault(): return [Fault()]
+def fault(x: int = 0): return [Fault()]
 """
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"), [("raise RuntimeError('boom')", "boom"), ("strategy.loss *= float('nan')", "not finite")]
+    ("body", "reason", "advice", "again"),
+    [
+        ("raise RuntimeError('boom')", "boom", "run again to try them once more", "boom"),
+        ("strategy.loss *= float('nan')", "not finite", "tried again with --retry failed only", "in an earlier run"),
+    ],
 )
 def test_a_failed_stage_is_recorded_and_the_rest_goes_on(
     command: Run,
@@ -82,6 +86,8 @@ def test_a_failed_stage_is_recorded_and_the_rest_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     body: str,
     reason: str,
+    advice: str,
+    again: str,
 ) -> None:
     from cl_bench import registry
 
@@ -89,12 +95,18 @@ def test_a_failed_stage_is_recorded_and_the_rest_goes_on(
     file = tmp_path / f"fault{len(body)}.py"
     file.write_text(FAILING.format(body=body))
     experiment = tiny(orders=[["cls", "seg"]])
-    code, shown, errors = command("run", experiment, "--strategies", "fault,naive", "--plugin", str(file))
+    words = ("run", experiment, "--strategies", "fault[x=1],naive", "--plugin", str(file))
+    code, shown, errors = command(*words)
     assert code == 1
     assert "1 of 4 stages failed" in errors
+    assert advice in errors
+    assert "seg after cls with fault[x=1], seed 0: " in errors
     assert "failed" in shown
     (failed,) = (results / "failed").glob("*.json")
     assert reason in json.loads(failed.read_text())["reason"]
+    assert (f"the last lines of its log are in {failed}" in errors) == ("boom" in body)
+    assert again in " ".join(command(*words)[2].split())
+    assert again not in json.loads(failed.read_text())["reason"] or again == reason
     assert len(list((results / "stages").glob("*/stage.json"))) == 3
 
 

@@ -156,13 +156,20 @@ def _print_sweep(several: list[Prepared]) -> None:
 
 def _what_failed(prepared: Prepared, failed: Mapping[str, Failure]) -> str:
     """Return what went wrong, a line a stage, the skipped ones only counted, and how to go on."""
+    from cl_bench.failures import Failures
+
     own = {key: failure for key, failure in failed.items() if failure.kind != "skipped"}
-    lines = [f"  {_label(prepared.plan.stages[key])}: {failure.kind}: {failure.reason}" for key, failure in own.items()]
+    records = Failures(prepared.folder.parent)
+    lines = []
+    for key, failure in own.items():
+        lines.append(f"  {_label(prepared.plan.stages[key])}: {failure.kind}: {failure.reason}")
+        lines += [f"    the last lines of its log are in {records.path(key)}"] if failure.log else []
     skipped = f", and {len(failed) - len(own)} that descend from them were skipped" if len(failed) > len(own) else ""
-    again = "run again to retry them"
-    if any(failure.kind == "diverged" for failure in own.values()):
-        again += "; one that diverged would again, unless with --retry failed"
-    return "\n".join([f"{len(own)} of {len(prepared.plan.stages)} stages failed{skipped}; {again}", *lines])
+    diverged = sum(failure.kind == "diverged" for failure in own.values())
+    again = ["run again to try them once more"] if diverged < len(own) else []
+    again += ["what diverged is tried again with --retry failed only"] if diverged else []
+    first = f"{len(own)} of {len(prepared.plan.stages)} stages failed{skipped}; {'; '.join(again)}"
+    return "\n".join([first, *lines])
 
 
 def _summary(prepared: Prepared) -> str:
@@ -174,7 +181,7 @@ def _summary(prepared: Prepared) -> str:
 
 def _label(stage: Any) -> str:
     after = f" after {', '.join(stage.past)}" if stage.past else ""
-    terms = "+".join(term.name for term in stage.terms)
+    terms = "+".join(term.text for term in stage.terms)
     return f"{'+'.join(stage.trained)}{after}{f' with {terms}' if terms else ''}, seed {stage.seed}"
 
 

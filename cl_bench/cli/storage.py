@@ -47,13 +47,14 @@ def export_results(
 ) -> None:
     """Write an experiment's results and stages, weights included, into one file with checksums."""
     from cl_bench.paths import store_root
+    from cl_bench.plan_file import read_plan
     from cl_bench.stages import storage
     from cl_bench.stages.store import Store
 
     folder = results_folder(experiment)
-    typer.echo(
-        storage.export_results(folder, Store(store_root(), writable=False), output or Path(f"{folder.name}.tar"))
-    )
+    target, planned = output or Path(f"{folder.name}.tar"), len(read_plan(folder)["stages"])
+    packed = storage.export_results(folder, Store(store_root(), writable=False), target)
+    typer.echo(f"{target}: {packed} of {planned} stages" + ("; the others are not trained" if packed < planned else ""))
 
 
 @app.command(name="import-results")

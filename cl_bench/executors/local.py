@@ -31,8 +31,8 @@ from cl_bench.stages.train import Progress, Trainer
 from cl_bench.weights import load_weights
 
 Report = Callable[[str, str | Failure], None]
-"""Called with a stage's key and what became of it: "damaged" (it is trained again), "started", "done", "differs" (from
-the rows that it was added to), its failure."""
+"""Called with a stage's key and what became of it: "damaged" (it is trained again), "started", "busy" (another
+process is at it), "done", "differs" (from the rows that it was added to), its failure."""
 POLL = 0.2
 """Seconds between looks at progress, and at units that other processes are training."""
 
@@ -95,6 +95,7 @@ def settle(frontier: Frontier, unit: Unit, outcome: Outcome, report: Report) -> 
             report(key, frontier.failures[key])
     elif outcome == BUSY:
         frontier.later(unit)
+        report(unit[0], BUSY)
         time.sleep(POLL)
     else:
         frontier.done(unit)

@@ -49,7 +49,7 @@ def reach(address: str) -> Any:
     try:
         ray = importlib.import_module("ray")
     except ImportError as error:
-        raise UserError("the Ray executor needs ray: pip install 'cl-bench[ray]'") from error
+        raise UserError("the Ray executor needs ray: pip install 'cl-bench[ray]', or '.[ray]' in a clone") from error
     _knock(address)
     return ray
 

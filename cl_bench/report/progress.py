@@ -14,6 +14,7 @@ from cl_bench.executors.frontier import Failure
 
 NEWS = {
     "damaged": "its files are damaged, or of an older version; it is trained again",
+    "busy": "another process is training it",
     "differs": "trained again, it scores otherwise than in the results it was added to, as on another processor;"
     " rows of runs that start from either stand side by side",
 }
@@ -41,6 +42,7 @@ class StageProgress:
         self._done: dict[str, int] = {}
         self._finished = 0
         self._started: dict[str, float] = {}
+        self._told: set[tuple[str, str | Failure]] = set()
 
     def __enter__(self) -> StageProgress:
         self._bars.start()
@@ -61,7 +63,8 @@ class StageProgress:
     def report(self, key: str, state: str | Failure) -> None:
         """Print a line for a stage that is done or failed."""
         label = self._stages.get(key, (key[:12], 0))[0]
-        if state in NEWS:
+        if state in NEWS and (key, state) not in self._told:
+            self._told.add((key, state))
             self._console.print(f"{label}: {NEWS[str(state)]}", markup=False, highlight=False)
         if state in ("started", *NEWS):
             return

@@ -18,6 +18,7 @@ from pathlib import Path
 from cl_bench.config import RESERVED
 from cl_bench.data.download import Limits, read_members
 from cl_bench.errors import NewerVersionError, UserError
+from cl_bench.failures import Failures
 from cl_bench.files import replacing, sha256, write_whole
 from cl_bench.paths import find_stage
 from cl_bench.plan_file import read_plan
@@ -40,8 +41,10 @@ class Garbage:
 
 def garbage(store: Store, plans: Iterable[Path]) -> list[Garbage]:
     """Return what the store holds that none of the `plans` (plan.json files) refers to, and what is left of crashes."""
+    plans = list(plans)
     used = {key for plan in plans for key in read_plan(plan.parent)["stages"]}
-    found = []
+    records = [path for root in sorted({plan.parent.parent for plan in plans}) for path in Failures(root).paths()]
+    found = [(path, "a failure of a stage of no plan") for path in records if path.stem not in used]
     for path in sorted(store.root.iterdir()):
         if match := re.fullmatch(r"\.draft-([0-9a-f]{64}|import)-[0-9a-f]+", path.name):
             if not store.is_claimed(match[1]) and _settled(path):
@@ -68,14 +71,17 @@ def remove(found: Iterable[Garbage]) -> None:
             one.path.unlink(missing_ok=True)
 
 
-def export_results(folder: Path, store: Store, target: Path) -> Path:
+def export_results(folder: Path, store: Store, target: Path) -> int:
     """Write an experiment's folder of results and its stages, weights included, with their hashes into a tar file.
 
-    Raises UserError where a stage is damaged; stages that are not trained yet are left out.
+    Returns how many stages are in it: those that are not trained yet are left out, but for why, where that is known.
+    Raises UserError where a stage is damaged.
     """
-    plan = read_plan(folder)
-    files = {f"results/{path.name}": path for path in sorted(folder.iterdir()) if path.is_file()}
+    plan, failures = read_plan(folder), Failures(folder.parent)
+    files = {f"results/{path.name}": path for path in sorted(folder.glob("[!.]*")) if path.is_file()}
     for key in plan["stages"]:
+        if failures.path(key).is_file():
+            files[f"failed/{key}.json"] = failures.path(key)
         stage = store.folder(key) if store.folder(key).is_dir() else find_stage(folder, key)
         if stage is not None:
             if not intact(stage, tensors=True):
@@ -88,7 +94,8 @@ def export_results(folder: Path, store: Store, target: Path) -> Path:
             sums[name] = hashlib.sha256(content).hexdigest()
             _add(tar, name, content)
         _add(tar, MANIFEST, json.dumps({"experiment": plan["experiment"], "files": sums}).encode())
-    return target
+    packed = {name.split("/")[1] for name in files if name.startswith("stages/")}
+    return len(packed)
 
 
 def import_results(archive: Path, results: Path, store: Store) -> Path:
@@ -102,7 +109,8 @@ def import_results(archive: Path, results: Path, store: Store) -> Path:
         sums: dict[str, str] = {}
         # What is exported is not compressed: no archive of ours holds more than its own size.
         size = archive.stat().st_size if archive.is_file() else 0
-        for name, content in read_members(archive, lambda _: True, Limits(size=size)):
+        limits = Limits(size=size, beyond="announces more than it holds: it is cut short, or none of ours")
+        for name, content in read_members(archive, lambda _: True, limits):
             write_whole(draft / name, content)
             sums[name] = sha256(draft / name)
         experiment = _check(archive, draft, sums)
@@ -111,6 +119,8 @@ def import_results(archive: Path, results: Path, store: Store) -> Path:
             raise UserError(f"{target} exists already; move it away to import {archive}")
         for stage in sorted((draft / "stages").glob("*")):
             store.place(stage.name, stage)
+        for path in sorted((draft / "failed").glob("*.json")):
+            write_whole(Failures(results).path(path.stem), path.read_bytes())
         files = sorted(filter(Path.is_file, (draft / "results").iterdir()), key=lambda path: path.name == "plan.json")
         for path in files:  # the plan last: with it the experiment is there
             write_whole(target / path.name, path.read_bytes())
@@ -130,6 +140,7 @@ def _check(archive: Path, draft: Path, sums: dict[str, str]) -> str:
             for stage in sorted((draft / "stages").glob("*"))
             if stage.name not in planned or stage_key(read_json(stage / "stage.json")["settings"]) != stage.name
         ]
+        strays += [path.stem for path in sorted((draft / "failed").glob("*")) if path.stem not in planned]
     except NewerVersionError:
         raise
     except (OSError, KeyError, ValueError, TypeError, RecursionError, UserError) as error:

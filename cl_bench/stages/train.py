@@ -21,7 +21,6 @@ from cl_bench.errors import StageFailedError
 from cl_bench.kinds.base import labelled_together
 from cl_bench.metrics.forgetting import Row, StreamMetrics
 from cl_bench.model import UnifiedModel, build_model
-from cl_bench.registry import code_identity
 from cl_bench.resources import environment, keep_memory, peak_memory_mb, reset_peak_memory, set_up_numerics
 from cl_bench.schedule import StageSettings
 from cl_bench.snapshot import Snapshot, take
@@ -151,9 +150,7 @@ class _Unit:
             evaluator=evaluator,
             initial=lambda: trainer.untrained(first.seed).state_dict(),
         )
-        # A plug-in from elsewhere that keeps nothing may hold anything: then a stage is resumed as a whole.
-        whole = len(stages) > 1 or any(code_identity(p) and not states.carries(p) for p in self.plugins)
-        self.resumable = not whole
+        self.resumable = len(stages) == 1 and not any(map(states.opaque, self.plugins))
         self.names = list(dict.fromkeys(name for stage in stages for name in (*stage.past, *stage.trained)))
         # Tasks are trained together in a run's only stage, or not at all.
         data = {name: trainer.datasets(name, first.seed, first.trained) for name in self.names}

@@ -14,6 +14,8 @@ import pytest
 import cl_bench
 from cl_bench import api
 from cl_bench.errors import UserError
+from cl_bench.executors.frontier import Failure
+from cl_bench.failures import Failures
 from cl_bench.report.status import status
 from cl_bench.stages.storage import MANIFEST, export_results, garbage, import_results, remove
 from cl_bench.stages.store import Store
@@ -70,7 +72,8 @@ def test_what_is_being_trained_stays(trained: api.Prepared) -> None:
 def test_exported_results_are_taken_in_elsewhere_bit_for_bit(
     trained: api.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., str]
 ) -> None:
-    archive = export_results(trained.folder, trained.store, tmp_path / "tiny.tar")
+    archive = tmp_path / "tiny.tar"
+    assert export_results(trained.folder, trained.store, archive) == 3
     monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path / "elsewhere"))
     store = Store(tmp_path / "elsewhere" / "stages")
     folder = import_results(archive, tmp_path / "elsewhere", store)
@@ -126,7 +129,8 @@ def sealed(content: dict[str, bytes], name: str, data: bytes, experiment: str = 
 def test_an_archive_that_is_not_what_was_exported_is_refused_whole(
     trained: api.Prepared, tmp_path: Path, change: Callable[[dict[str, bytes]], object], message: str
 ) -> None:
-    archive = rewritten(export_results(trained.folder, trained.store, tmp_path / "tiny.tar"), change)
+    export_results(trained.folder, trained.store, tmp_path / "tiny.tar")
+    archive = rewritten(tmp_path / "tiny.tar", change)
     store = Store(tmp_path / "elsewhere" / "stages")
     with pytest.raises(UserError, match=message):
         import_results(archive, tmp_path / "elsewhere", store)
@@ -141,14 +145,43 @@ def test_an_archive_that_grows_when_it_is_read_is_refused(tmp_path: Path, traine
         member = tarfile.TarInfo("results/big")
         member.size = 1 << 22
         tar.addfile(member, io.BytesIO(bytes(member.size)))
-    with pytest.raises(UserError, match=r"bomb\.tar holds more than"):
+    with pytest.raises(UserError, match=r"bomb\.tar announces more than it holds"):
         import_results(path, tmp_path / "elsewhere", trained.store)
+
+
+def test_an_archive_that_is_cut_short_is_said_to_be(tmp_path: Path, trained: api.Prepared) -> None:
+    export_results(trained.folder, trained.store, tmp_path / "tiny.tar")
+    whole = (tmp_path / "tiny.tar").read_bytes()
+    (tmp_path / "short.tar").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match=r"short\.tar announces more than it holds: it is cut short"):
+        import_results(tmp_path / "short.tar", tmp_path / "elsewhere", trained.store)
+
+
+def test_why_a_stage_is_not_there_travels_and_is_forgotten_with_its_plan(
+    trained: api.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = trained.plan.runs[0].stages[-1]
+    trained.store.discard(last)
+    Failures(trained.folder.parent).add(last, Failure("diverged", "the loss is not finite"))
+    assert export_results(trained.folder, trained.store, tmp_path / "tiny.tar") == 2
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path / "elsewhere"))
+    store = Store(tmp_path / "elsewhere" / "stages")
+    folder = import_results(tmp_path / "tiny.tar", tmp_path / "elsewhere", store)
+    shown = {stage.key: (stage.state, stage.detail) for stage in status(folder)}
+    # Its rows are there: results outlive stages.
+    assert shown[last][0] == "done"
+    assert Failures(folder.parent).get(last) == Failure("diverged", "the loss is not finite")
+    assert garbage(store, [folder / "plan.json"]) == []
+    Failures(folder.parent).add(LOST, Failure("raised", "long ago"))
+    (found,) = garbage(store, [folder / "plan.json"])
+    assert found.path == Failures(folder.parent).path(LOST)
 
 
 def test_what_a_killed_import_left_is_not_taken_for_a_part_of_the_next(
     trained: api.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive = export_results(trained.folder, trained.store, tmp_path / "tiny.tar")
+    archive = tmp_path / "tiny.tar"
+    assert export_results(trained.folder, trained.store, archive) == 3
     store = Store(tmp_path / "elsewhere" / "stages")
     stray = store.root / f".draft-import-{os.getpid()}" / "results" / "stray.html"
     stray.parent.mkdir(parents=True)

@@ -50,6 +50,8 @@ class Prepared:
     plugin_files: tuple[str, ...]
     kept: frozenset[str] = frozenset()
     """Stages whose rows, in the folder, are enough: they are trained only where another one starts from them."""
+    adds: bool = False
+    """Whether the rows in the folder are kept."""
 
     def missing(self) -> list[Stage]:
         """Return the stages that are still to be trained."""
@@ -124,7 +126,7 @@ def prepare(
     plan = make_plan(loaded, catalog, weights)
     files = tuple(str(Path(path).resolve()) for path in plugin_files)
     kept = _kept(folder, plan, catalog) if add else frozenset[str]()
-    return Prepared(loaded, catalog, weights, plan, store, folder, files, kept)
+    return Prepared(loaded, catalog, weights, plan, store, folder, files, kept, add)
 
 
 def run(
@@ -176,6 +178,8 @@ def train(
     _check_device(prepared.experiment, here=cluster is None)
     if cluster is not None:
         reach(cluster)
+    if prepared.adds:
+        _refuse_others(prepared.folder, prepared.plan)  # again: much may have come since it was prepared
     with planned(make_writable(prepared.folder), describe_plan(prepared, command)):
         return _train(prepared, workers, progress, report, retry, cluster)
 
@@ -256,10 +260,15 @@ def _beside_results(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[st
     }
 
 
-def _kept(folder: Path, plan: Plan, catalog: Sequence[Entry]) -> frozenset[str]:
-    """Return the stages of which all that tables need lies in `folder`; UserError where it holds others, too."""
+def _refuse_others(folder: Path, plan: Plan) -> None:
+    """Raise UserError where the folder has rows that the plan would drop."""
     if results.exported(folder) - plan.stages.keys():
         raise UserError(f"the results in {folder} were made with other settings or versions: name these otherwise")
+
+
+def _kept(folder: Path, plan: Plan, catalog: Sequence[Entry]) -> frozenset[str]:
+    """Return the stages of which all that tables need lies in `folder`; UserError where it holds others, too."""
+    _refuse_others(folder, plan)
     metrics, kept = {entry.task.name: entry.task.kind.metrics for entry in catalog}, set()
     for key, rows in results.scores(folder, plan.stages).items():
         stage = plan.stages[key]

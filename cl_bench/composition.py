@@ -32,7 +32,7 @@ class Term:
 
     @property
     def text(self) -> str:
-        """The term as one would write it: with the settings that are not their defaults."""
+        """The term in words, with the settings that are not their defaults."""
         own = [f"{k}={v}" for k, v in self.settings.items() if v != self.entry.parameters[k].default]
         return f"{self.name}[{','.join(own)}]" if own else self.name
 

@@ -204,7 +204,8 @@ class Experiment(Protocol):
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     teacher_cache: bool = False
     """Run teachers once for every training image and keep their features: for images that repeat, which are at most
-    flipped. Takes memory: about 0.35 MB an image and teacher at 256 px with 64 shared channels."""
+    flipped. Takes memory in every worker: with 64 shared channels about 0.35 MB an image and teacher at 256 px, twice
+    that with flips, four times at 512 px."""
     resources: Resources = Resources()
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
     """Where the results are sent to when all is trained, stages that were trained earlier included."""

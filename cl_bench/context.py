@@ -138,15 +138,18 @@ class StageContext:
         Layers of the backbone that are held still in the stage do not run again where the other one has the same; with
         `teacher_cache` a teacher runs once for every image.
         """
-        stored = self._teachers.stored(other) if self.settings.teacher_cache else None
-        same = self._teachers.same_layers(other)
         with torch.no_grad(), self.autocast():
-            if stored is not None:
+            if self.settings.teacher_cache and (stored := self._teachers.stored(other, self._versions())):
                 return [stored(images) for images, _ in self.passes]
+            same = self._teachers.same_layers(other)
             return [
                 other.features(images, {name: output for name, output in features.still.items() if name in same})
                 for images, features in self.passes
             ]
+
+    def _versions(self) -> int:
+        """Return how many different training images there can be: each one, and each one flipped."""
+        return 2 * sum(len(dataset) for dataset in (*self.past, *self.current))
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which models are run at the configured precision."""

@@ -51,34 +51,42 @@ class Teachers:
             self._same[id(other)] = shared_layers(self._model.backbone, other.backbone)
         return self._same[id(other)]
 
-    def stored(self, other: UnifiedModel) -> StoredFeatures | None:
-        """Return the features kept of the parent or of an expert; None for any other model, which may still change."""
+    def stored(self, other: UnifiedModel, most: int) -> StoredFeatures | None:
+        """Return the features kept of the parent or of an expert, of at most so many images.
+
+        None for any other model, which may still change.
+        """
         if other is not self.in_use and other not in self._experts.values():
             return None
-        return self._stored.setdefault(id(other), StoredFeatures(other))
+        return self._stored.setdefault(id(other), StoredFeatures(other, most))
 
 
 class StoredFeatures:
     """A model's features of single images, each computed when it is first seen and found again by its pixels.
 
     Images run through the model alone, so that what is kept does not depend on which others were beside them, and a
-    stage that is resumed has the bits of one that was not.
+    stage that is resumed has the bits of one that was not. Once `most` are kept, further ones are computed each time.
     """
 
-    def __init__(self, model: UnifiedModel) -> None:
+    def __init__(self, model: UnifiedModel, most: int) -> None:
         self._model = model
+        self._most = most
         self._levels: dict[bytes, dict[int, Tensor]] = {}
 
     def __call__(self, images: Tensor) -> Features:
         """Return the features of `images` (B, 3, H, W)."""
-        each = [self._of(image) for image in images]
+        pixels = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        # All are squares of bytes, so that equal pixels are equal sizes, too.
+        keys = [hashlib.blake2b(one.data, digest_size=16).digest() for one in pixels]
+        each = [self._of(key, image) for key, image in zip(keys, images, strict=True)]
         levels = {level: torch.cat([found[level] for found in each]) for level in LEVELS}
         return Features({}, self._model.shared, {}, levels)
 
-    def _of(self, image: Tensor) -> dict[int, Tensor]:
-        pixels = image.permute(1, 2, 0).cpu().contiguous().numpy()
-        key = hashlib.blake2b(pixels.data, digest_size=16).digest()
-        if key not in self._levels:
-            features = self._model.features(image[None])
-            self._levels[key] = {level: features[level] for level in LEVELS}
-        return self._levels[key]
+    def _of(self, key: bytes, image: Tensor) -> dict[int, Tensor]:
+        if key in self._levels:
+            return self._levels[key]
+        features = self._model.features(image[None])
+        levels = {level: features[level] for level in LEVELS}
+        if len(self._levels) < self._most:
+            self._levels[key] = levels
+        return levels

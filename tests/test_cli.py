@@ -91,7 +91,8 @@ def test_a_failed_stage_is_recorded_and_the_rest_goes_on(
 ) -> None:
     from cl_bench import registry
 
-    monkeypatch.setattr(registry.strategies, "entries", dict(registry.strategies.entries))
+    known = registry.strategies
+    monkeypatch.setattr(known, "entries", {name: known.get(name) for name in known})
     file = tmp_path / f"fault{len(body)}.py"
     file.write_text(FAILING.format(body=body))
     experiment = tiny(orders=[["cls", "seg"]])
@@ -106,7 +107,7 @@ def test_a_failed_stage_is_recorded_and_the_rest_goes_on(
     assert reason in json.loads(failed.read_text())["reason"]
     assert (f"the last lines of its log are in {failed}" in errors) == ("boom" in body)
     assert again in " ".join(command(*words)[2].split())
-    assert again not in json.loads(failed.read_text())["reason"] or again == reason
+    assert "in an earlier run" not in json.loads(failed.read_text())["reason"]
     assert len(list((results / "stages").glob("*/stage.json"))) == 3
 
 

@@ -13,7 +13,6 @@ import pytest
 from conftest import message
 
 from cl_bench import api
-from cl_bench.running import planned
 
 HOLD = """
 import json, sys
@@ -59,9 +58,3 @@ def test_another_plan_is_kept_away_while_one_is_trained_and_the_same_is_not(
     other.kill()
     other.wait()
     assert api.train(kd) == {}, "the lock went with its owner"
-
-
-def test_a_plan_is_there_as_long_as_it_is_held(tmp_path: Path) -> None:
-    plan = {"experiment": "tiny", "tasks": [], "runs": [], "baselines": [], "stages": {}}
-    with planned(tmp_path, plan), planned(tmp_path, plan):
-        assert json.loads((tmp_path / "plan.json").read_bytes())["experiment"] == "tiny"

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Spy, message
+from conftest import TINY, Spy, message
 
 from cl_bench import api
+from cl_bench.model import LEVELS
 from cl_bench.stages.train import Trainer
+from cl_bench.teachers import StoredFeatures
 from cl_bench.training import Harness
 
 PLAIN = {"augment": {}, "teacher_cache": True}
@@ -31,12 +33,13 @@ class Compare(Spy):
         strategy.teacher.backbone.register_forward_hook(lambda module, maps, out: self.batches_run.append(len(maps[0])))
 
     def before_backward(self, strategy: Harness, **_: Any) -> None:
-        (stored,) = strategy.taught()
+        found = strategy.taught()
         ran = list(self.batches_run)
-        with torch.no_grad():
-            plain = strategy.teacher.features(strategy.passes[0][0])
+        with torch.no_grad(), strategy.autocast():
+            again = [strategy.teacher.features(images) for images, _ in strategy.passes]
+            for stored, plain in zip(found, again, strict=True):
+                self.away += [float((stored[level] - plain[level]).abs().max()) for level in (8, 16, 32)]
         self.batches_run = ran
-        self.away += [float((stored[level] - plain[level]).abs().max()) for level in (8, 16, 32)]
 
 
 def test_a_cached_teacher_runs_once_an_image_and_says_the_same(second_stage: Callable[..., Spy]) -> None:
@@ -45,6 +48,34 @@ def test_a_cached_teacher_runs_once_an_image_and_says_the_same(second_stage: Cal
     assert spy.batches_run == [1] * (12 + 2), "of the task at hand, and of the memory"
     assert len(spy.away) == 4 * 3 * 3
     assert max(spy.away) < 1e-4
+
+
+def test_images_of_several_sizes_are_cached(second_stage: Callable[..., Spy]) -> None:
+    spy = Compare()
+    tasks = [{**task, "image_size": 96} if task["name"] == "seg" else task for task in TINY["tasks"]]
+    second_stage("kd+replay[memory=2]", spy, epochs=4, tasks=tasks, **PLAIN)
+    assert spy.batches_run == [1] * (12 + 2)
+    assert len(spy.away) == 2 * 4 * 3 * 3
+    assert max(spy.away) < 1e-4
+
+
+def test_features_are_cached_at_the_precision_of_the_stage(second_stage: Callable[..., Spy]) -> None:
+    spy = Compare()
+    second_stage("kd", spy, epochs=2, precision="bfloat16", **PLAIN)
+    assert spy.batches_run == [1] * 12
+    assert max(spy.away) < 0.1
+
+
+def test_no_more_images_are_kept_than_there_can_be() -> None:
+    model = torch.nn.Module()
+    calls: list[int] = []
+    model.features = lambda images: calls.append(len(images)) or dict.fromkeys(LEVELS, images)  # type: ignore[assignment]
+    model.shared = torch.nn.Identity()
+    stored = StoredFeatures(model, most=2)  # type: ignore[arg-type]
+    images = torch.arange(4, dtype=torch.uint8).reshape(4, 1, 1, 1).expand(4, 3, 2, 2)
+    assert torch.equal(stored(images)[8], images)
+    assert torch.equal(stored(images)[32], images)
+    assert calls == [1] * (4 + 2)
 
 
 def test_both_versions_of_an_image_that_is_flipped_are_kept(second_stage: Callable[..., Spy]) -> None:
@@ -85,7 +116,7 @@ def test_a_teacher_that_moves_is_not_cached(second_stage: Callable[..., Spy]) ->
     assert cached.last == plain.last
 
 
-def test_stages_without_a_teacher_are_shared_with_those_of_no_cache(tiny: Callable[..., str], results: Path) -> None:
+def test_what_has_nothing_to_cache_is_shared_with_runs_of_no_cache(tiny: Callable[..., str], results: Path) -> None:
     keys = []
     for on in (True, False):
         plan = api.prepare(tiny(augment={}, teacher_cache=on), strategies=["naive", "kd"]).plan

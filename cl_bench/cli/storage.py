@@ -54,7 +54,9 @@ def export_results(
     folder = results_folder(experiment)
     target, planned = output or Path(f"{folder.name}.tar"), len(read_plan(folder)["stages"])
     packed = storage.export_results(folder, Store(store_root(), writable=False), target)
-    typer.echo(f"{target}: {packed} of {planned} stages" + ("; the others are not trained" if packed < planned else ""))
+    typer.echo(
+        f"{target}: {packed} of {planned} stages" + ("; the others are not in the store" if packed < planned else "")
+    )
 
 
 @app.command(name="import-results")

@@ -184,8 +184,6 @@ class Limits:
     members: int = 200_000
     size: int = 8 << 30
     """Bytes after unpacking."""
-    beyond: str = "holds more than {members} members or {size} bytes: refused"
-    """What is said of one that declares more."""
 
 
 _DAMAGED = (
@@ -223,8 +221,8 @@ def read_members(
         for member in _members(archive):
             count, size = count + 1, size + max(member.size, 0)
             if count > limits.members or size > limits.size:
-                said = limits.beyond.format(members=limits.members, size=limits.size)
-                raise UserError(f"archive {archive} {said}")
+                most = f"{limits.members} members or {limits.size} bytes"
+                raise UserError(f"archive {archive} holds more than {most}, or is cut short: refused")
             name = _safe_name(archive, member)
             if member.regular and wanted(name):
                 source = member.open()

@@ -42,7 +42,7 @@ class StageProgress:
         self._done: dict[str, int] = {}
         self._finished = 0
         self._started: dict[str, float] = {}
-        self._told: set[tuple[str, str | Failure]] = set()
+        self._told: set[tuple[str, str]] = set()
 
     def __enter__(self) -> StageProgress:
         self._bars.start()
@@ -63,9 +63,9 @@ class StageProgress:
     def report(self, key: str, state: str | Failure) -> None:
         """Print a line for a stage that is done or failed."""
         label = self._stages.get(key, (key[:12], 0))[0]
-        if state in NEWS and (key, state) not in self._told:
+        if isinstance(state, str) and state in NEWS and (key, state) not in self._told:
             self._told.add((key, state))
-            self._console.print(f"{label}: {NEWS[str(state)]}", markup=False, highlight=False)
+            self._console.print(f"{label}: {NEWS[state]}", markup=False, highlight=False)
         if state in ("started", *NEWS):
             return
         self._finished += 1

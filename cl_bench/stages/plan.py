@@ -129,7 +129,9 @@ class _Planner:
             identity = self._identity(trained, past, parent, seed, terms, (first, total))
             experts = self._experts(trained, past, seed, terms)
             # What few stages have is named where they have it, so that all others keep their keys.
+            cached = self.experiment.teacher_cache and (experts or (parent and terms))
             identity.update({"repeats": repeats} if repeats else {}, **({"experts": experts} if experts else {}))
+            identity.update({"teacher_cache": True} if cached else {})
             what = (stage_key(identity), identity, parent, trained, past, seed, terms)
             stages.append(Stage(*what, epochs, first, total, repeats, experts))
         chain = tuple(stage.key for stage in stages) if composition.chained else ()
@@ -175,7 +177,6 @@ class _Planner:
             "strategy": [term.identity() for term in terms],
             "optimizer": optimizer,
             "schedule": {"first_epoch": schedule[0], "total_epochs": schedule[1]},
-            **({"teacher_cache": True} if experiment.teacher_cache and terms else {}),
             "evaluation": {
                 "every": experiment.evaluate_every,
                 "batch": experiment.evaluation_batch,

@@ -109,8 +109,7 @@ def import_results(archive: Path, results: Path, store: Store) -> Path:
         sums: dict[str, str] = {}
         # What is exported is not compressed: no archive of ours holds more than its own size.
         size = archive.stat().st_size if archive.is_file() else 0
-        limits = Limits(size=size, beyond="announces more than it holds: it is cut short, or none of ours")
-        for name, content in read_members(archive, lambda _: True, limits):
+        for name, content in read_members(archive, lambda _: True, Limits(size=size)):
             write_whole(draft / name, content)
             sums[name] = sha256(draft / name)
         experiment = _check(archive, draft, sums)
@@ -119,8 +118,10 @@ def import_results(archive: Path, results: Path, store: Store) -> Path:
             raise UserError(f"{target} exists already; move it away to import {archive}")
         for stage in sorted((draft / "stages").glob("*")):
             store.place(stage.name, stage)
-        for path in sorted((draft / "failed").glob("*.json")):
-            write_whole(Failures(results).path(path.stem), path.read_bytes())
+        failures = Failures(results)
+        for path in sorted((draft / "failed").glob("*")):
+            if not failures.path(path.stem).exists():  # one of this machine's own is nearer the truth
+                write_whole(failures.path(path.stem), path.read_bytes())
         files = sorted(filter(Path.is_file, (draft / "results").iterdir()), key=lambda path: path.name == "plan.json")
         for path in files:  # the plan last: with it the experiment is there
             write_whole(target / path.name, path.read_bytes())
@@ -140,7 +141,9 @@ def _check(archive: Path, draft: Path, sums: dict[str, str]) -> str:
             for stage in sorted((draft / "stages").glob("*"))
             if stage.name not in planned or stage_key(read_json(stage / "stage.json")["settings"]) != stage.name
         ]
-        strays += [path.stem for path in sorted((draft / "failed").glob("*")) if path.stem not in planned]
+        strays += [
+            path.name for path in (draft / "failed").rglob("*") if path.name.removesuffix(".json") not in planned
+        ]
     except NewerVersionError:
         raise
     except (OSError, KeyError, ValueError, TypeError, RecursionError, UserError) as error:

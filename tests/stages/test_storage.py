@@ -145,7 +145,7 @@ def test_an_archive_that_grows_when_it_is_read_is_refused(tmp_path: Path, traine
         member = tarfile.TarInfo("results/big")
         member.size = 1 << 22
         tar.addfile(member, io.BytesIO(bytes(member.size)))
-    with pytest.raises(UserError, match=r"bomb\.tar announces more than it holds"):
+    with pytest.raises(UserError, match=r"bomb\.tar holds more than"):
         import_results(path, tmp_path / "elsewhere", trained.store)
 
 
@@ -153,7 +153,7 @@ def test_an_archive_that_is_cut_short_is_said_to_be(tmp_path: Path, trained: api
     export_results(trained.folder, trained.store, tmp_path / "tiny.tar")
     whole = (tmp_path / "tiny.tar").read_bytes()
     (tmp_path / "short.tar").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"short\.tar announces more than it holds: it is cut short"):
+    with pytest.raises(UserError, match=r"short\.tar holds more than .*, or is cut short"):
         import_results(tmp_path / "short.tar", tmp_path / "elsewhere", trained.store)
 
 

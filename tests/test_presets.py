@@ -11,6 +11,7 @@ from conftest import TINY, message
 from test_config import SMALL
 
 from cl_bench.presets import load_experiment
+from cl_bench.registry import code_identity, strategies
 
 
 def test_changes_as_text(tiny: Callable[..., str]) -> None:
@@ -134,3 +135,9 @@ def test_a_change_reaches_one_of_the_tasks_that_share_a_part_by_an_alias(tmp_pat
     (tmp_path / "x.yaml").write_text(f"tasks:\n- {task.replace('NAME', 'a')}\n- {second}\n")
     found = load_experiment(str(tmp_path / "x.yaml"), ["tasks.a.data.val=30"])
     assert [one.data["val"] for one in found.tasks] == [30, 20]
+
+
+def test_the_zoo_has_every_strategy() -> None:
+    built_in = {name for name in strategies if code_identity(strategies.get(name)) is None}
+    assert len(built_in) > 20
+    assert built_in <= set(load_experiment("zoo").strategies)

@@ -23,8 +23,8 @@ from cl_bench.statistics import paired
 from cl_bench.summaries import summary, void_tasks
 
 CELLS = tuple(column for column in COLUMNS if not column.full)
-LOOKS = {"strategy": "name", "task": "name", "verdict": "verdict"}
-"""Classes of columns that hold words."""
+LOOKS = {"strategy": "name", "task": "name", "drop": "drop", "verdict": "verdict"}
+"""Classes of the columns that a small screen shows at once; of the others it is `detail`."""
 
 
 def save_report(folder: Path, output: Path | None = None) -> Path:
@@ -56,7 +56,7 @@ def render(results: pd.DataFrame, folder: Path) -> str:
         said=sentences(results, table),
         several_orders=table["order"].nunique() > 1,
         headers=[
-            {"text": column.header.replace("-\n", "-").replace("\n", " "), "look": LOOKS.get(column.field, "")}
+            {"text": column.header.replace("-\n", "-").replace("\n", " "), "look": LOOKS.get(column.field, "detail")}
             for column in CELLS
         ],
         lines=_lines(table),
@@ -85,14 +85,17 @@ def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
             if own["verdict"].str.startswith(("pass", "bonus")).all():
                 passing.append(str(strategy))
     said = [_least(results, means)] if means else []
+    if unfinished := headline.loc[headline["status"] != "done", "strategy"].drop_duplicates().tolist():
+        said.append(f"Not finished, and not ranked: {', '.join(unfinished)}.")
     if void := sorted(set(table.loc[table["verdict"] == "void", "task"])):
         said.append(
             f"Nothing can be said of {', '.join(void)}: the baseline is hardly better than a trivial predictor."
         )
+    other = "other " if void else ""
     if passing:
-        said.append(f"Every {'other ' if void else ''}task stays within the limit under {', '.join(passing)}.")
+        said.append(f"Every {other}task stays within the limit under {', '.join(passing)}.")
     elif means:
-        said.append(f"No strategy keeps every {'other ' if void else ''}task within the limit.")
+        said.append(f"No {'finished ' if unfinished else ''}strategy keeps every {other}task within the limit.")
     seeds = table.attrs["seeds"]
     if len(seeds) == 1:
         said.append("One seed is an example, not evidence.")
@@ -128,7 +131,7 @@ def _lines(table: pd.DataFrame) -> list[dict[str, Any]]:
             {
                 "text": column.cell(dict(row)),
                 "sort": _sorted_by(row[column.field]),
-                "look": LOOKS.get(column.field, ""),
+                "look": LOOKS.get(column.field, "detail"),
             }
             for column in CELLS
         ]

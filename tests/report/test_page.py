@@ -59,7 +59,9 @@ def test_a_strategy_that_failed_in_one_order_is_not_ranked(tmp_path: Path) -> No
         run["stages"][-1] for run in experiment.plan["runs"] if run["strategy"] == "kd" and run["order"][0] == "cls"
     }
     results = load_results(experiment.write(failed=lost))
-    assert sentences(results, summary(results))[0].startswith("Least is lost by naive")
+    least, unfinished, *_ = sentences(results, summary(results))
+    assert least.startswith("Least is lost by naive")
+    assert unfinished == "Not finished, and not ranked: kd."
 
 
 def test_the_bound_that_learns_all_at_once_is_no_winner(tmp_path: Path) -> None:
@@ -202,6 +204,13 @@ def test_a_small_screen_scrolls_down_only(page: Any) -> None:
     )
     try:
         assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+        headers = page.find_elements("css selector", "#table th")
+        edge = page.find_element("css selector", "#verdicts .wide").rect
+        shown = [header for header in headers if header.is_displayed()]
+        assert [header.text.split()[0] for header in shown] == ["strategy", "task", "drop", "verdict"]
+        assert shown[-1].rect["x"] + shown[-1].rect["width"] <= edge["x"] + edge["width"] + 1
+        page.find_element("id", "details").click()
+        assert all(header.is_displayed() for header in headers)
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

@@ -21,14 +21,14 @@ from cl_bench.executors.ray import reach, train_with_ray
 from cl_bench.failures import Failures
 from cl_bench.orders import parse_orders
 from cl_bench.paths import make_writable, results_root, store_root
-from cl_bench.plan_file import describe_plan
+from cl_bench.plan_file import describe_plan, read_plan
 from cl_bench.presets import load_experiment
 from cl_bench.registry import load_plugin_files
 from cl_bench.resources import set_up_numerics
 from cl_bench.running import planned
 from cl_bench.stages.key import differences
 from cl_bench.stages.plan import Plan, Stage, make_plan
-from cl_bench.stages.store import Store, read_json
+from cl_bench.stages.store import Store
 from cl_bench.stages.train import Progress, Trainer
 from cl_bench.sweeps import spread
 from cl_bench.weights import Weights, load_weights
@@ -251,9 +251,11 @@ def _beside_results(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[st
     """Return what the results of `folder` were asked for, and what is asked for now after it."""
     if not (folder / "plan.json").is_file():
         raise UserError(f"{folder} holds no results to add to; without --add they are begun")
-    before = read_json(folder / "plan.json").get("settings", {})
-    if absent := own.keys() - before.keys():
-        raise UserError(f"{folder / 'plan.json'} lacks {min(absent)!r} among its settings")
+    before = read_plan(folder).get("settings", {})
+    for key in own:
+        values = before.get(key)
+        if not isinstance(values, list) or (key == "orders" and not all(isinstance(one, list) for one in values)):
+            raise UserError(f"{folder / 'plan.json'} lacks {key!r} among its settings, or holds no list of them")
     return {
         key: tuple(dict.fromkeys([*(tuple(one) if key == "orders" else one for one in before[key]), *values]))
         for key, values in own.items()

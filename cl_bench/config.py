@@ -15,8 +15,8 @@ from cl_bench.orders import parse_orders
 
 
 def _file_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-        raise ValueError("may hold letters, digits, '_' and '-' only")
+    if not re.fullmatch(NAME, name):
+        raise ValueError("may hold letters, digits, '_' and '-' only, 100 of them at most")
     return name
 
 
@@ -26,6 +26,8 @@ def _folder_name(name: str) -> str:
     return _file_name(name)
 
 
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
+"""What names of experiments and tasks look like, which become names of files."""
 RESERVED = ("stages", "failed")
 Name = Annotated[str, AfterValidator(_file_name)]
 Count = Annotated[int, Field(ge=1)]

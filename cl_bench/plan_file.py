@@ -8,9 +8,9 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 import cl_bench
 from cl_bench.errors import UserError
@@ -25,14 +25,21 @@ if TYPE_CHECKING:
 class _Task(BaseModel):
     name: str
     kind: str
-    metrics: list[str]
+    metrics: Annotated[list[str], Field(min_length=1)]
+    predictor: str
+    classes: int
+    trivial: float
+    train_images: int
+    val_images: int
+    epochs: int
+    image_size: int
 
 
 class _Run(BaseModel):
     strategy: str
-    order: list[str]
+    order: Annotated[list[str], Field(min_length=1)]
     seed: int
-    stages: list[str]
+    stages: Annotated[list[str], Field(min_length=1)]
 
 
 class _Baseline(BaseModel):
@@ -50,6 +57,8 @@ class _Plan(BaseModel):
     """What a plan.json must have to be read; more is in it."""
 
     experiment: str
+    settings: dict[str, Any] = {}
+    provenance: dict[str, str] = {}
     tasks: list[_Task]
     runs: list[_Run]
     baselines: list[_Baseline]
@@ -68,6 +77,8 @@ def read_plan(folder: Path) -> dict[str, Any]:
         said = f" lacks {place!r}" if first["type"] == "missing" else f": {place}: {first['msg']}"
         raise UserError(f"{path}{said}") from error
     used = {key for run in plan.runs for key in run.stages} | {run.stage for run in plan.baselines}
+    if unused := plan.stages.keys() - used:
+        raise UserError(f"{path}: stage {min(unused)} belongs to no run")
     if strays := used - plan.stages.keys():
         raise UserError(f"{path}: stage {min(strays)} belongs to a run but is not listed under 'stages'")
     named = {name for run in plan.runs for name in run.order} | {run.task for run in plan.baselines}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
@@ -33,6 +34,13 @@ def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str
     for key, value in pairs:
         _apply(content, key, value, "--set")
     return validate(content, str(path))
+
+
+def name_of(path: Path) -> str:
+    """Return the name of the experiment that `path`, a YAML file, describes; any other path is named as it is."""
+    if path.suffix not in (".yaml", ".yml") or not os.path.isfile(path):
+        return path.stem
+    return str(_read(path).get("name", path.stem))
 
 
 def _find(name_or_path: str, folder: Path = Path()) -> Path:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -131,7 +133,7 @@ def experiment_folder(path: str | Path) -> Path:
     """Return the folder of results that `path` (a folder, or an experiment's name) stands for; UserError for none."""
     root = paths.results_root()
     for folder in (Path(path), root / path):
-        if (folder / "plan.json").is_file():
+        if os.path.isfile(folder / "plan.json"):  # which is False for a name that no file system takes
             return folder
     raise unknown("experiment with results", str(path), [plan.parent.name for plan in root.glob("*/plan.json")])
 
@@ -172,6 +174,9 @@ def _read_stages(
         for key, row in _parse(folder / "rows.csv", lambda line: _of(absent, line, _evaluation)):
             if row is not None:
                 rows.setdefault(key, []).append(row)
+        for key in absent & rows.keys():
+            if len({row[:3] for row in rows[key]}) < len(rows[key]):
+                raise UserError(f"{folder / 'rows.csv'} has two values for one evaluation of stage {key[:12]}")
         exported = _parse(folder / "stages.csv", lambda line: _of(absent, line, _cost))
         costs |= {key: cost for key, cost in exported if cost is not None}
     if not store_first:
@@ -217,7 +222,9 @@ def _parse(path: Path, convert: Callable[[Mapping[str, str]], T]) -> list[T]:
     if not path.is_file():
         return []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [convert(line) for line in csv.DictReader(file)]
+        text = path.read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            text = text[: text.rfind(",")]  # what a torn line ends with may be half a number
+        return [convert(line) for line in csv.DictReader(io.StringIO(text))]
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{path} is torn or not such a table: {error}") from error

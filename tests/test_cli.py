@@ -32,6 +32,14 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     return call
 
 
+def test_a_file_stands_for_the_experiment_that_it_names(
+    command: Run, tiny: Callable[..., str], results: Path, tmp_path: Path
+) -> None:
+    file = Path(tiny(name="renamed")).rename(tmp_path / "tiny.yaml")
+    code, _, error = command("table", str(file))
+    assert (code, error) == (2, f"error: experiment renamed has no results in {results} yet: cl-bench run {file}\n")
+
+
 @pytest.mark.parametrize(
     ("options", "stages", "unshared"),
     [

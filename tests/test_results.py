@@ -248,8 +248,24 @@ def test_select(tmp_path):
         select(results, seeds=[7])
 
 
+def test_rows_that_are_torn_or_said_twice_are_named(tmp_path):
+    folder = by_hand(tmp_path).write()
+    export(folder)
+    shutil.rmtree(tmp_path / "stages")
+    rows = (folder / "rows.csv").read_text()
+    load_results(folder)
+    (folder / "rows.csv").write_text(rows[:-2])
+    with pytest.raises(UserError, match=r"rows\.csv is torn"):
+        load_results(folder)
+    (folder / "rows.csv").write_text(rows + rows.splitlines()[-1].rpartition(",")[0] + ",0.9\n")
+    with pytest.raises(UserError, match=r"rows\.csv has two values for one evaluation"):
+        load_results(folder)
+
+
 def test_bad_input_is_named(tmp_path):
     folder = by_hand(tmp_path).write()
+    with pytest.raises(UserError, match="unknown experiment with results"):
+        load_results("e" * 300)
     with pytest.raises(UserError, match=r"unknown experiment with results 'hant'; did you mean 'hand'"):
         load_results("hant")
     plan = json.loads((folder / "plan.json").read_text())
@@ -260,6 +276,9 @@ def test_bad_input_is_named(tmp_path):
         (json.dumps({**plan, "tasks": None}), "plan.json: tasks: Input should be a valid list"),
         (json.dumps({**plan, "tasks": plan["tasks"][1:]}), "is not one of its tasks"),
         (json.dumps({**plan, "runs": [{**plan["runs"][0], "seed": "x"}]}), r"runs\.0\.seed: Input should be"),
+        (json.dumps({**plan, "tasks": [{**plan["tasks"][0], "trivial": None}]}), r"tasks\.0\.trivial: Input should be"),
+        (json.dumps({**plan, "settings": []}), "settings: Input should be a valid dict"),
+        (json.dumps({**plan, "runs": []}), "belongs to no run"),
         (json.dumps({**plan, "stages": {}}), "plan.json: stage first-cls-0 belongs to a run but is not listed"),
     ]:
         (folder / "plan.json").write_text(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -38,19 +39,20 @@ def results_folder(experiment: str) -> Path:
     """Return the folder of an experiment's results, named by preset, file or folder."""
     from cl_bench.errors import unknown
     from cl_bench.paths import results_root
-    from cl_bench.presets import presets
+    from cl_bench.presets import name_of, presets
 
     path = Path(experiment)
-    if (path / "plan.json").is_file():
+    if os.path.isfile(path / "plan.json"):
         return path
-    folder = results_root() / path.stem
-    if not (folder / "plan.json").is_file():
+    name = name_of(path)
+    folder = results_root() / name
+    if not os.path.isfile(folder / "plan.json"):  # which is False, not an error, for a name that no file system takes
         ran = [found.parent.name for found in results_root().glob("*/plan.json")]
-        if f"{path.stem}-dev" in ran:
-            raise UserError(f"experiment {path.stem} was scored on dev alone: its results are {path.stem}-dev")
-        if path.stem in presets():
-            raise UserError(f"experiment {path.stem} has no results in {results_root()} yet: cl-bench run {experiment}")
-        raise unknown("experiment with results", path.stem, ran)
+        if f"{name}-dev" in ran:
+            raise UserError(f"experiment {name} was scored on dev alone: its results are {name}-dev")
+        if name in presets() or path.suffix in (".yaml", ".yml"):
+            raise UserError(f"experiment {name} has no results in {results_root()} yet: cl-bench run {experiment}")
+        raise unknown("experiment with results", name, ran)
     return folder
 
 

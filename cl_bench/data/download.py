@@ -222,7 +222,7 @@ def read_members(
             count, size = count + 1, size + max(member.size, 0)
             if count > limits.members or size > limits.size:
                 most = f"{limits.members} members or {limits.size} bytes"
-                raise UserError(f"archive {archive} holds more than {most}, or is cut short: refused")
+                raise UserError(f"archive {archive} is cut short, or holds more than {most}: refused")
             name = _safe_name(archive, member)
             if member.regular and wanted(name):
                 source = member.open()

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ Report = Callable[[str, str | Failure], None]
 process is at it), "done", "differs" (from the rows that it was added to), its failure."""
 POLL = 0.2
 """Seconds between looks at progress, and at units that other processes are training."""
+MUTE = 5.0
+"""Seconds after which a process that is gone, and of whose end the pool says nothing, is given up."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def train_here(frontier: Frontier, plan: Plan, trainer: Trainer, progress: Progr
 def train_in_workers(frontier: Frontier, job: Job, workers: int, progress: Progress, report: Report) -> None:
     """Train the units in `workers` processes; one that is killed fails its unit, and another takes its place."""
     running: dict[Future[Outcome], Unit] = {}
+    owners = _Owners()
     # Spawned, not forked: a forked child of a process with OpenMP threads may hang.
     context = multiprocessing.get_context("spawn")
     # Datagrams, as a worker that is killed while it sends leaves no lock taken and no message half-sent.
@@ -79,9 +82,13 @@ def train_in_workers(frontier: Frontier, job: Job, workers: int, progress: Progr
                     report(unit[0], "started")
                     running[pool.schedule(_train_in_worker, args=[unit])] = unit
                 ended, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
-                _drain(here, progress)
+                owners.listen(here, progress)
+                for future in running:
+                    if owners.are_gone(running[future]):
+                        future.cancel()
                 for future in ended:
                     unit = running.pop(future)
+                    owners.forget(unit)
                     settle(frontier, unit, _outcome(future, job, unit), report)
         finally:
             pool.stop()
@@ -109,8 +116,48 @@ def _outcome(future: Future[Outcome], job: Job, unit: Unit) -> Outcome:
     except ProcessExpired as error:
         ended = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit code {error.exitcode}"
         return Failure("killed", f"its process ended ({ended})", _last_lines(job, unit))
+    except CancelledError:
+        return Failure("killed", "its process ended (exit code 0)", _last_lines(job, unit))
     except Exception as error:  # the worker could not be set up, or its answer not be read
         return Failure("raised", f"{type(error).__name__}: {error}", _last_lines(job, unit))
+
+
+class _Owners:
+    """Which process is at which unit: the pool tells of no worker that ends with exit code 0."""
+
+    def __init__(self) -> None:
+        self._process: dict[str, int] = {}
+        self._gone: dict[str, float] = {}
+
+    def listen(self, wire: socket.socket, progress: Progress) -> None:
+        """Take up what workers have told since."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                key, *told = json.loads(wire.recv(1024, socket.MSG_DONTWAIT))
+                if len(told) == 1:
+                    self._process[key] = told[0]
+                else:
+                    progress(key, *told)
+
+    def forget(self, unit: Unit) -> None:
+        """Nobody is at the unit any more."""
+        self._process.pop(unit[0], None)
+        self._gone.pop(unit[0], None)
+
+    def are_gone(self, unit: Unit) -> bool:
+        """Return whether the unit's process ended a while ago."""
+        key = unit[0]
+        if key not in self._process or _is_alive(self._process[key]):
+            return False
+        return time.monotonic() - self._gone.setdefault(key, time.monotonic()) > MUTE
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 _worker: dict[str, Any] = {}
@@ -140,6 +187,7 @@ def _watch_parent() -> None:
 
 
 def _train_in_worker(unit: Unit) -> Outcome:
+    _worker["wire"].send(json.dumps([unit[0], os.getpid()]).encode())  # waits for room: this must not be lost
     with _log_file(_worker["job"], unit).open("a") as log:  # another process may be writing to it
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())
@@ -164,9 +212,3 @@ def _last_lines(job: Job, unit: Unit) -> tuple[str, ...]:
         return tuple(_log_file(job, unit).read_text(errors="replace").splitlines()[-LINES:])
     except OSError:
         return ()
-
-
-def _drain(wire: socket.socket, progress: Progress) -> None:
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            progress(*json.loads(wire.recv(1024, socket.MSG_DONTWAIT)))

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cl_bench.config import RESERVED
+from cl_bench.config import NAME, RESERVED
 from cl_bench.data.download import Limits, read_members
 from cl_bench.errors import NewerVersionError, UserError
 from cl_bench.failures import Failures
@@ -23,7 +23,7 @@ from cl_bench.files import replacing, sha256, write_whole
 from cl_bench.paths import find_stage
 from cl_bench.plan_file import read_plan
 from cl_bench.stages.key import stage_key
-from cl_bench.stages.store import Store, intact, read_json
+from cl_bench.stages.store import Store, intact, read_json, refuse_damaged
 
 MANIFEST = "SHA256SUMS.json"
 SETTLED = 3600.0
@@ -45,7 +45,7 @@ def garbage(store: Store, plans: Iterable[Path]) -> list[Garbage]:
     used = {key for plan in plans for key in read_plan(plan.parent)["stages"]}
     records = [path for root in sorted({plan.parent.parent for plan in plans}) for path in Failures(root).paths()]
     found = [(path, "a failure of a stage of no plan") for path in records if path.stem not in used]
-    for path in sorted(store.root.iterdir()):
+    for path in sorted(store.root.glob("*")):
         if match := re.fullmatch(r"\.draft-([0-9a-f]{64}|import)-[0-9a-f]+", path.name):
             if not store.is_claimed(match[1]) and _settled(path):
                 found.append((path, f"{'an import' if match[1] == 'import' else 'a stage'} that was cut off"))
@@ -75,7 +75,7 @@ def export_results(folder: Path, store: Store, target: Path) -> int:
     """Write an experiment's folder of results and its stages, weights included, with their hashes into a tar file.
 
     Returns how many stages are in it: those that are not trained yet are left out, but for why, where that is known.
-    Raises UserError where a stage is damaged.
+    Raises UserError where a stage is damaged, which is set aside.
     """
     plan, failures = read_plan(folder), Failures(folder.parent)
     files = {f"results/{path.name}": path for path in sorted(folder.glob("[!.]*")) if path.is_file()}
@@ -84,8 +84,7 @@ def export_results(folder: Path, store: Store, target: Path) -> int:
             files[f"failed/{key}.json"] = failures.path(key)
         stage = store.folder(key) if store.folder(key).is_dir() else find_stage(folder, key)
         if stage is not None:
-            if not intact(stage, tensors=True):
-                raise UserError(f"{stage} is damaged; run the experiment again, and it is trained anew")
+            refuse_damaged(stage)
             files |= {f"stages/{key}/{path.name}": path for path in sorted(stage.iterdir())}
     with replacing(target) as out, tarfile.open(fileobj=out, mode="w") as tar:
         sums = {}
@@ -104,12 +103,13 @@ def import_results(archive: Path, results: Path, store: Store) -> Path:
     Raises UserError, and takes nothing, for an archive that is damaged or no such archive, for stages that are not what
     their keys say, and where the experiment is there already.
     """
+    if not archive.is_file():
+        raise UserError(f"{archive} is no file")
     draft = store.root / f".draft-import-{uuid.uuid4().hex}"
     try:
         sums: dict[str, str] = {}
         # What is exported is not compressed: no archive of ours holds more than its own size.
-        size = archive.stat().st_size if archive.is_file() else 0
-        for name, content in read_members(archive, lambda _: True, Limits(size=size)):
+        for name, content in read_members(archive, lambda _: True, Limits(size=archive.stat().st_size)):
             write_whole(draft / name, content)
             sums[name] = sha256(draft / name)
         experiment = _check(archive, draft, sums)
@@ -135,7 +135,8 @@ def _check(archive: Path, draft: Path, sums: dict[str, str]) -> str:
     try:
         manifest = json.loads((draft / MANIFEST).read_bytes())
         name, expected = str(manifest["experiment"]), {**manifest["files"], MANIFEST: sums[MANIFEST]}
-        planned = set(read_plan(draft / "results")["stages"])
+        plan = read_plan(draft / "results")
+        planned = set(plan["stages"])
         strays = [
             stage.name
             for stage in sorted((draft / "stages").glob("*"))
@@ -150,7 +151,7 @@ def _check(archive: Path, draft: Path, sums: dict[str, str]) -> str:
         raise UserError(f"{archive} is not an archive of results, or a damaged one") from error
     if changed := {member for member in expected.keys() | sums.keys() if expected.get(member) != sums.get(member)}:
         raise UserError(f"archive {archive} is damaged: {min(changed)} is not what was exported")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name in RESERVED:
+    if not re.fullmatch(NAME, name) or name in RESERVED or name != plan["experiment"]:
         raise UserError(f"archive {archive} names its experiment {name!r}, which is no experiment's name")
     if strays:
         raise UserError(f"archive {archive} holds stage {strays[0][:12]}, which is not what its key says")

@@ -176,11 +176,24 @@ def intact(folder: Path, tensors: bool = False) -> bool:
     if description.pop("sha256", None) != _seal(description):
         return False
     _refuse_newer(path, description)
-    return all(
-        _hash_of(folder / name) == digest
-        for name, digest in description.get("files", {}).items()
-        if tensors or name not in LARGE
+    files = description.get("files")
+    return isinstance(files, dict) and all(
+        _hash_of(folder / name) == digest for name, digest in files.items() if tensors or name not in LARGE
     )
+
+
+def refuse_damaged(folder: Path) -> None:
+    """Set a stage's folder aside where its files, weights included, are not those that were written.
+
+    Raises UserError then: only a run can make it anew, and finds it there no more.
+    """
+    if intact(folder, tensors=True):
+        return
+    try:
+        Store(folder.parent, writable=False).discard(folder.name)
+    except OSError as error:
+        raise UserError(f"{folder} is damaged, and cannot be set aside: {error.strerror}") from error
+    raise UserError(f"{folder} is damaged, and was set aside: run the experiment again, and it is trained anew")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -72,7 +72,9 @@ def test_a_raising_stage_fails_its_descendants_are_skipped_and_all_else_goes_on(
     assert Failures(results).get(third) == failed[third]
 
 
-@pytest.mark.parametrize("body", ["raise SystemExit(0)", "raise type('Mute', (Exception,), {'__str__': None})"])
+@pytest.mark.parametrize(
+    "body", ["raise SystemExit(0)", "raise GeneratorExit", "raise type('Mute', (Exception,), {'__str__': None})"]
+)
 def test_a_plugin_cannot_end_the_run_by_what_it_raises(
     tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path], body: str
 ) -> None:
@@ -105,6 +107,16 @@ def test_a_killed_worker_fails_its_stage_alone(
     assert failed[second].log[-1] == "a last word"
     assert all(key in Store(prepared.store.root) for key in prepared.plan.runs[1].stages)
     assert prepared.store.checkpoints.load(second) is not None, "its first epoch is kept"
+
+
+def test_a_worker_that_leaves_as_if_all_were_well_fails_its_stage(
+    tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path]
+) -> None:
+    prepared, failed = train(tiny(), faulty("os._exit(0)"), workers=2)
+    _, second, third = prepared.plan.runs[0].stages
+    assert {key: failure.kind for key, failure in failed.items()} == {second: "killed", third: "skipped"}
+    assert failed[second].reason == "its process ended (exit code 0)"
+    assert all(key in Store(prepared.store.root) for key in prepared.plan.runs[1].stages)
 
 
 def test_what_diverged_is_not_tried_again_unless_asked_for(

@@ -119,6 +119,8 @@ def sealed(content: dict[str, bytes], name: str, data: bytes, experiment: str = 
         (lambda c: c.update({MANIFEST: b"{}"}), "not an archive of results"),
         (lambda c: c.update({"../evil": b"x"}), "unsafe path"),
         (lambda c: sealed(c, "results/x", b"", "../evil"), "no experiment's name"),
+        (lambda c: sealed(c, "results/x", b"", "e" * 300), "no experiment's name"),
+        (lambda c: sealed(c, "results/x", b"", "another"), "no experiment's name"),
         (lambda c: sealed(c, f"stages/{'0' * 64}/stage.json", b'{"settings": {}}'), "not what its key says"),
         (lambda c: sealed(c, next(n for n in c if n.endswith("stage.json")), b"{}"), "not an archive of results"),
         (lambda c: sealed(c, "results/plan.json", b'{"stages": 1}'), "not an archive of results"),
@@ -145,7 +147,7 @@ def test_an_archive_that_grows_when_it_is_read_is_refused(tmp_path: Path, traine
         member = tarfile.TarInfo("results/big")
         member.size = 1 << 22
         tar.addfile(member, io.BytesIO(bytes(member.size)))
-    with pytest.raises(UserError, match=r"bomb\.tar holds more than"):
+    with pytest.raises(UserError, match=r"bomb\.tar is cut short, or holds more than"):
         import_results(path, tmp_path / "elsewhere", trained.store)
 
 
@@ -153,7 +155,7 @@ def test_an_archive_that_is_cut_short_is_said_to_be(tmp_path: Path, trained: api
     export_results(trained.folder, trained.store, tmp_path / "tiny.tar")
     whole = (tmp_path / "tiny.tar").read_bytes()
     (tmp_path / "short.tar").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match=r"short\.tar holds more than .*, or is cut short"):
+    with pytest.raises(UserError, match=r"short\.tar is cut short, or holds more than"):
         import_results(tmp_path / "short.tar", tmp_path / "elsewhere", trained.store)
 
 
@@ -206,9 +208,23 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, trained: api.Prepa
         import_results(path, tmp_path / "elsewhere", trained.store)
 
 
-def test_a_damaged_stage_is_not_exported(trained: api.Prepared, tmp_path: Path) -> None:
-    stage = trained.store.folder(trained.plan.runs[0].stages[-1])
-    (stage / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="is damaged"):
+def test_a_damaged_stage_is_not_exported_and_the_next_run_makes_it_anew(trained: api.Prepared, tmp_path: Path) -> None:
+    last = trained.plan.runs[0].stages[-1]
+    weights = trained.store.folder(last) / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.unlink()
+    with pytest.raises(UserError, match="is damaged, and was set aside"):
         export_results(trained.folder, trained.store, tmp_path / "tiny.tar")
     assert not list(tmp_path.glob("*.tar"))
+    assert api.train(trained) == {}
+    assert weights.read_bytes() == whole
+    assert export_results(trained.folder, trained.store, tmp_path / "tiny.tar") == 3
+
+
+def test_a_store_that_is_not_there_holds_nothing(trained: api.Prepared, tmp_path: Path) -> None:
+    assert garbage(Store(tmp_path / "none", writable=False), [trained.folder / "plan.json"]) == []
+
+
+def test_only_a_file_is_taken_in(trained: api.Prepared, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="/dev/zero is no file"):
+        import_results(Path("/dev/zero"), tmp_path / "elsewhere", trained.store)

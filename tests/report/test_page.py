@@ -134,6 +134,17 @@ def page(browser: Any, tiny: Callable[..., str], tmp_path: Path) -> Any:
     return browser
 
 
+def test_the_report_of_the_best_recipe_opens(browser: Any, tmp_path: Path) -> None:
+    folder = Path(__file__).parents[2] / "results" / "unified_onehead_best"
+    browser.get_log("browser")
+    browser.get(save_report(folder, tmp_path / "report.html").as_uri())
+    assert browser.execute_script("return document.documentElement.dataset.ready") == "true"
+    table = summary(load_results(folder))
+    assert len(browser.find_elements("css selector", "#table tbody tr")) == int(table["headline"].sum())
+    assert len(browser.find_elements("css selector", "#legend input")) == table["strategy"].nunique()
+    assert browser.get_log("browser") == []
+
+
 def test_the_page_works_in_a_browser(page: Any) -> None:
     def texts(selector: str) -> list[str]:
         return [element.text for element in page.find_elements("css selector", selector)]

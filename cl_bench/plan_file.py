@@ -77,8 +77,6 @@ def read_plan(folder: Path) -> dict[str, Any]:
         said = f" lacks {place!r}" if first["type"] == "missing" else f": {place}: {first['msg']}"
         raise UserError(f"{path}{said}") from error
     used = {key for run in plan.runs for key in run.stages} | {run.stage for run in plan.baselines}
-    if unused := plan.stages.keys() - used:
-        raise UserError(f"{path}: stage {min(unused)} belongs to no run")
     if strays := used - plan.stages.keys():
         raise UserError(f"{path}: stage {min(strays)} belongs to a run but is not listed under 'stages'")
     named = {name for run in plan.runs for name in run.order} | {run.task for run in plan.baselines}

@@ -33,7 +33,7 @@ def status(folder: Path) -> list[StageStatus]:
     found = []
     for key, stage in plan["stages"].items():
         state, detail = _state(store, failures, key, stage["epochs"], key in exported)
-        found.append(StageStatus(key, labels[key], state, detail))
+        found.append(StageStatus(key, labels.get(key, "of no run"), state, detail))
     return found
 
 

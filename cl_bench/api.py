@@ -251,15 +251,9 @@ def _beside_results(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[st
     """Return what the results of `folder` were asked for, and what is asked for now after it."""
     if not (folder / "plan.json").is_file():
         raise UserError(f"{folder} holds no results to add to; without --add they are begun")
-    before = read_plan(folder).get("settings", {})
-    for key in own:
-        values = before.get(key)
-        if not isinstance(values, list) or (key == "orders" and not all(isinstance(one, list) for one in values)):
-            raise UserError(f"{folder / 'plan.json'} lacks {key!r} among its settings, or holds no list of them")
-    return {
-        key: tuple(dict.fromkeys([*(tuple(one) if key == "orders" else one for one in before[key]), *values]))
-        for key, values in own.items()
-    }
+    before = read_plan(folder)["settings"]
+    there = {**before, "orders": map(tuple, before.get("orders", ()))}
+    return {key: tuple(dict.fromkeys([*there.get(key, ()), *values])) for key, values in own.items()}
 
 
 def _refuse_others(folder: Path, plan: Plan) -> None:

@@ -53,11 +53,17 @@ class _Stage(BaseModel):
     epochs: int
 
 
+class _Settings(BaseModel):
+    strategies: list[str] = []
+    orders: list[list[str]] = []
+    seeds: list[int] = []
+
+
 class _Plan(BaseModel):
     """What a plan.json must have to be read; more is in it."""
 
     experiment: str
-    settings: dict[str, Any] = {}
+    settings: _Settings = _Settings()
     provenance: dict[str, str] = {}
     tasks: list[_Task]
     runs: list[_Run]
@@ -83,7 +89,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
     named |= {name for stage in plan.stages.values() for name in stage.tasks}
     if strangers := named - {task.name for task in plan.tasks}:
         raise UserError(f"{path}: {min(strangers)!r} is not one of its tasks")
-    return content
+    return {"settings": {}, "provenance": {}, **content}
 
 
 def describe_plan(prepared: Prepared, command: str = "") -> dict[str, Any]:

@@ -37,7 +37,7 @@ def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str
 
 
 def name_of(path: Path) -> str:
-    """Return the name of the experiment that `path`, a YAML file, describes; any other path is named as it is."""
+    """Return the name of the experiment that `path`, a YAML file, describes; of any other path, its last part."""
     if path.suffix not in (".yaml", ".yml") or not os.path.isfile(path):
         return path.stem
     return str(_read(path).get("name", path.stem))
@@ -46,7 +46,7 @@ def name_of(path: Path) -> str:
 def _find(name_or_path: str, folder: Path = Path()) -> Path:
     path = folder / Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
-        if not path.is_file():
+        if not os.path.isfile(path):  # which is False for a name that no file system takes
             raise UserError(f"experiment file {path} does not exist")
         return path
     if name_or_path not in presets():

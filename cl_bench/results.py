@@ -104,11 +104,11 @@ def exported(folder: Path) -> set[str]:
 def scores(folder: Path, stages: Iterable[str]) -> dict[str, list[Evaluation]]:
     """Return the exported rows of those of `stages` that have any."""
     wanted, found = set(stages), dict[str, list[Evaluation]]()
-    if not wanted:
-        return found
-    for key, row in _parse(folder / "rows.csv", lambda line: (line["stage"], _evaluation(line))):
-        if key in wanted:
-            found.setdefault(key, []).append(row)
+    for key, row in _lines_of(wanted, folder / "rows.csv", _evaluation):
+        found.setdefault(key, []).append(row)
+    for key, rows in found.items():
+        if len({row[:3] for row in rows}) < len(rows):
+            raise UserError(f"{folder / 'rows.csv'} says an evaluation of stage {key[:12]} twice")
     return found
 
 
@@ -170,15 +170,8 @@ def _read_stages(
     if store_first:
         _read_store(folder, plan["stages"], rows, costs)
     if absent := plan["stages"].keys() - rows.keys():
-        # Only what is wanted is read, as a torn line of another stage does no harm.
-        for key, row in _parse(folder / "rows.csv", lambda line: _of(absent, line, _evaluation)):
-            if row is not None:
-                rows.setdefault(key, []).append(row)
-        for key in absent & rows.keys():
-            if len({row[:3] for row in rows[key]}) < len(rows[key]):
-                raise UserError(f"{folder / 'rows.csv'} has two values for one evaluation of stage {key[:12]}")
-        exported = _parse(folder / "stages.csv", lambda line: _of(absent, line, _cost))
-        costs |= {key: cost for key, cost in exported if cost is not None}
+        rows |= scores(folder, absent)
+        costs |= dict(_lines_of(absent, folder / "stages.csv", _cost))
     if not store_first:
         _read_store(folder, plan["stages"].keys() - (rows.keys() & costs.keys()), rows, costs)
     trained = [key for key in plan["stages"] if key in rows]
@@ -194,10 +187,19 @@ def _read_store(folder: Path, keys: Iterable[str], rows: dict[str, list[Evaluati
             costs[key] = _stage_cost(stage / "stage.json")
 
 
-def _of(
-    wanted: Collection[str], line: Mapping[str, str], read: Callable[[Mapping[str, str]], T]
-) -> tuple[str, T | None]:
-    return line["stage"], read(line) if line["stage"] in wanted else None
+def _lines_of(
+    stages: Collection[str], path: Path, read: Callable[[Mapping[str, str]], T]
+) -> Iterator[tuple[str, T]]:
+    """Yield stage and content of the lines of `stages`; a torn line of another stage does no harm."""
+
+    def one(line: Mapping[str, str]) -> tuple[str, T] | None:
+        if line["stage"] not in stages:
+            return None
+        if None in line.values():
+            raise ValueError("a line is cut off")
+        return line["stage"], read(line)
+
+    return (found for found in _parse(path, one) if found is not None)
 
 
 def _evaluation(line: Mapping[str, str]) -> Evaluation:

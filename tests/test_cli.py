@@ -38,6 +38,11 @@ def test_a_file_stands_for_the_experiment_that_it_names(
     file = Path(tiny(name="renamed")).rename(tmp_path / "tiny.yaml")
     code, _, error = command("table", str(file))
     assert (code, error) == (2, f"error: experiment renamed has no results in {results} yet: cl-bench run {file}\n")
+    assert command("run", str(file), "--strategies", "naive")[0] == 0
+    code, shown, _ = command("table", str(file))
+    assert code == 0
+    assert "renamed: " in shown
+    assert "did you mean 'renamed'" in command("table", "rename.yaml")[2]
 
 
 @pytest.mark.parametrize(

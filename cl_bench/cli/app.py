@@ -50,7 +50,7 @@ def results_folder(experiment: str) -> Path:
         ran = [found.parent.name for found in results_root().glob("*/plan.json")]
         if f"{name}-dev" in ran:
             raise UserError(f"experiment {name} was scored on dev alone: its results are {name}-dev")
-        if name in presets() or path.suffix in (".yaml", ".yml"):
+        if name in presets() or os.path.isfile(path):
             raise UserError(f"experiment {name} has no results in {results_root()} yet: cl-bench run {experiment}")
         raise unknown("experiment with results", name, ran)
     return folder

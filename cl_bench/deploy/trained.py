@@ -16,7 +16,7 @@ from cl_bench.model import UnifiedModel
 from cl_bench.paths import find_stage, store_root
 from cl_bench.plan_file import read_plan
 from cl_bench.presets import load_experiment
-from cl_bench.stages.store import Store, refuse_damaged
+from cl_bench.stages.store import Store, set_damaged_aside
 
 
 class Deployed(nn.Module):
@@ -97,7 +97,7 @@ def load_trained(folder: Path, strategy: str = "", order: str = "", seed: int | 
         raise UserError(f"stage {key[:12]} is not in the store {store_root()}: run the experiment again")
     experiment = validate(plan["settings"], str(folder / "plan.json"))
     model = untrained_model(experiment)
-    refuse_damaged(found)
+    set_damaged_aside([found])
     model.load_state_dict(Store(found.parent, writable=False).weights(key))
     chosen = {name: run[name] for name in ("strategy", "order", "seed")}
     return Trained(model, experiment, {"experiment": folder.name, **chosen, "stage": key, **plan["provenance"]})

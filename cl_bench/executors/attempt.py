@@ -38,7 +38,9 @@ def attempt(
             return DONE
     except DivergedError as error:
         return Failure("diverged", str(error))
-    except (Exception, SystemExit, GeneratorExit) as error:  # it is recorded, and the rest of the plan goes on
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plug-in may raise anything, and the rest of the plan goes on
         return Failure("raised", _reason(error), tuple(traceback.format_exc().splitlines()[-LINES:]))
 
 

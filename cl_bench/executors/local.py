@@ -117,7 +117,7 @@ def _outcome(future: Future[Outcome], job: Job, unit: Unit) -> Outcome:
         ended = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit code {error.exitcode}"
         return Failure("killed", f"its process ended ({ended})", _last_lines(job, unit))
     except CancelledError:
-        return Failure("killed", "its process ended (exit code 0)", _last_lines(job, unit))
+        return Failure("killed", "its process is gone", _last_lines(job, unit))
     except Exception as error:  # the worker could not be set up, or its answer not be read
         return Failure("raised", f"{type(error).__name__}: {error}", _last_lines(job, unit))
 
@@ -130,7 +130,7 @@ class _Owners:
         self._gone: dict[str, float] = {}
 
     def listen(self, wire: socket.socket, progress: Progress) -> None:
-        """Take up what workers have told since."""
+        """Take up what workers have told since: with one word that they are at a unit, with more how far they are."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 key, *told = json.loads(wire.recv(1024, socket.MSG_DONTWAIT))
@@ -155,7 +155,7 @@ class _Owners:
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # or the number is another user's process by now
         return False
     return True
 

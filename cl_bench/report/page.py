@@ -85,7 +85,9 @@ def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
             if own["verdict"].str.startswith(("pass", "bonus")).all():
                 passing.append(str(strategy))
     said = [_least(results, means)] if means else []
-    if unfinished := headline.loc[headline["status"] != "done", "strategy"].drop_duplicates().tolist():
+    at_once = {run["strategy"] for run in results.attrs["plan"]["runs"] if len(run["stages"]) < len(run["order"])}
+    lacking = headline[(headline["status"] != "done") & ~headline["strategy"].isin(at_once)]
+    if unfinished := lacking["strategy"].drop_duplicates().tolist():
         said.append(f"Not finished, and not ranked: {', '.join(unfinished)}.")
     if void := sorted(set(table.loc[table["verdict"] == "void", "task"])):
         said.append(

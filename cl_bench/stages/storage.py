@@ -23,7 +23,7 @@ from cl_bench.files import replacing, sha256, write_whole
 from cl_bench.paths import find_stage
 from cl_bench.plan_file import read_plan
 from cl_bench.stages.key import stage_key
-from cl_bench.stages.store import Store, intact, read_json, refuse_damaged
+from cl_bench.stages.store import Store, intact, read_json, set_damaged_aside
 
 MANIFEST = "SHA256SUMS.json"
 SETTLED = 3600.0
@@ -75,17 +75,21 @@ def export_results(folder: Path, store: Store, target: Path) -> int:
     """Write an experiment's folder of results and its stages, weights included, with their hashes into a tar file.
 
     Returns how many stages are in it: those that are not trained yet are left out, but for why, where that is known.
-    Raises UserError where a stage is damaged, which is set aside.
+    Raises UserError where stages are damaged, which are set aside.
     """
     plan, failures = read_plan(folder), Failures(folder.parent)
     files = {f"results/{path.name}": path for path in sorted(folder.glob("[!.]*")) if path.is_file()}
+    stages = {}
+    for key in plan["stages"]:
+        stage = store.folder(key) if store.folder(key).is_dir() else find_stage(folder, key)
+        if stage is not None:
+            stages[key] = stage
+    set_damaged_aside(stages.values())
     for key in plan["stages"]:
         if failures.path(key).is_file():
             files[f"failed/{key}.json"] = failures.path(key)
-        stage = store.folder(key) if store.folder(key).is_dir() else find_stage(folder, key)
-        if stage is not None:
-            refuse_damaged(stage)
-            files |= {f"stages/{key}/{path.name}": path for path in sorted(stage.iterdir())}
+        if key in stages:
+            files |= {f"stages/{key}/{path.name}": path for path in sorted(stages[key].iterdir())}
     with replacing(target) as out, tarfile.open(fileobj=out, mode="w") as tar:
         sums = {}
         for name, path in files.items():
@@ -93,8 +97,7 @@ def export_results(folder: Path, store: Store, target: Path) -> int:
             sums[name] = hashlib.sha256(content).hexdigest()
             _add(tar, name, content)
         _add(tar, MANIFEST, json.dumps({"experiment": plan["experiment"], "files": sums}).encode())
-    packed = {name.split("/")[1] for name in files if name.startswith("stages/")}
-    return len(packed)
+    return len(stages)
 
 
 def import_results(archive: Path, results: Path, store: Store) -> Path:
@@ -103,7 +106,7 @@ def import_results(archive: Path, results: Path, store: Store) -> Path:
     Raises UserError, and takes nothing, for an archive that is damaged or no such archive, for stages that are not what
     their keys say, and where the experiment is there already.
     """
-    if not archive.is_file():
+    if not os.path.isfile(archive):  # which is False for a name that no file system takes
         raise UserError(f"{archive} is no file")
     draft = store.root / f".draft-import-{uuid.uuid4().hex}"
     try:
@@ -151,8 +154,10 @@ def _check(archive: Path, draft: Path, sums: dict[str, str]) -> str:
         raise UserError(f"{archive} is not an archive of results, or a damaged one") from error
     if changed := {member for member in expected.keys() | sums.keys() if expected.get(member) != sums.get(member)}:
         raise UserError(f"archive {archive} is damaged: {min(changed)} is not what was exported")
-    if not re.fullmatch(NAME, name) or name in RESERVED or name != plan["experiment"]:
+    if not re.fullmatch(NAME, name.removesuffix("-dev")) or name in RESERVED:
         raise UserError(f"archive {archive} names its experiment {name!r}, which is no experiment's name")
+    if name != plan["experiment"]:
+        raise UserError(f"archive {archive} names its experiment {name!r}, and its plan {plan['experiment']!r}")
     if strays:
         raise UserError(f"archive {archive} holds stage {strays[0][:12]}, which is not what its key says")
     for stage in sorted((draft / "stages").glob("*")):

@@ -182,18 +182,20 @@ def intact(folder: Path, tensors: bool = False) -> bool:
     )
 
 
-def refuse_damaged(folder: Path) -> None:
-    """Set a stage's folder aside where its files, weights included, are not those that were written.
+def set_damaged_aside(folders: Iterable[Path]) -> None:
+    """Move those folders of stages away whose files, weights included, are not those that were written.
 
-    Raises UserError then: only a run can make it anew, and finds it there no more.
+    Raises UserError where there are any: only a run can make them anew, and it does where it finds none.
     """
-    if intact(folder, tensors=True):
-        return
-    try:
-        Store(folder.parent, writable=False).discard(folder.name)
-    except OSError as error:
-        raise UserError(f"{folder} is damaged, and cannot be set aside: {error.strerror}") from error
-    raise UserError(f"{folder} is damaged, and was set aside: run the experiment again, and it is trained anew")
+    damaged = [folder for folder in folders if not intact(folder, tensors=True)]
+    for folder in damaged:
+        try:
+            Store(folder.parent, writable=False).discard(folder.name)
+        except OSError as error:
+            raise UserError(f"{folder} is damaged, and cannot be set aside: {error.strerror}") from error
+    if damaged:
+        more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        raise UserError(f"{damaged[0]}{more}: damaged, and set aside; run the experiment again, which trains anew")
 
 
 def read_json(path: Path) -> dict[str, Any]:

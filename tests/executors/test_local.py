@@ -73,7 +73,7 @@ def test_a_raising_stage_fails_its_descendants_are_skipped_and_all_else_goes_on(
 
 
 @pytest.mark.parametrize(
-    "body", ["raise SystemExit(0)", "raise GeneratorExit", "raise type('Mute', (Exception,), {'__str__': None})"]
+    "body", ["raise SystemExit(0)", "raise BaseException", "raise type('Mute', (Exception,), {'__str__': None})"]
 )
 def test_a_plugin_cannot_end_the_run_by_what_it_raises(
     tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path], body: str
@@ -97,26 +97,24 @@ def test_records_that_are_torn_do_not_stop_a_run(
     assert (prepared.folder / "rows.csv").read_bytes() == rows
 
 
-def test_a_killed_worker_fails_its_stage_alone(
-    tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path]
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "its process ended (signal 9)"),
+        ("os._exit(3)", "its process ended (exit code 3)"),
+        ("os._exit(0)", "its process is gone"),  # of which the pool says nothing
+    ],
+)
+def test_a_worker_that_ends_fails_its_stage_alone(
+    tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path], end: str, reason: str
 ) -> None:
-    prepared, failed = train(tiny(), faulty("os.kill(os.getpid(), signal.SIGKILL)"), workers=2)
+    prepared, failed = train(tiny(), faulty(end), workers=2)
     _, second, third = prepared.plan.runs[0].stages
     assert {key: failure.kind for key, failure in failed.items()} == {second: "killed", third: "skipped"}
-    assert failed[second].reason == "its process ended (signal 9)"
+    assert failed[second].reason == reason
     assert failed[second].log[-1] == "a last word"
     assert all(key in Store(prepared.store.root) for key in prepared.plan.runs[1].stages)
     assert prepared.store.checkpoints.load(second) is not None, "its first epoch is kept"
-
-
-def test_a_worker_that_leaves_as_if_all_were_well_fails_its_stage(
-    tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path]
-) -> None:
-    prepared, failed = train(tiny(), faulty("os._exit(0)"), workers=2)
-    _, second, third = prepared.plan.runs[0].stages
-    assert {key: failure.kind for key, failure in failed.items()} == {second: "killed", third: "skipped"}
-    assert failed[second].reason == "its process ended (exit code 0)"
-    assert all(key in Store(prepared.store.root) for key in prepared.plan.runs[1].stages)
 
 
 def test_what_diverged_is_not_tried_again_unless_asked_for(

@@ -100,11 +100,14 @@ def rewritten(archive: Path, change: Callable[[dict[str, bytes]], object]) -> Pa
     return path
 
 
-def sealed(content: dict[str, bytes], name: str, data: bytes, experiment: str = "tiny") -> None:
-    """Change a member and the hashes with it, as a forger would."""
+def sealed(content: dict[str, bytes], name: str, data: bytes, experiment: str = "tiny", inside: str = "") -> None:
+    """Change a member, the experiment's name (inside: the plan's, where another) and the hashes, as a forger would."""
     import hashlib
 
     content[name] = data
+    plan = json.loads(content["results/plan.json"]) if name != "results/plan.json" else {}
+    if plan:
+        content["results/plan.json"] = json.dumps({**plan, "experiment": inside or experiment}).encode()
     sums = {member: hashlib.sha256(found).hexdigest() for member, found in content.items() if member != MANIFEST}
     content[MANIFEST] = json.dumps({"experiment": experiment, "files": sums}).encode()
 
@@ -120,7 +123,8 @@ def sealed(content: dict[str, bytes], name: str, data: bytes, experiment: str = 
         (lambda c: c.update({"../evil": b"x"}), "unsafe path"),
         (lambda c: sealed(c, "results/x", b"", "../evil"), "no experiment's name"),
         (lambda c: sealed(c, "results/x", b"", "e" * 300), "no experiment's name"),
-        (lambda c: sealed(c, "results/x", b"", "another"), "no experiment's name"),
+        (lambda c: sealed(c, "results/x", b"", "stages"), "no experiment's name"),
+        (lambda c: sealed(c, "results/x", b"", "another", inside="tiny"), "'another', and its plan 'tiny'"),
         (lambda c: sealed(c, f"stages/{'0' * 64}/stage.json", b'{"settings": {}}'), "not what its key says"),
         (lambda c: sealed(c, next(n for n in c if n.endswith("stage.json")), b"{}"), "not an archive of results"),
         (lambda c: sealed(c, "results/plan.json", b'{"stages": 1}'), "not an archive of results"),
@@ -209,15 +213,16 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, trained: api.Prepa
 
 
 def test_a_damaged_stage_is_not_exported_and_the_next_run_makes_it_anew(trained: api.Prepared, tmp_path: Path) -> None:
-    last = trained.plan.runs[0].stages[-1]
-    weights = trained.store.folder(last) / "model.safetensors"
-    whole = weights.read_bytes()
-    weights.unlink()
-    with pytest.raises(UserError, match="is damaged, and was set aside"):
+    ends = [run.stages[-1] for run in trained.plan.runs + trained.plan.baselines]
+    weights = [trained.store.folder(end) / "model.safetensors" for end in dict.fromkeys(ends)]
+    whole = [path.read_bytes() for path in weights]
+    for path in weights:
+        path.unlink()
+    with pytest.raises(UserError, match="and 2 more: damaged, and set aside"):
         export_results(trained.folder, trained.store, tmp_path / "tiny.tar")
     assert not list(tmp_path.glob("*.tar"))
     assert api.train(trained) == {}
-    assert weights.read_bytes() == whole
+    assert [path.read_bytes() for path in weights] == whole
     assert export_results(trained.folder, trained.store, tmp_path / "tiny.tar") == 3
 
 

@@ -71,8 +71,9 @@ def _entry(experiment: Experiment, index: int, config: TaskConfig) -> Entry:
     task, train, val = read_task(experiment, index, config)
     source = formats.get(config.data["format"])
     audited = audit(task, train, val)
-    if experiment.split == "dev":
-        rest, dev = dev_split(task.kind, audited.train)
+    if experiment.split != "val":
+        fold = int(experiment.split.removeprefix("dev") or 0)
+        rest, dev = dev_split(task.kind, audited.train, fold)
         note = f"dev: {len(dev.examples)} of {len(audited.train.examples)} training images are scored in place of val"
         inner = audit(task, rest, dev)
         said = (f"with dev in place of val: {finding}" for finding in inner.findings)

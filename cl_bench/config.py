@@ -191,8 +191,9 @@ class Experiment(Protocol):
     """None: only the baselines are trained."""
     seeds: tuple[int, ...] = (0,)
     model: ModelConfig = ModelConfig()
-    split: Literal["val", "dev"] = "val"
-    """What is scored: `dev`, a part split off train, serves every choice, so that val is scored once, at the end."""
+    split: Literal["val", "dev", "dev1", "dev2", "dev3"] = "val"
+    """What is scored: `dev`, a quarter split off train, serves every choice, so that val is scored once, at the end;
+    `dev1` to `dev3` are the other quarters, as few images are easily chosen for by chance."""
     schedule: Literal["per_stage", "total"] = "per_stage"
     """Cosine annealing, stepped per epoch, over each stage or once over all epochs of the run."""
     evaluate_every: int = Field(1, ge=0)

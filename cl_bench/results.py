@@ -187,9 +187,7 @@ def _read_store(folder: Path, keys: Iterable[str], rows: dict[str, list[Evaluati
             costs[key] = _stage_cost(stage / "stage.json")
 
 
-def _lines_of(
-    stages: Collection[str], path: Path, read: Callable[[Mapping[str, str]], T]
-) -> Iterator[tuple[str, T]]:
+def _lines_of(stages: Collection[str], path: Path, read: Callable[[Mapping[str, str]], T]) -> Iterator[tuple[str, T]]:
     """Yield stage and content of the lines of `stages`; a torn line of another stage does no harm."""
 
     def one(line: Mapping[str, str]) -> tuple[str, T] | None:

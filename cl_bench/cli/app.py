@@ -48,8 +48,8 @@ def results_folder(experiment: str) -> Path:
     folder = results_root() / name
     if not os.path.isfile(folder / "plan.json"):  # which is False, not an error, for a name that no file system takes
         ran = [found.parent.name for found in results_root().glob("*/plan.json")]
-        if f"{name}-dev" in ran:
-            raise UserError(f"experiment {name} was scored on dev alone: its results are {name}-dev")
+        if on_dev := sorted({f"{name}-dev{fold}" for fold in ("", 1, 2, 3)}.intersection(ran)):
+            raise UserError(f"experiment {name} was scored on dev alone: its results are {', '.join(on_dev)}")
         if name in presets() or os.path.isfile(path):
             raise UserError(f"experiment {name} has no results in {results_root()} yet: cl-bench run {experiment}")
         raise unknown("experiment with results", name, ran)

@@ -47,7 +47,7 @@ def run(
     ] = "",
     seeds: Annotated[str, typer.Option(help="Seeds in place of the experiment's: 0,1,2.")] = "",
     split: Annotated[
-        str, typer.Option(help="val, or dev: score a quarter of train, split off, while choosing something.")
+        str, typer.Option(help="val, or dev (dev1 to dev3): score a quarter of train while choosing something.")
     ] = "",
     add: Annotated[
         bool,

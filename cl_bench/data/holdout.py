@@ -19,11 +19,11 @@ EVERY = 4
 """One in so many examples goes to dev."""
 
 
-def dev_split(kind: Kind, train: Split) -> tuple[Split, Split]:
+def dev_split(kind: Kind, train: Split, fold: int = 0) -> tuple[Split, Split]:
     """Split `train` into what is left of it and dev, a quarter, deterministically and stratified by class.
 
     An example stands in the stratum of the class, of those it holds, that the fewest examples hold: so the rarest
-    classes are divided best. It depends on the examples' names and targets alone.
+    classes are divided best. It depends on the examples' names and targets alone. fold: which of the quarters, from 0.
     """
     counts = [kind.count(replace(train, examples=(example,))) for example in train.examples]
     held = np.stack(counts) > 0 if counts else np.zeros((0, len(train.classes)), bool)
@@ -33,7 +33,7 @@ def dev_split(kind: Kind, train: Split) -> tuple[Split, Split]:
         strata[int(rarity[holds].min()) if holds.any() else len(rarity)].append(example)
     ordered = [e for _, stratum in sorted(strata.items()) for e in sorted(stratum, key=lambda e: derive("dev", e.name))]
     # Every fourth of the strata laid end to end: a quarter of each, to within one, and of the whole.
-    dev = {example.name for example in ordered[EVERY // 2 :: EVERY]}
+    dev = {example.name for example in ordered[(EVERY // 2 + fold) % EVERY :: EVERY]}
     parts = [tuple(e for e in train.examples if (e.name in dev) == wanted) for wanted in (False, True)]
     if not all(parts):
         raise UserError(

@@ -103,8 +103,8 @@ def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
         said.append("One seed is an example, not evidence.")
     elif table["verdict"].str.contains("uncertain").any():
         said.append(f"With {len(seeds)} seeds some verdicts stay uncertain, and say so.")
-    if results.attrs["plan"].get("settings", {}).get("split") == "dev":
-        said.append("Scored on dev; val was not looked at.")
+    if (split := results.attrs["plan"]["settings"].get("split", "val")) != "val":
+        said.append(f"Scored on {split}; val was not looked at.")
     return said
 
 

@@ -113,8 +113,8 @@ def protocol_notes(plan: Row, seeds: list[int]) -> list[str]:
         f"{task['image_size']} px, trivial {task['trivial']:.3f}."
         for task in plan["tasks"]
     ]
-    if settings.get("split") == "dev":
-        lines.append("Scored on dev, a quarter of train that was split off; val was not looked at.")
+    if (split := settings.get("split", "val")) != "val":
+        lines.append(f"Scored on {split}, a quarter of train that was split off; val was not looked at.")
     return lines
 
 

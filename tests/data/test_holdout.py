@@ -45,6 +45,15 @@ def test_dev_is_a_quarter_of_every_class_and_the_rest_is_train(counts: list[int]
     assert abs(len(dev.examples) - sum(counts) / 4) < 1
 
 
+@pytest.mark.parametrize("counts", [[40, 40], [100, 8, 4], [9, 9, 9, 9]])
+def test_the_four_quarters_are_the_whole(counts: list[int]) -> None:
+    whole = labelled(counts)
+    quarters = [dev_split(CLASSIFICATION, whole, fold)[1] for fold in range(4)]
+    assert sorted(name for quarter in quarters for name in names(quarter)) == names(whole)
+    for quarter in quarters:
+        assert np.abs(CLASSIFICATION.count(quarter) - np.array(counts) / 4).max() <= 1
+
+
 def test_the_order_of_the_examples_does_not_matter() -> None:
     whole = labelled([30, 20, 10])
     mixed = replace(whole, examples=tuple(reversed(whole.examples)))
@@ -77,9 +86,11 @@ def test_dev_replaces_val_in_an_experiment_and_never_holds_it(tiny: Callable[...
 
 
 def test_results_on_dev_have_stages_and_a_folder_of_their_own(tiny: Callable[..., str], results: Path) -> None:
-    val, dev = (api.prepare(tiny(tasks=LARGER), split=split) for split in ("", "dev"))
+    val, dev, other = (api.prepare(tiny(tasks=LARGER), split=split) for split in ("", "dev", "dev3"))
     assert not set(val.plan.stages) & set(dev.plan.stages)
+    assert not set(other.plan.stages) & (set(dev.plan.stages) | set(val.plan.stages))
     assert (val.folder, dev.folder) == (results / "tiny", results / "tiny-dev")
+    assert other.folder == results / "tiny-dev3"
 
 
 def test_a_class_too_rare_to_split_is_named(tiny: Callable[..., str], results: Path) -> None:

@@ -252,8 +252,10 @@ def _beside_results(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[st
     if not (folder / "plan.json").is_file():
         raise UserError(f"{folder} holds no results to add to; without --add they are begun")
     before = read_plan(folder)["settings"]
-    there = {**before, "orders": map(tuple, before.get("orders", ()))}
-    return {key: tuple(dict.fromkeys([*there.get(key, ()), *values])) for key, values in own.items()}
+    if absent := own.keys() - before.keys():
+        raise UserError(f"{folder / 'plan.json'} lacks {min(absent)!r} among its settings")
+    there = {**before, "orders": map(tuple, before["orders"])}
+    return {key: tuple(dict.fromkeys([*there[key], *values])) for key, values in own.items()}
 
 
 def _refuse_others(folder: Path, plan: Plan) -> None:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import cl_bench
 from cl_bench.errors import UserError
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from cl_bench.stages.plan import Run
 
 
-class _Task(BaseModel):
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)  # what is read is handed on as it is
+
+
+class _Task(_Strict):
     name: str
     kind: str
     metrics: Annotated[list[str], Field(min_length=1)]
@@ -35,31 +39,31 @@ class _Task(BaseModel):
     image_size: int
 
 
-class _Run(BaseModel):
+class _Run(_Strict):
     strategy: str
     order: Annotated[list[str], Field(min_length=1)]
     seed: int
     stages: Annotated[list[str], Field(min_length=1)]
 
 
-class _Baseline(BaseModel):
+class _Baseline(_Strict):
     task: str
     seed: int
     stage: str
 
 
-class _Stage(BaseModel):
+class _Stage(_Strict):
     tasks: list[str]
     epochs: int
 
 
-class _Settings(BaseModel):
+class _Settings(_Strict):
     strategies: list[str] = []
     orders: list[list[str]] = []
     seeds: list[int] = []
 
 
-class _Plan(BaseModel):
+class _Plan(_Strict):
     """What a plan.json must have to be read; more is in it."""
 
     experiment: str

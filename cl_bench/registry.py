@@ -142,11 +142,10 @@ def load_plugin_files(paths: Sequence[str | Path]) -> None:
         _imported[path.resolve()] = name
         try:
             spec.loader.exec_module(module)
-        except UserError:
+        except BaseException as error:  # a file may raise anything
             del sys.modules[name], _imported[path.resolve()]
-            raise
-        except Exception as error:
-            del sys.modules[name], _imported[path.resolve()]
+            if isinstance(error, (UserError, KeyboardInterrupt)):
+                raise
             raise UserError(f"plugin file {path} failed to import: {type(error).__name__}: {error}") from error
 
 

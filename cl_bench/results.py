@@ -104,6 +104,8 @@ def exported(folder: Path) -> set[str]:
 def scores(folder: Path, stages: Iterable[str]) -> dict[str, list[Evaluation]]:
     """Return the exported rows of those of `stages` that have any."""
     wanted, found = set(stages), dict[str, list[Evaluation]]()
+    if not wanted:  # then a damaged file does no harm
+        return found
     for key, row in _lines_of(wanted, folder / "rows.csv", _evaluation):
         found.setdefault(key, []).append(row)
     for key, rows in found.items():
@@ -171,7 +173,10 @@ def _read_stages(
         _read_store(folder, plan["stages"], rows, costs)
     if absent := plan["stages"].keys() - rows.keys():
         rows |= scores(folder, absent)
-        costs |= dict(_lines_of(absent, folder / "stages.csv", _cost))
+        for key, cost in _lines_of(absent, folder / "stages.csv", _cost):
+            if key in costs:
+                raise UserError(f"{folder / 'stages.csv'} has stage {key[:12]} twice")
+            costs[key] = cost
     if not store_first:
         _read_store(folder, plan["stages"].keys() - (rows.keys() & costs.keys()), rows, costs)
     trained = [key for key in plan["stages"] if key in rows]
@@ -193,8 +198,8 @@ def _lines_of(stages: Collection[str], path: Path, read: Callable[[Mapping[str, 
     def one(line: Mapping[str, str]) -> tuple[str, T] | None:
         if line["stage"] not in stages:
             return None
-        if None in line.values():
-            raise ValueError("a line is cut off")
+        if None in line or None in line.values():  # as the csv module says too many and too few
+            raise ValueError("a line has not as many fields as the first one")
         return line["stage"], read(line)
 
     return (found for found in _parse(path, one) if found is not None)

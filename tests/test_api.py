@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,13 @@ def test_rows_of_other_settings_are_not_lost(tiny: Callable[..., str], published
     assert "made with other settings" in message(api.prepare, tiny(), changes=["epochs=1"], add=True)
 
 
+def test_a_run_makes_a_damaged_table_anew(tiny: Callable[..., str], published: Path) -> None:
+    rows = (published / "rows.csv").read_bytes()
+    (published / "rows.csv").write_bytes(b"<<<<<<< HEAD\n" + rows)
+    assert api.train(api.prepare(tiny())) == {}
+    assert (published / "rows.csv").read_bytes() == rows
+
+
 def test_there_must_be_results_to_add_to(tiny: Callable[..., str], results: Path) -> None:
     assert "no results to add to" in message(api.prepare, tiny(), strategies=["kd"], add=True)
 
@@ -75,6 +83,8 @@ def test_torn_results_are_told_or_trained_again(tiny: Callable[..., str], publis
     (published / "rows.csv").write_text("\n".join(rows[:-1]) + "\n")
     prepared = api.prepare(tiny(), add=True)
     assert prepared.plan.runs[0].stages[-1] in {stage.key for stage in prepared.missing()}
-    for content, said in (("{", "not readable"), ("{}", "plan.json lacks")):
+    plan = json.loads((published / "plan.json").read_text())
+    without = json.dumps({key: value for key, value in plan.items() if key != "settings"})
+    for content, said in (("{", "not readable"), ("{}", "plan.json lacks"), (without, "lacks 'orders' among its sett")):
         (published / "plan.json").write_text(content)
         assert said in message(api.prepare, tiny(), add=True)

@@ -45,6 +45,12 @@ def test_a_file_stands_for_the_experiment_that_it_names(
     assert "did you mean 'renamed'" in command("table", "rename.yaml")[2]
 
 
+def test_a_name_that_no_file_system_takes_is_told(command: Run, tiny: Callable[..., str], results: Path) -> None:
+    code, _, error = command("run", tiny(), "--plugin", "n" * 300 + ".py")
+    assert code == 2
+    assert error.startswith("error: File name too long: ")
+
+
 @pytest.mark.parametrize(
     ("options", "stages", "unshared"),
     [

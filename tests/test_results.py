@@ -262,7 +262,13 @@ def test_rows_that_are_torn_or_said_twice_are_named(tmp_path):
     (folder / "stages.csv").write_text(stages[: stages.rindex(",", 0, -30)])
     with pytest.raises(UserError, match=r"stages\.csv is torn"):
         load_results(folder)
+    (folder / "stages.csv").write_text(stages + stages.splitlines()[-1] + "\n")
+    with pytest.raises(UserError, match=r"stages\.csv has stage .* twice"):
+        load_results(folder)
     (folder / "stages.csv").write_text(stages)
+    (folder / "rows.csv").write_text(rows[:-1] + ",0.9\n")
+    with pytest.raises(UserError, match=r"rows\.csv is torn"):
+        load_results(folder)
     (folder / "rows.csv").write_text(rows + rows.splitlines()[-1].rpartition(",")[0] + ",0.9\n")
     with pytest.raises(UserError, match=r"rows\.csv says an evaluation of stage .* twice"):
         load_results(folder)
@@ -284,6 +290,10 @@ def test_bad_input_is_named(tmp_path):
         (json.dumps({**plan, "runs": [{**plan["runs"][0], "seed": "x"}]}), r"runs\.0\.seed: Input should be"),
         (json.dumps({**plan, "tasks": [{**plan["tasks"][0], "trivial": None}]}), r"tasks\.0\.trivial: Input should be"),
         (json.dumps({**plan, "settings": []}), "settings: Input should be a valid dict"),
+        (
+            json.dumps({**plan, "tasks": [{**plan["tasks"][0], "trivial": "0.05"}]}),
+            r"tasks\.0\.trivial: Input should be",
+        ),
         (json.dumps({**plan, "settings": {"seeds": [[0]]}}), r"settings\.seeds\.0: Input should be a valid integer"),
         (json.dumps({**plan, "settings": {"orders": [["a", ["b"]]]}}), r"settings\.orders\.0\.1: Input should be"),
         (json.dumps({**plan, "stages": {}}), "plan.json: stage first-cls-0 belongs to a run but is not listed"),

@@ -49,6 +49,6 @@ def _reason(error: BaseException) -> str:
     place = f" ({Path(where[0].filename).name}:{where[0].lineno})" if where else ""
     try:
         said = " ".join(str(error).split())
-    except Exception:
+    except BaseException:  # as above
         said = "it cannot say what is wrong"
     return f"{type(error).__name__}: {said}{place}"

@@ -21,7 +21,7 @@ from cl_bench.report.status import status
 from cl_bench.stages.store import Store
 
 FAULTY = """
-import os, signal
+import os, signal, sys
 from avalanche.core import SupervisedPlugin
 from cl_bench import strategy
 
@@ -73,7 +73,7 @@ def test_a_raising_stage_fails_its_descendants_are_skipped_and_all_else_goes_on(
 
 
 @pytest.mark.parametrize(
-    "body", ["raise SystemExit(0)", "raise BaseException", "raise type('Mute', (Exception,), {'__str__': None})"]
+    "body", ["raise SystemExit(0)", "raise BaseException", "raise type('Mute', (Exception,), {'__str__': sys.exit})"]
 )
 def test_a_plugin_cannot_end_the_run_by_what_it_raises(
     tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path], body: str

@@ -117,7 +117,7 @@ def test_unknown_keys_come_with_the_nearest(changes: dict[str, Any], expected: s
         ({"augment": {"flips": True}}, "unknown key 'flips'; did you mean 'flip'"),
         ({"tasks": task(augment={"mosaics": 1})}, "unknown key 'mosaics'; did you mean 'mosaic'"),
         ({"ema_decay": 1.0}, "ema_decay: Input should be less than 1"),
-        ({"split": "test"}, "split: Input should be 'val' or 'dev'"),
+        ({"split": "test"}, "split: Input should be 'val', 'dev', 'dev1', 'dev2' or 'dev3'"),
         ({"tasks": task(name="a/b")}, "tasks.0.name: may hold letters, digits, '_' and '-' only"),
         ({"name": "../up"}, "name: may hold letters, digits, '_' and '-' only"),
         ({"schedule": "sometimes"}, "schedule: Input should be 'per_stage' or 'total'"),

@@ -125,6 +125,8 @@ def prepare(
     catalog = load_catalog(loaded)
     plan = make_plan(loaded, catalog, weights)
     files = tuple(str(Path(path).resolve()) for path in plugin_files)
+    if add:
+        _refuse_others(folder, plan, loaded)
     kept = _kept(folder, plan, catalog) if add else frozenset[str]()
     return Prepared(loaded, catalog, weights, plan, store, folder, files, kept, add)
 
@@ -178,8 +180,8 @@ def train(
     _check_device(prepared.experiment, here=cluster is None)
     if cluster is not None:
         reach(cluster)
-    if prepared.adds:
-        _refuse_others(prepared.folder, prepared.plan)  # again: much may have come since it was prepared
+    if prepared.adds:  # again: much may have come since it was prepared
+        _refuse_others(prepared.folder, prepared.plan, prepared.experiment)
     with planned(make_writable(prepared.folder), describe_plan(prepared, command)):
         return _train(prepared, workers, progress, report, retry, cluster)
 
@@ -258,15 +260,21 @@ def _beside_results(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[st
     return {key: tuple(dict.fromkeys([*there[key], *values])) for key, values in own.items()}
 
 
-def _refuse_others(folder: Path, plan: Plan) -> None:
-    """Raise UserError where the folder has rows that the plan would drop."""
-    if results.exported(folder) - plan.stages.keys():
-        raise UserError(f"the results in {folder} were made with other settings or versions: name these otherwise")
+def _refuse_others(folder: Path, plan: Plan, experiment: Experiment) -> None:
+    """Raise UserError, with the first things that differ, where the folder has rows that the plan would drop."""
+    if not results.exported(folder) - plan.stages.keys():
+        return
+    free = {"name", "description", "strategies", "orders", "seeds", "resources", "trackers"}
+    settings = (read_plan(folder)["settings"], experiment.model_dump(mode="json"))
+    old, new = ({key: value for key, value in one.items() if key not in free} for one in settings)
+    # A setting that there was none of when the results were made says nothing.
+    changed = [line for line in differences(old, new) if ": none -> " not in line]
+    reason = f"other settings ({'; '.join(changed[:3])})" if changed else "another version, other libraries or data"
+    raise UserError(f"the results in {folder} were made with {reason}: name these otherwise")
 
 
 def _kept(folder: Path, plan: Plan, catalog: Sequence[Entry]) -> frozenset[str]:
-    """Return the stages of which all that tables need lies in `folder`; UserError where it holds others, too."""
-    _refuse_others(folder, plan)
+    """Return the stages of which all that tables need lies in `folder`."""
     metrics, kept = {entry.task.name: entry.task.kind.metrics for entry in catalog}, set()
     for key, rows in results.scores(folder, plan.stages).items():
         stage = plan.stages[key]

@@ -64,7 +64,15 @@ def test_seeds_are_added_to_every_strategy(tiny: Callable[..., str], published: 
 
 
 def test_rows_of_other_settings_are_not_lost(tiny: Callable[..., str], published: Path) -> None:
-    assert "made with other settings" in message(api.prepare, tiny(), changes=["epochs=1"], add=True)
+    epochs = api.prepare(tiny()).experiment.epochs
+    found = message(api.prepare, tiny(), changes=["epochs=1"], add=True)
+    assert f"made with other settings (epochs: {epochs} -> 1): name these otherwise" in found
+    plan = json.loads((published / "plan.json").read_text())
+    del plan["settings"]["evaluate_steps"]  # as an earlier version wrote it
+    (published / "plan.json").write_text(json.dumps(plan))
+    rows = (published / "rows.csv").read_text()
+    (published / "rows.csv").write_text(rows.replace(plan["runs"][0]["stages"][-1], "0" * 64))
+    assert "made with another version, other libraries or data" in message(api.prepare, tiny(), add=True)
 
 
 def test_a_run_makes_a_damaged_table_anew(tiny: Callable[..., str], published: Path) -> None:

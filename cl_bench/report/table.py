@@ -20,7 +20,8 @@ SCHEDULES = {
 DEFINITIONS = (
     "Drop = (baseline - final) / baseline, a ratio of means over seeds, with its 95 % t interval; points = 100 "
     "(baseline - final); same-run = drop from the score right after the task was learnt; stored = images kept of each "
-    "past task. Pass: drop ≤ 5 %; bonus: final ≥ baseline; uncertain: one seed, or an interval that holds 5 %; void: "
+    "past task; train s and x naive: wall time, which other work on the machine lengthens. "
+    "Pass: drop ≤ 5 %; bonus: final ≥ baseline; uncertain: one seed, or an interval that holds 5 %; void: "
     "the baseline is less than 0.05 above the trivial score. Bold: the smallest drop of a task and those that the "
     "seeds cannot tell from it (95 % t interval of paired differences); nothing is bold where they can tell none."
 )

@@ -22,23 +22,24 @@ def check(names: Iterable[str]) -> None:
         _tracker(name)
 
 
-def send(folder: Path, names: Iterable[str]) -> None:
-    """Send the results in `folder` to each tracker; what it has already is not sent again.
+def send(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Send the results in `folder` to each tracker, and return where each has them; what it has is not sent again.
 
     Raises UserError where one does not take them: they are stored all the same.
     """
-    results = load_results(folder)
+    results, places = load_results(folder), {}
     with tempfile.TemporaryDirectory() as drawn:
         paths = [path for stem, figure in figures(results).items() for path in save(figure, drawn, stem)]
         content = tracked(results, [path for path in paths if path.suffix == ".png"])
         for name in names:
             try:
-                _tracker(name).send(content, folder)
+                places[name] = _tracker(name).send(content, folder)
             except Exception as error:  # whatever a tracker's library or its server raises
                 raise UserError(
                     f"tracker {name} did not take the results of {content.experiment}, which are stored: {error}; "
                     f"send them with cl-bench track {content.experiment} {name}"
                 ) from error
+    return places
 
 
 def _tracker(name: str) -> Tracker:

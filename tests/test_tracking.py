@@ -65,7 +65,7 @@ def test_a_run_that_is_not_finished_is_not_sent(tmp_path: Path, monkeypatch: pyt
 def test_tensorboard(folder: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    tracking.send(folder, ["tensorboard"])
+    assert tracking.send(folder, ["tensorboard"]) == {"tensorboard": str(folder / "tensorboard")}
     written = sorted((folder / "tensorboard").rglob("events*"))
     tracking.send(folder, ["tensorboard"])
     again = sorted((folder / "tensorboard").rglob("events*"))
@@ -105,7 +105,7 @@ def wandb_records(content: bytes) -> Iterator[Any]:
 
 def test_wandb_offline(folder: Path) -> None:
     tracking.send(folder, ["wandb"])
-    tracking.send(folder, ["wandb"])
+    assert tracking.send(folder, ["wandb"]) == {"wandb": str(folder / "wandb")}
     results = load_results(folder)
     for run in tracked(results).runs:
         (place,) = (folder / "wandb").glob(f"offline-run-*-{run.identity}")
@@ -123,8 +123,9 @@ def test_mlflow_in_a_local_store(folder: Path) -> None:
     from mlflow.tracking import MlflowClient
 
     tracking.send(folder, ["mlflow"])
-    tracking.send(folder, ["mlflow"])
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow' / 'mlflow.db'}")
+    (place,) = tracking.send(folder, ["mlflow"]).values()
+    assert place == f"sqlite:///{folder / 'mlflow' / 'mlflow.db'}"
+    client = MlflowClient(place)
     experiment = client.get_experiment_by_name("quickstart")
     runs = client.search_runs([experiment.experiment_id], "attributes.run_name != 'overview'")
     assert len(runs) == 10

@@ -144,7 +144,8 @@ def track(
     from cl_bench import tracking
 
     tracking.check(trackers)
-    tracking.send(results_folder(experiment), trackers)
+    for name, place in tracking.send(results_folder(experiment), trackers).items():
+        typer.echo(f"{name}: {place}")
 
 
 @app.command()

@@ -53,8 +53,8 @@ class Tracked:
 class Tracker(Protocol):
     """A module of this package."""
 
-    def send(self, tracked: Tracked, folder: Path) -> None:
-        """Send what is not there yet; what is kept locally goes below `folder`."""
+    def send(self, tracked: Tracked, folder: Path) -> str:
+        """Send what is not there yet and return where that is; what is kept locally goes below `folder`."""
 
 
 def tracked(results: pd.DataFrame, figures: Sequence[Path] = ()) -> Tracked:

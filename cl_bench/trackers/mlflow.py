@@ -19,11 +19,12 @@ _AT_ONCE = 100
 """Parameters of one request; MLflow refuses more."""
 
 
-def send(tracked: Tracked, folder: Path) -> None:
+def send(tracked: Tracked, folder: Path) -> str:
     """Send the runs that are not there yet, and table and figures, anew each time, as a run `overview`."""
     place = (folder / "mlflow").resolve()
     place.mkdir(parents=True, exist_ok=True)
-    client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{place / 'mlflow.db'}")
+    where = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{place / 'mlflow.db'}"
+    client = MlflowClient(where)
     experiment = _experiment(client, tracked.experiment, place)
     sent = {run.data.tags.get(_IDENTITY) for run in client.search_runs([experiment], "status = 'FINISHED'")}
     for run in tracked.runs:
@@ -34,6 +35,7 @@ def send(tracked: Tracked, folder: Path) -> None:
     for path in tracked.figures:
         client.log_artifact(overview, str(path))
     client.set_terminated(overview)
+    return where
 
 
 def _experiment(client: MlflowClient, name: str, place: Path) -> str:

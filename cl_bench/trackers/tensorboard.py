@@ -9,7 +9,7 @@ from pathlib import Path
 from cl_bench.trackers.base import Tracked, TrackedRun
 
 
-def send(tracked: Tracked, folder: Path) -> None:
+def send(tracked: Tracked, folder: Path) -> str:
     """Write the event files of runs that have none yet, and drop those of runs that the experiment has no more."""
     root = folder / "tensorboard"
     wanted = {f"{re.sub(r'[^A-Za-z0-9._+=,>-]+', '_', run.name)[:80]}-{run.identity[:8]}": run for run in tracked.runs}
@@ -20,6 +20,7 @@ def send(tracked: Tracked, folder: Path) -> None:
         if not (root / name).exists():
             _write(root / name, run)
     _overview(root / "overview", tracked)
+    return str(root)
 
 
 def _write(folder: Path, run: TrackedRun) -> None:

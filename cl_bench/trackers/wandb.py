@@ -10,7 +10,7 @@ import wandb
 from cl_bench.trackers.base import Tracked
 
 
-def send(tracked: Tracked, folder: Path) -> None:
+def send(tracked: Tracked, folder: Path) -> str:
     """Send every run once, and table and figures, each time, as a run `overview`."""
     place = folder / "wandb"
     place.mkdir(parents=True, exist_ok=True)
@@ -27,6 +27,8 @@ def send(tracked: Tracked, folder: Path) -> None:
     with _start(tracked, folder, name="overview") as there:
         there.log({path.stem: wandb.Image(str(path)) for path in tracked.figures})
         there.log({"table": table})
+        # Nothing is sent in offline mode, and there is no address then.
+        return there.url or str(place)
 
 
 def _start(tracked: Tracked, folder: Path, **options: Any) -> Any:

@@ -29,18 +29,21 @@ def consolidate(
     learnt: Annotated[float, Field(ge=0)] = 0.5,
     new: Annotated[float, Field(ge=0)] = 3.0,
     expert: Annotated[float, Field(ge=0)] = 1.0,
+    labels: Annotated[float, Field(ge=0)] = 1.0,
 ) -> list[SupervisedPlugin]:
     """Return the five; the expert is the task's own baseline, whose training is counted as this strategy's.
 
     share: of the expert's way that is added at the start, halved until no past task's loss on stored images rises by
     more than `tolerance`; weight: of imitating the parent; memory: images of a past task; learnt: how fast what
-    past tasks depend on may be at most; new: how much faster the rest is; expert: weight of imitating the expert.
+    past tasks depend on may be at most; new: how much faster the rest is; expert: weight of imitating the expert;
+    labels: weight of the stored images' labels, which are so few that they are soon learnt by heart (0: on these images
+    the teachers are imitated alone).
     """
     stored = Memory(memory)
     return [
         TaskVector(share, stored if memory else None, tolerance),
         ResponseDistillation(weight),
-        Replay(stored),
+        Replay(stored, labels),
         LayerRates(backbone=learnt, neck=learnt, shared=learnt, predictors=1.0, new=new, limit=True),
         ExpertDistillation(expert),
     ]

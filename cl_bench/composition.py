@@ -73,7 +73,9 @@ class Term:
 
     def identity(self) -> dict[str, Any]:
         """Return what the term contributes to a stage's key."""
-        return {"name": self.name, "settings": dict(self.settings), "code": list(self.code())}
+        added = self.entry.added
+        settings = {k: v for k, v in self.settings.items() if k not in added or v != added[k]}
+        return {"name": self.name, "settings": settings, "code": list(self.code())}
 
 
 @dataclass(frozen=True)

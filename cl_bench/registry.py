@@ -32,6 +32,8 @@ class StrategyEntry:
     """All tasks of the order in one stage (joint training) instead of one after the other."""
     neutral: dict[str, Any] | None = None
     """Settings at which the strategy must equal naive bit for bit; None where it has none."""
+    added: dict[str, Any] = field(default_factory=dict)
+    """Settings that it had not always, each with the value at which all is as it was: stages keep their keys there."""
 
     @property
     def parameters(self) -> dict[str, inspect.Parameter]:
@@ -99,19 +101,26 @@ formats: Registry[Any] = Registry("data format", "cl_bench.data", "cl_bench.form
 
 
 def strategy(
-    name: str, *, summary: str = "", paper: str = "", together: bool = False, neutral: dict[str, Any] | None = None
+    name: str,
+    *,
+    summary: str = "",
+    paper: str = "",
+    together: bool = False,
+    neutral: dict[str, Any] | None = None,
+    added: dict[str, Any] | None = None,
 ) -> Callable[[Callable[..., Sequence[Any]]], Callable[..., Sequence[Any]]]:
     """Declare the decorated function a strategy: its arguments are the settings, it returns Avalanche plugins.
 
     name: as written in an experiment; together: all tasks in one stage (an upper bound); neutral: the settings at
-    which it must equal naive bit for bit.
+    which it must equal naive bit for bit; added: settings that came later, each with the value at which the strategy
+    does what it did before, so that what was trained then is still found.
     """
 
     if name == "baseline":
         raise UserError("a strategy cannot be called 'baseline', as the tasks' own baselines are")
 
     def declare(build: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
-        strategies.add(name, StrategyEntry(name, build, summary, paper, together, neutral))
+        strategies.add(name, StrategyEntry(name, build, summary, paper, together, neutral, added or {}))
         return build
 
     return declare

@@ -20,6 +20,7 @@ from cl_bench.strategies.task_arithmetic import TaskVector
     summary="task_arithmetic (limited) + response_kd + replay + layer_rates + expert_kd: two teachers, one model",
     paper="arXiv:1805.06370, arXiv:2212.04089, arXiv:2204.02136, arXiv:1902.10486, arXiv:1801.06146",
     neutral={"share": 0.0, "weight": 0.0, "memory": 0, "learnt": 1.0, "new": 1.0, "expert": 0.0},
+    added={"labels": 1.0},
 )
 def consolidate(
     share: Annotated[float, Field(ge=0)] = 1.0,

@@ -35,6 +35,10 @@ def _declared() -> Iterator[None]:
     def late() -> list[Any]:
         return [_Late()]
 
+    @strategy("grown", added={"labels": 1.0})
+    def grown(weight: float = 5.0, labels: float = 1.0) -> list[Any]:
+        return []
+
     @strategy("picky")
     def picky(value: int = 1) -> list[Any]:
         if value < 0:
@@ -134,6 +138,14 @@ def test_a_dotted_plugin_is_identified_by_its_own_code() -> None:
     assert len(lwf.code()) == 1
     assert lwf.code() != lfl.code()
     assert parse("kd").terms[0].identity() == {"name": "kd", "settings": settings("kd"), "code": []}
+
+
+def test_a_setting_that_came_later_is_part_of_the_key_where_it_changes_something() -> None:
+    before = {"weight": 5.0}
+    assert parse("grown").terms[0].identity()["settings"] == before
+    assert parse("grown[labels=1]").terms[0].identity()["settings"] == before
+    assert parse("grown[labels=0]").terms[0].identity()["settings"] == {**before, "labels": 0.0}
+    assert settings("grown") == {**before, "labels": 1.0}
 
 
 def test_settings_that_the_strategy_itself_refuses() -> None:

@@ -11,10 +11,12 @@ import torch
 from conftest import Spy
 
 from cl_bench import api
+from cl_bench.composition import parse
 from cl_bench.errors import UserError
 from cl_bench.strategies.agem import GradientProjection
 from cl_bench.strategies.der import DarkReplay
 from cl_bench.strategies.feature_kd import FeatureDistillation
+from cl_bench.strategies.replay import Replay
 from cl_bench.training import Harness
 
 
@@ -77,10 +79,26 @@ def test_two_memories_are_recorded_as_one(results: Path, tiny: Callable[..., str
     assert len(described["memory"]["seg"]) == 5
 
 
+def test_stored_images_without_their_labels_are_looked_at_but_not_learnt(second_stage: Callable[..., Spy]) -> None:
+    losses: list[tuple[float, float]] = []
+
+    class Watch(Spy):
+        def after_forward(self, strategy: Harness, **_: Any) -> None:
+            assert strategy.mb_task_id.tolist() == [1] * 4 + [0] * 4
+            loss = float(strategy.criterion().detach())
+            _, output = strategy.mb_output[1]
+            task = strategy.current[0].task
+            losses.append((loss, float(task.kind.loss(task, output, strategy.mb_y[:4]).detach())))
+
+    second_stage("replay[memory=5,weight=0]", Watch())
+    assert len(losses) == 6
+    assert [loss for loss, _ in losses] == pytest.approx([own for _, own in losses], rel=1e-5)
+    (rehearsal,) = (plugin for plugin in parse("consolidate[labels=0]").terms[0].build() if isinstance(plugin, Replay))
+    assert rehearsal.weight == 0
+
+
 @pytest.mark.parametrize("text", ["der+replay", "replay+replay[memory=3]", "kd+replay+der[beta=0]"])
 def test_two_memories_with_labels_do_not_compose(text: str) -> None:
-    from cl_bench.composition import parse
-
     with pytest.raises(UserError, match="two parts train stored images"):
         parse(text)
 

@@ -5,14 +5,12 @@ python benchmarks/steps.py --image-size 256 --batch-size 4 --rounds 7
 
 from __future__ import annotations
 
-import argparse
 import copy
 import itertools
-import json
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +20,7 @@ import torch
 from avalanche.models import MultiTaskModule
 from avalanche.training.plugins import EvaluationPlugin, LwFPlugin, ReplayPlugin
 from avalanche.training.templates import SupervisedTemplate
+from pairs import arguments, interleaved, keep, ratio, timed
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -34,7 +33,7 @@ from cl_bench.loss import StreamLoss
 from cl_bench.metrics.forgetting import StreamMetrics
 from cl_bench.model import UnifiedModel
 from cl_bench.presets import load_experiment
-from cl_bench.resources import environment, keep_memory, processor, set_up_numerics
+from cl_bench.resources import keep_memory, processor, set_up_numerics
 from cl_bench.stages.plan import make_plan
 from cl_bench.stages.store import Store
 from cl_bench.stages.train import Trainer
@@ -86,7 +85,7 @@ class Bench:
         dataset, size = self.trainer.datasets(ORDER[self.past], 0)[1], self.experiment.evaluation_batch
 
         def by_harness() -> float:
-            return _seconds(lambda: harness.eval([experience]))
+            return timed(lambda: harness.eval([experience]))
 
         @torch.inference_mode()
         def alone() -> None:
@@ -95,7 +94,7 @@ class Bench:
                 samples = [(*dataset[i], label) for i in range(start, min(start + size, len(dataset)))]
                 harness.model(*(collate(samples)[k] for k in (0, 2)))
 
-        return by_harness, lambda: _seconds(alone)
+        return by_harness, lambda: timed(alone)
 
     def _trained(self) -> Harness:
         """Return a harness that has trained the stage; it scores the task at hand."""
@@ -175,7 +174,7 @@ class Bench:
         *before, last = make_benchmark([[dataset] for dataset in self.data], []).train_stream
         for experience in before:
             template.train(experience)
-        return _seconds(lambda: template.train(last))
+        return timed(lambda: template.train(last))
 
 
 class _Stock(MultiTaskModule):
@@ -221,12 +220,6 @@ def _evaluator(*metrics: Any) -> EvaluationPlugin:
         return EvaluationPlugin(*metrics, loggers=[])
 
 
-def _seconds(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 def _loss(model: UnifiedModel, raw: Tensor, task: Task, targets: Any) -> Tensor:
     return task.kind.loss(task, model.finish(raw, task), targets)
 
@@ -236,17 +229,6 @@ def _endless(dataset: TaskDataset, size: int) -> Iterator[tuple[Task, list[Any]]
     for start in itertools.count(0, size):
         chosen = [(start + i) % STORED for i in range(size)]
         yield dataset.task, collate([(*dataset.read(i, start, among=chosen), dataset.task.index) for i in chosen])
-
-
-def interleaved(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Return each way's seconds in every round; who is first takes turns, and a round before them warms up."""
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for round_ in range(rounds + 1):
-        for way in list(ways)[:: 1 if round_ % 2 else -1]:
-            took = ways[way]()
-            if round_:
-                seconds[way].append(took)
-    return seconds
 
 
 def training(bench: Bench, stock: str, rounds: int) -> dict[str, list[float]]:
@@ -261,11 +243,6 @@ def training(bench: Bench, stock: str, rounds: int) -> dict[str, list[float]]:
         }
         ways["avalanche"] = lambda: bench.by_avalanche(plugins[stock]())
     return interleaved(ways, rounds)
-
-
-def ratio(above: list[float], below: list[float]) -> float:
-    """Return the median of the rounds' ratios."""
-    return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def tell_training(experiment: Experiment, trainer: Trainer, steps: int, rounds: int) -> dict[str, Any]:
@@ -315,13 +292,10 @@ def tell_scoring(experiment: Experiment, trainer: Trainer, rounds: int) -> dict[
 
 def main() -> None:
     """Print the tables, and keep all rounds as JSON where a file is named."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__, rounds=7)
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     changes = {"image_size": options.image_size, "batch_size": options.batch_size, "epochs": 1, "seeds": [0]}
     changes |= {f"tasks.{name}.data.train": options.images for name in ORDER}
@@ -333,14 +307,11 @@ def main() -> None:
     print(f"{processor()}, {options.threads} threads, {options.image_size} px, batch {options.batch_size}")
     steps = -(-options.images // options.batch_size)
     found = {
-        "settings": {**vars(options), "json": None},
-        "environment": environment(options.threads, "cpu", "float32"),
         "training": tell_training(experiment, trainer, steps, options.rounds),
         "teachers": tell_teachers(experiment, trainer, steps, options.rounds),
         "evaluation": tell_scoring(experiment, trainer, options.rounds),
     }
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1))
+    keep(options, found)
 
 
 if __name__ == "__main__":

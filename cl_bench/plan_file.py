@@ -113,7 +113,7 @@ def describe_plan(prepared: Prepared, command: str = "") -> dict[str, Any]:
         },
         "provenance": {
             "command": command or "cl_bench.run (Python)",
-            "commit": _commit(),
+            "commit": commit(),
             "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
             "version": cl_bench.__version__,
         },
@@ -140,7 +140,7 @@ def _describe_run(run: Run) -> dict[str, Any]:
     return {"strategy": run.strategy, "order": list(run.order), "seed": run.seed, "stages": list(run.stages)}
 
 
-def _commit() -> str:
+def commit() -> str:
     """Return the commit of the installed source, with `+changes` where it was edited; empty outside a clone."""
 
     def git(*words: str) -> str:
@@ -149,8 +149,8 @@ def _commit() -> str:
 
     folders = [f"../{name}" for name in ("strategies", "experiments")]
     try:
-        commit = git("rev-parse", "--short=12", "HEAD")
-        return f"{commit}+changes" if commit and git("status", "--porcelain", "--", ".", *folders) else commit
+        found = git("rev-parse", "--short=12", "HEAD")
+        return f"{found}+changes" if found and git("status", "--porcelain", "--", ".", *folders) else found
     except OSError:
         return ""
 

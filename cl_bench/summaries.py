@@ -20,6 +20,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     **{"<=": operator.le, ">=": operator.ge, "!=": operator.ne},
     **{"=": operator.eq, "<": operator.lt, ">": operator.gt},
 }
+_RELEASE = re.compile(r"^Linux-.*(?=-[^-]+-with-)")
 _CONDITION = re.compile(rf"([^=!<>]+)({'|'.join(_COMPARISONS)})(.+)", re.DOTALL)
 
 
@@ -169,9 +170,12 @@ def void_tasks(results: pd.DataFrame) -> set[str]:
 
 
 def environments(costs: Iterable[Record]) -> dict[str, list[str]]:
-    """Return the distinct values of every field of the environment over stages; more than one is a mixture."""
+    """Return the distinct values of every field of the environment over stages; more than one is a mixture.
+
+    Of a Linux platform the kernel's release is left out: results do not depend on it, and clouds change it every day.
+    """
     stages = list(costs)
-    return {field: sorted({cost[field] for cost in stages}) for field in ENVIRONMENT}
+    return {field: sorted({_RELEASE.sub("Linux", cost[field]) for cost in stages}) for field in ENVIRONMENT}
 
 
 def _stage_ends(results: pd.DataFrame) -> _Ends:

@@ -234,6 +234,20 @@ def test_mixed_environments_are_flagged(tmp_path):
     assert table.attrs["environment"]["torch"] == ["2.6.0", "2.7.0"]
 
 
+@pytest.mark.parametrize(
+    ("other", "mixed"),
+    [("6.18.44-fc-v657-x86_64-with-glibc2.36", False), ("6.1.5-x86_64-with-glibc2.41", True)],
+)
+def test_another_kernel_is_no_other_environment_but_another_libc_is(tmp_path, other, mixed):
+    experiment = by_hand(tmp_path)
+    experiment.environments |= {key: {"platform": "Linux-6.1.5-x86_64-with-glibc2.36"} for key in experiment.stages}
+    experiment.environments["kd-0"] = {"platform": f"Linux-{other}"}
+    experiment.write()
+    table = summary(load_results("hand"))
+    assert table["mixed_environment"].any() == mixed
+    assert table.attrs["environment"]["platform"][0] == "Linux-x86_64-with-glibc2.36"
+
+
 def test_select(tmp_path):
     by_hand(tmp_path).write()
     results = load_results("hand")

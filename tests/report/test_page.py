@@ -204,7 +204,7 @@ def test_the_page_works_in_a_browser(page: Any) -> None:
     assert page.get_log("browser") == []
 
 
-def test_a_run_that_failed_is_shown_as_far_as_it_came(tiny: Callable[..., str], tmp_path: Path) -> None:
+def test_a_run_that_failed_is_shown_as_far_as_it_came(browser: Any, tiny: Callable[..., str], tmp_path: Path) -> None:
     prepared = api.prepare(tiny(strategies=["naive", "kd"], epochs=1))
     assert api.train(prepared) == {}
     kd = next(run for run in prepared.plan.runs if run.strategy == "kd")
@@ -213,6 +213,16 @@ def test_a_run_that_failed_is_shown_as_far_as_it_came(tiny: Callable[..., str], 
     shown = {one["strategy"]: one["tasks"] for one in gallery(prepared.folder, plan, ["naive", "kd"])["strategies"]}
     assert {task: len(frames) for task, frames in shown["kd"].items()} == {"seg": 2, "det": 1}
     assert {task: len(frames) for task, frames in shown["naive"].items()} == {"seg": 3, "det": 2, "cls": 1}
+
+    browser.get(save_report(prepared.folder, tmp_path / "report.html").as_uri())
+
+    def said() -> set[str]:
+        return {cell.text for cell in browser.find_elements("css selector", "#pictures .none")}
+
+    assert said() == {"not in the store"}
+    browser.find_element("css selector", "#gallery-task option:last-child").click()
+    browser.find_element("id", "gallery-stage").send_keys("\ue011")  # Home
+    assert said() == {"not learnt yet"}
 
 
 def test_a_small_screen_scrolls_down_only(page: Any) -> None:

@@ -191,6 +191,7 @@ function setUpGallery() {
     slider.setAttribute("aria-valuetext", label.textContent);
     const shown = gallery.strategies.map(strategy => ({
       name: strategy.strategy,
+      learnt: strategy.together || gallery.order.indexOf(task) <= stage,
       frame: (strategy.tasks[task] || []).find(frame => strategy.together || frame.position === stage),
     }));
     const head = make("tr", {}, make("th", {scope: "col"}, "truth"), ...shown.map(one => make("th", {scope: "col"}, one.name)));
@@ -198,7 +199,7 @@ function setUpGallery() {
       make("td", {}, picture(truth, `${gallery.names[task][row]}: truth`)),
       ...shown.map(one => one.frame
         ? make("td", {}, picture(one.frame.pictures[row], `${gallery.names[task][row]}: ${one.name} after ${after}`))
-        : make("td", {class: "none"}, "not learnt (yet)"))));
+        : make("td", {class: "none"}, one.learnt ? "not in the store" : "not learnt yet"))));
     document.getElementById("pictures").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
   };
   select.addEventListener("change", show);

@@ -1,0 +1,99 @@
+"""The data path alone: an epoch's images and targets as a stage gets them, beside torchvision reading the same files.
+
+python benchmarks/reading.py unified_onehead_best
+
+Torchvision decodes and resizes each file at each access and builds no targets but masks; the data path here reads
+images that were decoded once, and builds all targets. With augmentation it does what torchvision does not.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from pairs import arguments, interleaved, keep, ratio, timed
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.io import ImageReadMode, decode_image
+from torchvision.transforms.functional import InterpolationMode, resize
+
+from cl_bench.catalog import load_catalog
+from cl_bench.data.base import Example
+from cl_bench.presets import load_experiment
+from cl_bench.resources import set_up_numerics
+from cl_bench.stages.store import Store
+from cl_bench.stages.train import Trainer
+from cl_bench.stream import TaskDataset, collate
+from cl_bench.weights import load_weights
+
+
+class Files(Dataset[tuple[Tensor, Tensor]]):
+    """Images (3, S, S), and masks (1, S, S) where there are any, decoded and resized at each access."""
+
+    def __init__(self, examples: Sequence[Example], size: int, masks: bool) -> None:
+        self.examples, self.size, self.masks = examples, [size, size], masks
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        example = self.examples[index]
+        image = resize(decode_image(str(example.image), ImageReadMode.RGB), self.size, antialias=True)
+        if not self.masks:
+            return image, torch.tensor(index)
+        mask = decode_image(str(example.target), ImageReadMode.GRAY)
+        return image, resize(mask, self.size, InterpolationMode.NEAREST)
+
+
+def through(loader: Iterable[object]) -> float:
+    """Return the seconds of one pass over `loader`."""
+
+    def epoch() -> None:
+        for _ in loader:
+            pass
+
+    return timed(epoch)
+
+
+def loader(dataset: TaskDataset, batch: int) -> DataLoader[tuple[Tensor, object]]:
+    """Return batches as a stage has them."""
+    label = dataset.task.index
+    return DataLoader(
+        dataset, batch, shuffle=True, collate_fn=lambda samples: collate([(*sample, label) for sample in samples])
+    )
+
+
+def main() -> None:
+    """Print a row a task."""
+    parser = arguments(__doc__, rounds=5, threads=1)
+    parser.add_argument("experiment")
+    options = parser.parse_args()
+    set_up_numerics(options.threads)
+    experiment = load_experiment(options.experiment)
+    weights = load_weights(experiment.model.backbone, experiment.model.weights)
+    trainer = Trainer(experiment, load_catalog(experiment), weights, Store(Path("unused"), writable=False))
+    print("| task | images/s | augmented | torchvision | ratio | augmented, ratio |\n|---|--:|--:|--:|--:|--:|")
+    found = {}
+    for entry in trainer.catalog:
+        task, batch = entry.task, entry.protocol.batch_size
+        augmented = trainer.datasets(task.name, 0)[0]
+        examples = entry.audit.train.examples
+        files = Files(examples, task.image_size, masks=task.kind.name == "segmentation")
+        loaders = {
+            "plain": loader(augmented.plain, batch),
+            "augmented": loader(augmented, batch),
+            "torchvision": DataLoader(files, batch, shuffle=True),
+        }
+        ways = {way: partial(through, one) for way, one in loaders.items()}
+        seconds = found[task.name] = interleaved(ways, options.rounds)
+        rates = [f"{len(examples) / statistics.median(seconds[way]):.0f}" for way in loaders]
+        ratios = [f"{ratio(seconds[way], seconds['torchvision']):.2f}" for way in ("plain", "augmented")]
+        print(f"| {task.name} | {' | '.join([*rates, *ratios])} |", flush=True)
+    keep(options, {"seconds": found})
+
+
+if __name__ == "__main__":
+    main()

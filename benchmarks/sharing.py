@@ -1,0 +1,73 @@
+"""A whole comparison with its stages shared, as always here, beside every run and baseline trained by itself.
+
+python benchmarks/sharing.py quickstart --strategies naive,kd,kd+replay
+
+Both train and evaluate the same stages in one process, one after the other; the second is what a runner does that knows
+nothing of stages.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pairs import arguments, interleaved, keep, ratio, timed
+
+from cl_bench.config import Experiment
+from cl_bench.resources import set_up_numerics
+
+
+def trained(experiment: Experiment, weights: Any, catalog: Any, shared: bool) -> tuple[float, int]:
+    """Return the seconds of the comparison, from empty stores, and how many stages it trained."""
+    from cl_bench.stages.plan import make_plan
+    from cl_bench.stages.store import Store
+    from cl_bench.stages.train import Trainer
+
+    plan = make_plan(experiment, catalog, weights)
+    alone = [(run.stages,) for run in (*plan.baselines, *plan.runs)]
+    stores = [tuple(plan.units())] if shared else alone
+
+    def work() -> None:
+        for place, units in enumerate(stores):
+            trainer = Trainer(experiment, catalog, weights, Store(Path(folder) / str(place)))
+            for unit in units:
+                trainer.train(plan, unit)
+
+    with tempfile.TemporaryDirectory() as folder:
+        return timed(work), sum(len(unit) for units in stores for unit in units)
+
+
+def main() -> None:
+    """Print both and their ratio."""
+    parser = arguments(__doc__, rounds=3)
+    parser.add_argument("experiment")
+    parser.add_argument("--strategies", default="naive,kd,kd+replay")
+    options = parser.parse_args()
+    from cl_bench.catalog import load_catalog
+    from cl_bench.presets import load_experiment
+    from cl_bench.weights import load_weights
+
+    set_up_numerics(options.threads)
+    changes = {"strategies": options.strategies.split(","), "seeds": [0], "threads": options.threads}
+    experiment = load_experiment(options.experiment, changes)
+    weights, catalog = load_weights(experiment.model.backbone, experiment.model.weights), load_catalog(experiment)
+    stages: dict[str, int] = {}
+
+    def way(name: str) -> float:
+        seconds, stages[name] = trained(experiment, weights, catalog, shared=name == "shared")
+        return seconds
+
+    found = interleaved({name: partial(way, name) for name in ("shared", "by itself")}, options.rounds)
+    print("| | stages | seconds, median |\n|---|--:|--:|")
+    for name, seconds in found.items():
+        print(f"| {name} | {stages[name]} | {statistics.median(seconds):.0f} |")
+    over = ratio(found["shared"], found["by itself"])
+    print(f"shared / by itself: {over:.2f} of the seconds, {stages['shared'] / stages['by itself']:.2f} of the stages")
+    keep(options, {"seconds": found, "stages": stages})
+
+
+if __name__ == "__main__":
+    main()

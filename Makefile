@@ -6,7 +6,7 @@ INPUTS = setup.cfg pyproject.toml constraints.txt
 # A hash and not the files' times: a fresh checkout of the same content must not install again.
 STAMP := $(VENV)/.installed-$(firstword $(shell cat $(INPUTS) | cksum))
 
-.PHONY: compare test lint clean
+.PHONY: compare test lint bench clean
 
 compare: $(STAMP)
 	$(BIN)/cl-bench run quickstart
@@ -18,6 +18,15 @@ test: lint
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# With nothing else on the machine, which takes about an hour; reading needs the data sets (CL_BENCH_DATA).
+bench: $(STAMP)
+	$(BIN)/python benchmarks/startup.py --json results/benchmarks/startup.json
+	$(BIN)/python benchmarks/steps.py --json results/benchmarks/steps.json
+	$(BIN)/python benchmarks/reading.py unified_onehead_best --json results/benchmarks/reading.json
+	$(BIN)/python benchmarks/sharing.py quickstart --json results/benchmarks/sharing.json
+	$(BIN)/python benchmarks/growth.py --json results/benchmarks/growth.json
+	$(BIN)/python benchmarks/scale.py 100 1000 10000
 
 # Keeps the environment and the results, which are dear.
 clean:

@@ -7,6 +7,7 @@ import math
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -225,21 +226,39 @@ def test_a_run_that_failed_is_shown_as_far_as_it_came(browser: Any, tiny: Callab
     assert said() == {"not learnt yet"}
 
 
-def test_a_small_screen_scrolls_down_only(page: Any) -> None:
+@contextmanager
+def small(page: Any) -> Iterator[None]:
+    """Give the browser the screen of a telephone."""
     page.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 700, "deviceScaleFactor": 1, "mobile": True}
     )
     try:
-        assert page.execute_script("return document.documentElement.scrollWidth") <= 360
-        headers = page.find_elements("css selector", "#table th")
-        edge = page.find_element("css selector", "#verdicts .wide").rect
-        shown = [header for header in headers if header.is_displayed()]
-        assert [header.text.split()[0] for header in shown] == ["strategy", "task", "drop", "verdict"]
-        assert shown[-1].rect["x"] + shown[-1].rect["width"] <= edge["x"] + edge["width"] + 1
-        page.find_element("id", "details").click()
-        assert all(header.is_displayed() for header in headers)
+        yield
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def assert_the_verdict_is_in_sight(page: Any) -> None:
+    assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+    edge = page.find_element("css selector", "#verdicts .wide").rect
+    shown = [header for header in page.find_elements("css selector", "#table th") if header.is_displayed()]
+    assert [header.text.split()[0] for header in shown] == ["strategy", "task", "drop", "verdict"]
+    assert shown[-1].rect["x"] + shown[-1].rect["width"] <= edge["x"] + edge["width"] + 1
+
+
+def test_a_small_screen_scrolls_down_only(page: Any) -> None:
+    with small(page):
+        assert_the_verdict_is_in_sight(page)
+        page.find_element("id", "details").click()
+        assert all(header.is_displayed() for header in page.find_elements("css selector", "#table th"))
+
+
+def test_a_small_screen_breaks_long_names(browser: Any, tiny: Callable[..., str], tmp_path: Path) -> None:
+    prepared = api.prepare(tiny(strategies=["kd[direction=teacher_student,weight=0.5]"], epochs=1))
+    assert api.train(prepared) == {}
+    browser.get(save_report(prepared.folder, tmp_path / "report.html").as_uri())
+    with small(browser):
+        assert_the_verdict_is_in_sight(browser)
 
 
 def test_every_picture_and_control_has_a_name(page: Any) -> None:

@@ -23,10 +23,10 @@ lint: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py --json results/benchmarks/startup.json
 	$(BIN)/python benchmarks/steps.py --json results/benchmarks/steps.json
-	$(BIN)/python benchmarks/reading.py unified_onehead_best --json results/benchmarks/reading.json
 	$(BIN)/python benchmarks/sharing.py quickstart --json results/benchmarks/sharing.json
 	$(BIN)/python benchmarks/growth.py --json results/benchmarks/growth.json
-	$(BIN)/python benchmarks/scale.py 100 1000 10000
+	$(BIN)/python benchmarks/scale.py 100 1000 10000 --json results/benchmarks/scale.json
+	$(BIN)/python benchmarks/reading.py unified_onehead_best --json results/benchmarks/reading.json
 
 # Keeps the environment and the results, which are dear.
 clean:

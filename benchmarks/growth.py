@@ -2,8 +2,8 @@
 
 python benchmarks/growth.py
 
-Each row is one run of kd+replay in a process of its own, on the embedded data; what it says of the last stage is what
-the growth is about. Peak memory is the process', measured anew in every stage, so it shows what earlier ones left.
+Each row is one run of kd+replay in a process of its own, on the embedded data, and tells of its last stage. Peak memory
+is the process', measured anew in every stage, so that what earlier stages left behind is in it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,18 @@ from pairs import arguments, interleaved, keep, ratio
 KINDS = ("segmentation", "detection", "classification")
 LEVELS = {"segmentation": 8, "detection": 8, "classification": 32}
 PLAIN: dict[str, Any] = {"tasks": 2, "size": 128, "memory": 10, "seeds": 1}
+EPOCHS, BATCH = 2, 4
 CASES: dict[str, list[int]] = {
     "tasks": [2, 4, 8, 16],
     "size": [128, 256, 512],
     "memory": [0, 10, 50],
     "seeds": [1, 2, 4],
 }
+
+
+def name(what: str, value: int) -> str:
+    """Return the case's name; what grows has the plain case in it, which is measured once for all."""
+    return "plain" if PLAIN[what] == value else f"{what} {value}"
 
 
 def experiment(tasks: int, size: int, memory: int, seeds: int, images: int, threads: int) -> dict[str, Any]:
@@ -43,8 +49,8 @@ def experiment(tasks: int, size: int, memory: int, seeds: int, images: int, thre
         "strategies": [f"kd+replay[memory={memory}]"],
         "seeds": list(range(seeds)),
         "model": {"backbone": "tf_efficientnet_lite0", "weights": "bundled"},
-        "epochs": 2,
-        "batch_size": 4,
+        "epochs": EPOCHS,
+        "batch_size": BATCH,
         "image_size": size,
         "schedule": "per_stage",
         "threads": threads,
@@ -52,23 +58,20 @@ def experiment(tasks: int, size: int, memory: int, seeds: int, images: int, thre
 
 
 def measured(case: dict[str, Any]) -> dict[str, float]:
-    """Run the case; return the seconds of the last stage's training and the peak memory of the first and the last."""
+    """Run the case; return the seconds of training and the peak memory of the last stage."""
     from cl_bench import api, results
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CL_BENCH_RESULTS"] = folder
+        os.environ.pop("CL_BENCH_STORE", None)  # a store with these stages in it would leave nothing to measure
         path = Path(folder) / "growth.yaml"
         path.write_text(json.dumps(experiment(**case)))
         prepared = api.prepare(str(path))
         if failed := api.train(prepared):
             raise SystemExit(f"a stage failed: {next(iter(failed.values())).reason}")
         costs = results.stage_costs(prepared.folder).set_index("stage")
-        stages = [costs.loc[prepared.plan.runs[place].stages[-1]] for place in (0, -1)]
-    return {
-        "seconds": float(stages[-1]["train_seconds"]),
-        "memory_mb": float(stages[-1]["peak_memory_mb"]),
-        "first_memory_mb": float(stages[0]["peak_memory_mb"]),
-    }
+        last = costs.loc[prepared.plan.runs[-1].stages[-1]]
+    return {"seconds": float(last["train_seconds"]), "memory_mb": float(last["peak_memory_mb"])}
 
 
 def apart(case: dict[str, Any]) -> dict[str, float]:
@@ -93,25 +96,26 @@ def main() -> None:
         print(json.dumps(measured(options.case)))
         return
     base = {**PLAIN, "images": options.images, "threads": options.threads}
-    cases = {f"{what} {value}": {**base, what: value} for what, values in CASES.items() for value in values}
-    measures: dict[str, list[dict[str, float]]] = {name: [] for name in cases}
+    cases = {name(what, value): {**base, what: value} for what, values in CASES.items() for value in values}
+    measures: dict[str, list[dict[str, float]]] = {case: [] for case in cases}
 
-    def way(name: str) -> float:
-        measures[name].append(apart(cases[name]))
-        return measures[name][-1]["seconds"]
+    def way(case: str) -> float:
+        measures[case].append(apart(cases[case]))
+        return measures[case][-1]["seconds"]
 
-    seconds = interleaved({name: partial(way, name) for name in cases}, options.rounds)
-    steps = 2 * -(-options.images // 4)
+    seconds = interleaved({case: partial(way, case) for case in cases}, options.rounds)
+    measures = {case: found[-options.rounds :] for case, found in measures.items()}  # without the round that warms up
+    steps = EPOCHS * -(-options.images // BATCH)
     print("| | ms a step | / smallest | peak MB | / smallest |\n|---|--:|--:|--:|--:|")
-    memory = {name: statistics.median(one["memory_mb"] for one in found) for name, found in measures.items()}
-    for name in cases:
-        smallest = f"{name.split()[0]} {CASES[name.split()[0]][0]}"
-        cells = [
-            f"{1000 * statistics.median(seconds[name]) / steps:.0f}",
-            f"{ratio(seconds[name], seconds[smallest]):.2f}",
-        ]
-        cells += [f"{memory[name]:.0f}", f"{memory[name] / memory[smallest]:.2f}"]
-        print(f"| {name} | {' | '.join(cells)} |")
+    memory = {case: statistics.median(one["memory_mb"] for one in found) for case, found in measures.items()}
+    for what, values in CASES.items():
+        smallest = name(what, values[0])
+        for value in values:
+            this = name(what, value)
+            cells = [f"{1000 * statistics.median(seconds[this]) / steps:.0f}"]
+            cells += [f"{ratio(seconds[this], seconds[smallest]):.2f}"]
+            cells += [f"{memory[this]:.0f}", f"{memory[this] / memory[smallest]:.2f}"]
+            print(f"| {what} {value} | {' | '.join(cells)} |")
     keep(options, {"measures": measures})
 
 

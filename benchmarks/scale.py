@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pairs import arguments, keep
 
 SCENES = {"format": "scenes", "train": 12, "val": 10, "size": 64}
 EXPERIMENT: dict[str, Any] = {
@@ -31,6 +32,10 @@ EXPERIMENT: dict[str, Any] = {
 }
 PER_SEED = 39
 """Stages of three strategies and all six orders of three tasks, with their baselines, for one seed."""
+
+
+DRY = "run --dry-run"
+COMMANDS = (DRY, "status", "table", "plot", "report")
 
 
 def made_up(prepared: Any) -> None:
@@ -97,8 +102,8 @@ def command(*words: str) -> tuple[float, float]:
     return time.monotonic() - started, float(found.stderr.split()[-1])
 
 
-def measure(stages: int) -> None:
-    """Print a row of the table for about `stages` stages."""
+def measure(stages: int) -> dict[str, float]:
+    """Print a row of the table for about `stages` stages, and return it."""
     from cl_bench import results
     from cl_bench.stages.plan import make_plan
 
@@ -112,22 +117,27 @@ def measure(stages: int) -> None:
         started = time.monotonic()
         results.export(prepared.folder)
         exporting = time.monotonic() - started
-        dry, dry_memory = command("run", str(path), "--orders", "all", "--dry-run")
-        read = [command(*words, "scale") for words in (["status"], ["table"], ["plot"], ["report"])]
-        size = (prepared.folder / "report.html").stat().st_size / 1e6
+        found = {"stages": float(len(plan.stages)), "plan s": planning, "export s": exporting}
+        for name in COMMANDS:
+            words = ("run", str(path), "--orders", "all", "--dry-run") if name == DRY else (name, "scale")
+            found[f"{name} s"], found[f"{name} MB"] = command(*words)
+        size = found["page MB"] = (prepared.folder / "report.html").stat().st_size / 1e6
         cells = [f"{len(plan.stages)}", f"{len(plan.runs)}", f"{planning:.2f}", f"{exporting:.1f}"]
-        cells += [f"{dry:.1f}, {dry_memory:.0f}", *(f"{seconds:.1f}, {memory:.0f}" for seconds, memory in read)]
+        cells += [f"{found[f'{name} s']:.1f}, {found[f'{name} MB']:.0f}" for name in COMMANDS]
         print(f"| {' | '.join([*cells, f'{size:.1f}'])} |", flush=True)
+        return found
 
 
 def main() -> None:
     """Print the table, one row a size."""
-    both = [f"{words} s, MB" for words in ("run --dry-run", "status", "table", "plot", "report")]
-    print(f"| stages | runs | plan s | export s | {' | '.join(both)} | page MB |")
+    parser = arguments(__doc__, rounds=1)
+    parser.add_argument("stages", type=int, nargs="*", default=[100, 1000, 10000])
+    options = parser.parse_args()
+    print(f"| stages | runs | plan s | export s | {' | '.join(f'{name} s, MB' for name in COMMANDS)} | page MB |")
     print("| --: " * 10 + "|")
-    for stages in map(int, sys.argv[1:] or ("100", "1000", "10000")):
-        measure(stages)
+    found = [measure(stages) for stages in options.stages for _ in range(options.rounds)]
     print(f"peak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    keep(options, {"sizes": found})
 
 
 if __name__ == "__main__":

@@ -17,18 +17,24 @@ from typing import Any
 from pairs import arguments, interleaved, keep, ratio, timed
 
 from cl_bench.config import Experiment
+from cl_bench.lists import split_list
 from cl_bench.resources import set_up_numerics
+from cl_bench.stages.plan import Plan, Run, make_plan
+
+
+def _alone(plan: Plan, run: Run) -> tuple[tuple[str, ...], ...]:
+    """Return what a run needs that finds no stage of another: the experts that it follows, then its own stages."""
+    experts = dict.fromkeys(key for stage in run.stages for key in plan.stages[stage].experts.values())
+    return (*((key,) for key in experts), tuple(run.stages))
 
 
 def trained(experiment: Experiment, weights: Any, catalog: Any, shared: bool) -> tuple[float, int]:
     """Return the seconds of the comparison, from empty stores, and how many stages it trained."""
-    from cl_bench.stages.plan import make_plan
     from cl_bench.stages.store import Store
     from cl_bench.stages.train import Trainer
 
     plan = make_plan(experiment, catalog, weights)
-    alone = [(run.stages,) for run in (*plan.baselines, *plan.runs)]
-    stores = [tuple(plan.units())] if shared else alone
+    stores = [tuple(plan.units())] if shared else [_alone(plan, run) for run in (*plan.baselines, *plan.runs)]
 
     def work() -> None:
         for place, units in enumerate(stores):
@@ -51,7 +57,7 @@ def main() -> None:
     from cl_bench.weights import load_weights
 
     set_up_numerics(options.threads)
-    changes = {"strategies": options.strategies.split(","), "seeds": [0], "threads": options.threads}
+    changes = {"strategies": split_list(options.strategies), "seeds": [0], "threads": options.threads}
     experiment = load_experiment(options.experiment, changes)
     weights, catalog = load_weights(experiment.model.backbone, experiment.model.weights), load_catalog(experiment)
     stages: dict[str, int] = {}

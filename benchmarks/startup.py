@@ -59,7 +59,7 @@ def main() -> None:
         "python": lambda: python("-c", "pass"),
         "import cl_bench": lambda: python("-c", "import cl_bench"),
         "cl-bench --help": lambda: python("-c", MAIN, "--help"),
-        "first step of quickstart": lambda: first_step(["quickstart"]),
+        "first step of quickstart": lambda: first_step(["quickstart", "--set", f"threads={options.threads}"]),
         "first step of quickstart, -j 2": lambda: first_step(["quickstart", "-j", "2", "--set", "threads=1"]),
     }
     found = interleaved(ways, options.rounds)

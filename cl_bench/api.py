@@ -21,7 +21,7 @@ from cl_bench.executors.ray import reach, train_with_ray
 from cl_bench.failures import Failures
 from cl_bench.orders import parse_orders
 from cl_bench.paths import make_writable, results_root, store_root
-from cl_bench.plan_file import describe_plan, read_plan
+from cl_bench.plan_file import describe_plan, read_plan, settings_by_name
 from cl_bench.presets import load_experiment
 from cl_bench.registry import load_plugin_files
 from cl_bench.resources import set_up_numerics
@@ -125,9 +125,10 @@ def prepare(
     catalog = load_catalog(loaded)
     plan = make_plan(loaded, catalog, weights)
     files = tuple(str(Path(path).resolve()) for path in plugin_files)
+    kept = frozenset[str]()
     if add:
         _refuse_others(folder, plan, loaded)
-    kept = _kept(folder, plan, catalog) if add else frozenset[str]()
+        kept = _kept(folder, plan, catalog)
     return Prepared(loaded, catalog, weights, plan, store, folder, files, kept, add)
 
 
@@ -262,15 +263,21 @@ def _beside_results(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[st
 
 def _refuse_others(folder: Path, plan: Plan, experiment: Experiment) -> None:
     """Raise UserError, with the first things that differ, where the folder has rows that the plan would drop."""
-    if not results.exported(folder) - plan.stages.keys():
-        return
+    if results.exported(folder) - plan.stages.keys():
+        changed = _changed_settings(folder, experiment)
+        reason = f"other settings ({'; '.join(changed[:3])})" if changed else "another version, other libraries or data"
+        raise UserError(f"the results in {folder} were made with {reason}: name these otherwise")
+
+
+def _changed_settings(folder: Path, experiment: Experiment) -> list[str]:
+    """Return what else the folder's results were made with; none where another version's settings are unreadable."""
     free = {"name", "description", "strategies", "orders", "seeds", "resources", "trackers"}
-    settings = (read_plan(folder)["settings"], experiment.model_dump(mode="json"))
-    old, new = ({key: value for key, value in one.items() if key not in free} for one in settings)
-    # A setting that there was none of when the results were made says nothing.
-    changed = [line for line in differences(old, new) if ": none -> " not in line]
-    reason = f"other settings ({'; '.join(changed[:3])})" if changed else "another version, other libraries or data"
-    raise UserError(f"the results in {folder} were made with {reason}: name these otherwise")
+    try:
+        # Read anew, as it may be older than a setting, which then has its default.
+        before = validate(read_plan(folder)["settings"], str(folder / "plan.json"))
+    except UserError:
+        return []
+    return differences(*(settings_by_name(one.model_dump(mode="json", exclude=free)) for one in (before, experiment)))
 
 
 def _kept(folder: Path, plan: Plan, catalog: Sequence[Entry]) -> frozenset[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cl_bench.config import Corruption, Experiment, Protocol, TaskConfig, explain
+from cl_bench.config import DEV, Corruption, Experiment, Protocol, TaskConfig, explain
 from cl_bench.data import cache
 from cl_bench.data.audit import Audit, audit
 from cl_bench.data.base import Split
@@ -72,11 +72,11 @@ def _entry(experiment: Experiment, index: int, config: TaskConfig) -> Entry:
     source = formats.get(config.data["format"])
     audited = audit(task, train, val)
     if experiment.split != "val":
-        fold = int(experiment.split.removeprefix("dev") or 0)
-        rest, dev = dev_split(task.kind, audited.train, fold)
-        note = f"dev: {len(dev.examples)} of {len(audited.train.examples)} training images are scored in place of val"
+        rest, dev = dev_split(task.kind, audited.train, DEV.index(experiment.split))
+        images = f"{len(dev.examples)} of {len(audited.train.examples)} training images"
+        note = f"{experiment.split}: {images} are scored in place of val"
         inner = audit(task, rest, dev)
-        said = (f"with dev in place of val: {finding}" for finding in inner.findings)
+        said = (f"with {experiment.split} in place of val: {finding}" for finding in inner.findings)
         audited = replace(inner, findings=(*audited.findings, note, *said))
     code = (code_identity(task.kind), code_identity(source))
     return Entry(task, experiment.protocol(config), audited, code, config.corruption)

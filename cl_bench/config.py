@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -38,6 +38,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Zoom = Annotated[float, Field(ge=0.1, le=10)]
 BatchNorm = Literal["train", "frozen"]
 Level = Literal[8, 16, 32, 64]
+Scored = Literal["val", "dev", "dev1", "dev2", "dev3"]
+DEV: tuple[str, ...] = get_args(Scored)[1:]
 
 
 def _name_of(task: Any) -> str:
@@ -191,7 +193,7 @@ class Experiment(Protocol):
     """None: only the baselines are trained."""
     seeds: tuple[int, ...] = (0,)
     model: ModelConfig = ModelConfig()
-    split: Literal["val", "dev", "dev1", "dev2", "dev3"] = "val"
+    split: Scored = "val"
     """What is scored: `dev`, a quarter split off train, serves every choice, so that val is scored once, at the end;
     `dev1` to `dev3` are the other quarters, as few images are easily chosen for by chance."""
     schedule: Literal["per_stage", "total"] = "per_stage"

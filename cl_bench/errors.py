@@ -26,6 +26,15 @@ class DivergedError(StageFailedError):
     """A loss that is not finite; the same stage would come to it again."""
 
 
+def said(error: BaseException) -> str:
+    """Return kind and message of an error of foreign code, which may be unable to say what it is, on one line."""
+    try:
+        message = " ".join(str(error).split())
+    except BaseException:
+        message = "it cannot say what is wrong"
+    return f"{type(error).__name__}: {message}"
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
     """Return the error for a `name` that is none of the `known` ones, with the nearest of them."""
     names = sorted(known)

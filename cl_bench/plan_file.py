@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,6 +95,21 @@ def read_plan(folder: Path) -> dict[str, Any]:
     if strangers := named - {task.name for task in plan.tasks}:
         raise UserError(f"{path}: {min(strangers)!r} is not one of its tasks")
     return {"settings": {}, "provenance": {}, **content}
+
+
+def together(plan: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
+    """Whether a run of the plan learns several tasks in one stage."""
+    return any(len(plan["stages"][key]["tasks"]) > 1 for key in run["stages"])
+
+
+def settings_by_name(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an experiment's settings to be compared with others': tasks by their names, lists as one value each."""
+    tasks = {task["name"]: _whole(task) for task in settings.get("tasks", ())}
+    return {**_whole({key: value for key, value in settings.items() if key != "tasks"}), "tasks": tasks}
+
+
+def _whole(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: str(value) if isinstance(value, list) else value for key, value in settings.items()}
 
 
 def describe_plan(prepared: Prepared, command: str = "") -> dict[str, Any]:

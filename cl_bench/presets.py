@@ -37,7 +37,7 @@ def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str
 
 
 def name_of(path: Path) -> str:
-    """Return the name of the experiment that `path`, a YAML file, describes; of any other path, its last part."""
+    """Return the name of the experiment that `path`, a YAML file, describes; of any other path, its stem."""
     if path.suffix not in (".yaml", ".yml") or not os.path.isfile(path):
         return path.stem
     return str(_read(path).get("name", path.stem))

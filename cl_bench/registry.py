@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, said, unknown
 
 T = TypeVar("T")
 """The type of what a registry holds."""
@@ -87,8 +87,10 @@ class Registry(Generic[T]):
     def _attempt(self, name: str, load: Callable[[], object]) -> None:
         try:
             load()
-        except Exception as error:  # one broken plug-in must stop nothing else
-            self.broken[name] = f"{type(error).__name__}: {error}"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # one broken plug-in must stop nothing else, whatever it raises
+            self.broken[name] = said(error)
 
     def __iter__(self) -> Iterator[str]:
         self.load()
@@ -113,13 +115,17 @@ def strategy(
 
     name: as written in an experiment; together: all tasks in one stage (an upper bound); neutral: the settings at
     which it must equal naive bit for bit; added: settings that came later, each with the value at which the strategy
-    does what it did before, so that what was trained then is still found.
+    does what it did before, so that what a built-in one had trained is still found. Raises UserError for settings
+    in `added` that are none.
     """
 
     if name == "baseline":
         raise UserError("a strategy cannot be called 'baseline', as the tasks' own baselines are")
 
     def declare(build: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
+        for setting in added or {}:
+            if setting not in (known := inspect.signature(build).parameters):
+                raise unknown(f"added setting of strategy {name!r}", setting, known)
         strategies.add(name, StrategyEntry(name, build, summary, paper, together, neutral, added or {}))
         return build
 
@@ -155,7 +161,7 @@ def load_plugin_files(paths: Sequence[str | Path]) -> None:
             del sys.modules[name], _imported[path.resolve()]
             if isinstance(error, (UserError, KeyboardInterrupt)):
                 raise
-            raise UserError(f"plugin file {path} failed to import: {type(error).__name__}: {error}") from error
+            raise UserError(f"plugin file {path} failed to import: {said(error)}") from error
 
 
 def _definition(thing: Any) -> Any:

@@ -228,8 +228,8 @@ def _parse(path: Path, convert: Callable[[Mapping[str, str]], T]) -> list[T]:
         return []
     try:
         text = path.read_text(encoding="utf-8")
-        if not text.endswith("\n"):
-            text = text[: text.rfind(",")]  # what a torn line ends with may be half a number
+        whole, _, torn = text.rpartition("\n")
+        text = f"{whole}\n{torn.rpartition(',')[0]}"  # what a torn line ends with may be half a number
         return [convert(line) for line in csv.DictReader(io.StringIO(text))]
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{path} is torn or not such a table: {error}") from error

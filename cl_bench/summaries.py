@@ -20,8 +20,10 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     **{"<=": operator.le, ">=": operator.ge, "!=": operator.ne},
     **{"=": operator.eq, "<": operator.lt, ">": operator.gt},
 }
-_RELEASE = re.compile(r"^Linux-.*(?=-[^-]+-with-)")
 _CONDITION = re.compile(rf"([^=!<>]+)({'|'.join(_COMPARISONS)})(.+)", re.DOTALL)
+
+_RELEASE = re.compile(r"^Linux-.*(?=-[^-]+-with-)")
+"""In the platform `Linux-6.1.0-13-amd64-x86_64-with-glibc2.36`, all before the processor's architecture."""
 
 
 class _Ends(NamedTuple):
@@ -174,8 +176,8 @@ def environments(costs: Iterable[Record]) -> dict[str, list[str]]:
 
     Of a Linux platform the kernel's release is left out: results do not depend on it, and clouds change it every day.
     """
-    stages = list(costs)
-    return {field: sorted({_RELEASE.sub("Linux", cost[field]) for cost in stages}) for field in ENVIRONMENT}
+    stages = [{**cost, "platform": _RELEASE.sub("Linux", cost["platform"])} for cost in costs]
+    return {field: sorted({cost[field] for cost in stages}) for field in ENVIRONMENT}
 
 
 def _stage_ends(results: pd.DataFrame) -> _Ends:

@@ -37,8 +37,8 @@ def consolidate(
     share: of the expert's way that is added at the start, halved until no past task's loss on stored images rises by
     more than `tolerance`; weight: of imitating the parent; memory: images of a past task; learnt: how fast what
     past tasks depend on may be at most; new: how much faster the rest is; expert: weight of imitating the expert;
-    labels: weight of the stored images' labels, which are so few that they are soon learnt by heart (0: on these images
-    the teachers are imitated alone).
+    labels: weight of the stored images' labels, which are so few that they are soon learnt by heart (0: the teachers
+    alone are imitated on these images; how far the expert's way may be gone is judged with their labels all the same).
     """
     stored = Memory(memory)
     return [

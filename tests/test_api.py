@@ -67,6 +67,8 @@ def test_rows_of_other_settings_are_not_lost(tiny: Callable[..., str], published
     epochs = api.prepare(tiny()).experiment.epochs
     found = message(api.prepare, tiny(), changes=["epochs=1"], add=True)
     assert f"made with other settings (epochs: {epochs} -> 1): name these otherwise" in found
+    found = message(api.prepare, tiny(), changes=["tasks.det.settings.largest=4"], add=True)
+    assert "made with other settings (tasks.det.settings.largest: none -> 4): name these otherwise" in found
     plan = json.loads((published / "plan.json").read_text())
     del plan["settings"]["evaluate_steps"]  # as an earlier version wrote it
     (published / "plan.json").write_text(json.dumps(plan))

@@ -43,6 +43,8 @@ def test_a_file_stands_for_the_experiment_that_it_names(
     assert code == 0
     assert "renamed: " in shown
     assert "did you mean 'renamed'" in command("table", "rename.yaml")[2]
+    (tmp_path / "notes.md").touch()
+    assert "unknown experiment with results 'notes'" in command("table", str(tmp_path / "notes.md"))[2]
 
 
 def test_a_name_that_no_file_system_takes_is_told(command: Run, tiny: Callable[..., str], results: Path) -> None:

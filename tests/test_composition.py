@@ -50,6 +50,16 @@ def _declared() -> Iterator[None]:
     strategies.entries.update(before)
 
 
+def test_a_setting_that_is_said_to_be_added_is_one() -> None:
+    with pytest.raises(UserError, match="unknown added setting of strategy 'misspelt' 'lables'; did you mean 'labels'"):
+
+        @strategy("misspelt", added={"lables": 1.0})
+        def misspelt(labels: float = 1.0) -> list[Any]:
+            return []
+
+    assert "misspelt" not in strategies.entries
+
+
 def settings(text: str) -> dict[str, Any]:
     (term,) = parse(text).terms
     return dict(term.settings)

@@ -166,9 +166,10 @@ def test_a_broken_module_is_listed_and_stops_no_other(tmp_path: Path, monkeypatc
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "bad.py").write_text("raise RuntimeError('not today')")
+    (package / "exits.py").write_text("raise SystemExit(0)")
     (package / "good.py").write_text("LOADED = True")
     monkeypatch.syspath_prepend(tmp_path)
     registry: Registry[object] = Registry("thing", "some_plugins", "some_plugins")
     assert list(registry) == []
-    assert registry.broken == {"some_plugins.bad": "RuntimeError: not today"}
+    assert registry.broken == {"some_plugins.bad": "RuntimeError: not today", "some_plugins.exits": "SystemExit: 0"}
     assert sys.modules["some_plugins.good"].LOADED

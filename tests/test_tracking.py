@@ -118,6 +118,14 @@ def test_wandb_offline(folder: Path) -> None:
         assert {key: float(logged[key]) for key in expected} == pytest.approx(expected)
 
 
+def test_an_address_is_shown_without_its_password() -> None:
+    pytest.importorskip("mlflow")
+    from cl_bench.trackers.mlflow import without_password
+
+    assert without_password("postgresql://me:secret@host:5432/runs") == "postgresql://host:5432/runs"
+    assert without_password("sqlite:////a/b@c/mlflow.db") == "sqlite:////a/b@c/mlflow.db"
+
+
 def test_mlflow_in_a_local_store(folder: Path) -> None:
     pytest.importorskip("mlflow")
     from mlflow.tracking import MlflowClient

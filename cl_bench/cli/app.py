@@ -38,6 +38,7 @@ def options(
 
 def results_folder(experiment: str) -> Path:
     """Return the folder of an experiment's results, named by preset, file or folder."""
+    from cl_bench.config import DEV
     from cl_bench.errors import unknown
     from cl_bench.paths import results_root
     from cl_bench.presets import name_of, presets
@@ -49,9 +50,9 @@ def results_folder(experiment: str) -> Path:
     folder = results_root() / name
     if not os.path.isfile(folder / "plan.json"):  # which is False, not an error, for a name that no file system takes
         ran = [found.parent.name for found in results_root().glob("*/plan.json")]
-        if on_dev := sorted({f"{name}-dev{fold}" for fold in ("", 1, 2, 3)}.intersection(ran)):
+        if on_dev := sorted({f"{name}-{split}" for split in DEV}.intersection(ran)):
             raise UserError(f"experiment {name} was scored on dev alone: its results are {', '.join(on_dev)}")
-        if name in presets() or os.path.isfile(path):
+        if name in presets() or (path.suffix in (".yaml", ".yml") and os.path.isfile(path)):
             raise UserError(f"experiment {name} has no results in {results_root()} yet: cl-bench run {experiment}")
         raise unknown("experiment with results", name, ran)
     return folder

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from cl_bench.errors import DivergedError
+from cl_bench.errors import DivergedError, said
 from cl_bench.executors.frontier import Failure
 from cl_bench.stages.plan import Plan
 from cl_bench.stages.train import Progress, Trainer
@@ -47,8 +47,4 @@ def attempt(
 def _reason(error: BaseException) -> str:
     where = traceback.extract_tb(error.__traceback__)[-1:]
     place = f" ({Path(where[0].filename).name}:{where[0].lineno})" if where else ""
-    try:
-        said = " ".join(str(error).split())
-    except BaseException:  # as above
-        said = "it cannot say what is wrong"
-    return f"{type(error).__name__}: {said}{place}"
+    return f"{said(error)}{place}"

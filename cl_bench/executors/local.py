@@ -21,6 +21,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from cl_bench.catalog import load_catalog
 from cl_bench.config import Experiment
+from cl_bench.errors import said
 from cl_bench.executors.attempt import BUSY, DONE, LINES, Outcome, attempt
 from cl_bench.executors.frontier import Failure, Frontier, Unit
 from cl_bench.registry import load_plugin_files
@@ -119,7 +120,7 @@ def _outcome(future: Future[Outcome], job: Job, unit: Unit) -> Outcome:
     except CancelledError:
         return Failure("killed", "its process is gone", _last_lines(job, unit))
     except Exception as error:  # the worker could not be set up, or its answer not be read
-        return Failure("raised", f"{type(error).__name__}: {error}", _last_lines(job, unit))
+        return Failure("raised", said(error), _last_lines(job, unit))
 
 
 class _Owners:

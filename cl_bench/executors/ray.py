@@ -9,7 +9,7 @@ import socket
 import threading
 from typing import Any
 
-from cl_bench.errors import UserError
+from cl_bench.errors import UserError, said
 from cl_bench.executors.attempt import LINES, Outcome, attempt
 from cl_bench.executors.frontier import Failure, Frontier, Unit
 from cl_bench.executors.local import POLL, Job, Report, settle
@@ -87,9 +87,7 @@ def _outcome(ray: Any, reference: Any) -> Outcome:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        return Failure(
-            "raised", f"{type(error.cause).__name__}: {error.cause}", tuple(str(error).splitlines()[-LINES:])
-        )
+        return Failure("raised", said(error.cause), tuple(str(error).splitlines()[-LINES:]))
     except ray.exceptions.RayError as error:
         return Failure("killed", f"lost {RETRIES + 1} times: {' '.join(str(error).split())}")
 

@@ -15,6 +15,7 @@ from cl_bench.comparison import finals
 from cl_bench.errors import UserError
 from cl_bench.files import write_whole
 from cl_bench.measures import LIMIT
+from cl_bench.plan_file import together
 from cl_bench.report import page_data
 from cl_bench.report.retained import retained
 from cl_bench.report.table import COLUMNS, DEFINITIONS, origin_notes, protocol_notes
@@ -61,8 +62,8 @@ def render(results: pd.DataFrame, folder: Path) -> str:
         ],
         lines=_lines(table),
         notes=[*protocol_notes(plan, table.attrs["seeds"]), DEFINITIONS, *origin_notes(table.attrs)],
-        settings=json.dumps(plan.get("settings", {}), indent=1),
-        provenance=plan.get("provenance", {}),
+        settings=json.dumps(plan["settings"], indent=1),
+        provenance=plan["provenance"],
         data=_embedded(data),
         has_gallery=bool(data["gallery"]),
         style=own.joinpath("page.css").read_text(encoding="utf-8"),
@@ -85,7 +86,8 @@ def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
             if own["verdict"].str.startswith(("pass", "bonus")).all():
                 passing.append(str(strategy))
     said = [_least(results, means)] if means else []
-    at_once = {run["strategy"] for run in results.attrs["plan"]["runs"] if len(run["stages"]) < len(run["order"])}
+    plan = results.attrs["plan"]
+    at_once = {run["strategy"] for run in plan["runs"] if together(plan, run)}
     lacking = headline[(headline["status"] != "done") & ~headline["strategy"].isin(at_once)]
     if unfinished := lacking["strategy"].drop_duplicates().tolist():
         said.append(f"Not finished, and not ranked: {', '.join(unfinished)}.")
@@ -103,7 +105,7 @@ def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
         said.append("One seed is an example, not evidence.")
     elif table["verdict"].str.contains("uncertain").any():
         said.append(f"With {len(seeds)} seeds some verdicts stay uncertain, and say so.")
-    if (split := results.attrs["plan"]["settings"].get("split", "val")) != "val":
+    if (split := plan["settings"].get("split", "val")) != "val":
         said.append(f"Scored on {split}; val was not looked at.")
     return said
 

@@ -13,6 +13,7 @@ import pandas as pd
 from cl_bench.measures import mean
 from cl_bench.paths import find_stage
 from cl_bench.pictures import FILE, load
+from cl_bench.plan_file import together
 from cl_bench.report.style import COLOURS
 from cl_bench.results import BASELINE
 from cl_bench.stages.store import intact
@@ -104,7 +105,7 @@ def gallery(folder: Path, plan: Mapping[str, Any], strategies: Sequence[str]) ->
                 predictions = [_place(pool, picture.prediction) for picture in pictures]
                 frames.setdefault(task, []).append({"position": position, "pictures": predictions})
         if frames:
-            shown.append({"strategy": run["strategy"], "together": len(run["stages"]) == 1, "tasks": frames})
+            shown.append({"strategy": run["strategy"], "together": together(plan, run), "tasks": frames})
     if not shown:
         return {}
     found = {"truths": truths, "names": names, "strategies": shown, "pictures": list(pool)}

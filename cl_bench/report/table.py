@@ -105,7 +105,7 @@ def notes(summary: pd.DataFrame, plan: Row) -> list[str]:
 
 def protocol_notes(plan: Row, seeds: list[int]) -> list[str]:
     """Return how the experiment was done, a line a task."""
-    settings = plan.get("settings", {})
+    settings = plan["settings"]
     schedule = str(settings.get("schedule", "unknown"))
     lines = [f"{plan['experiment']}: seeds {', '.join(map(str, seeds))}; schedule {SCHEDULES.get(schedule, schedule)}."]
     lines += [
@@ -121,7 +121,7 @@ def protocol_notes(plan: Row, seeds: list[int]) -> list[str]:
 
 def origin_notes(attrs: Row) -> list[str]:
     """Return what ran where: mixed environments, failures, commit and machine."""
-    environment, origin = attrs["environment"], attrs["plan"].get("provenance", {})
+    environment, origin = attrs["environment"], attrs["plan"]["provenance"]
     lines = []
     mixed = [f"{field} {' | '.join(values)}" for field, values in environment.items() if len(values) > 1]
     if mixed:
@@ -209,9 +209,9 @@ def _csv(summary: pd.DataFrame, plan: Row) -> str:
     tasks = {task["name"]: task for task in plan["tasks"]}
     table = summary.copy()
     table.insert(0, "experiment", plan["experiment"])
-    table["schedule"] = plan.get("settings", {}).get("schedule", "")
+    table["schedule"] = plan["settings"].get("schedule", "")
     for field in ("epochs", "image_size", "train_images", "val_images"):
         table[field] = [tasks[name][field] for name in table["task"]]
     for field in ("commit", "machine", "version"):
-        table[field] = plan.get("provenance", {}).get(field, "")
+        table[field] = plan["provenance"].get(field, "")
     return table.to_csv(index=False, lineterminator="\n")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from cl_bench.plan_file import settings_by_name
 from cl_bench.report.layout import Heading, Section, number, percent, write
 from cl_bench.results import BASELINE
 from cl_bench.stages.key import differences
@@ -69,16 +70,9 @@ def _unlike(plans: list[dict[str, Any]]) -> list[str]:
     notes = [f"Differs in {line}." for line in lines[:_SHOWN]]
     if len(lines) > _SHOWN:
         notes.append(f"Differs in {len(lines) - _SHOWN} settings more.")
-    made = differences(*({k: v for k, v in p.get("provenance", {}).items() if k != "command"} for p in plans))
+    made = differences(*({k: v for k, v in p["provenance"].items() if k != "command"} for p in plans))
     return [*notes, *(f"Made with another {line}." for line in made)]
 
 
 def _settings(plan: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with tasks by name and lists as one value each."""
-    settings = {key: value for key, value in plan.get("settings", {}).items() if key not in _NAMES}
-    tasks = {task["name"]: _whole(task) for task in settings.pop("tasks", ())}
-    return {**_whole(settings), "tasks": tasks}
-
-
-def _whole(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: str(value) if isinstance(value, list) else value for key, value in settings.items()}
+    return settings_by_name({key: value for key, value in plan["settings"].items() if key not in _NAMES})

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cl_bench.config import NAME, RESERVED
+from cl_bench.config import DEV, NAME, RESERVED
 from cl_bench.data.download import Limits, read_members
 from cl_bench.errors import NewerVersionError, UserError
 from cl_bench.failures import Failures
@@ -154,7 +154,7 @@ def _check(archive: Path, draft: Path, sums: dict[str, str]) -> str:
         raise UserError(f"{archive} is not an archive of results, or a damaged one") from error
     if changed := {member for member in expected.keys() | sums.keys() if expected.get(member) != sums.get(member)}:
         raise UserError(f"archive {archive} is damaged: {min(changed)} is not what was exported")
-    if not re.fullmatch(NAME, re.sub("-dev[1-3]?$", "", name)) or name in RESERVED:
+    if not re.fullmatch(NAME, re.sub(f"-({'|'.join(DEV)})$", "", name)) or name in RESERVED:
         raise UserError(f"archive {archive} names its experiment {name!r}, which is no experiment's name")
     if name != plan["experiment"]:
         raise UserError(f"archive {archive} names its experiment {name!r}, and its plan {plan['experiment']!r}")

@@ -73,7 +73,7 @@ def tracked(results: pd.DataFrame, figures: Sequence[Path] = ()) -> Tracked:
 def _runs(results: pd.DataFrame) -> Iterator[TrackedRun]:
     plan = results.attrs["plan"]
     headline = {task["name"]: task["metrics"][0] for task in plan["tasks"]}
-    shared = flat({key: value for key, value in plan.get("settings", {}).items() if key not in _PER_RUN})
+    shared = flat({key: value for key, value in plan["settings"].items() if key not in _PER_RUN})
     single = results[(results["strategy"] == BASELINE) & results["last"]]
     ends = {(row["task"], row["seed"], row["metric"]): row["value"] for row in single.to_dict("records")}
     for (strategy, order, seed), part in results.groupby(["strategy", "order", "seed"], sort=False):

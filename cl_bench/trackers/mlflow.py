@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,12 @@ def send(tracked: Tracked, folder: Path) -> str:
     for path in tracked.figures:
         client.log_artifact(overview, str(path))
     client.set_terminated(overview)
-    return where
+    return without_password(where)
+
+
+def without_password(address: str) -> str:
+    """Return the address as it may be shown: without the user and password of a server's."""
+    return re.sub("//[^/@]*@", "//", address)
 
 
 def _experiment(client: MlflowClient, name: str, place: Path) -> str:

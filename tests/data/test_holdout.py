@@ -77,12 +77,12 @@ LARGER = [{**task, "data": {**task["data"], "train": 80}} for task in TINY["task
 
 
 def test_dev_replaces_val_in_an_experiment_and_never_holds_it(tiny: Callable[..., str], results: Path) -> None:
-    plain, dev = (load_catalog(load_experiment(tiny(tasks=LARGER), {"split": name})) for name in ("val", "dev"))
+    plain, dev = (load_catalog(load_experiment(tiny(tasks=LARGER), {"split": name})) for name in ("val", "dev3"))
     for entry, other in zip(plain, dev, strict=True):
         assert len(other.audit.val.examples) == 20
         assert names(other.audit.train) + names(other.audit.val) != names(entry.audit.train)
         assert sorted(names(other.audit.train) + names(other.audit.val)) == names(entry.audit.train)
-        assert any(finding.startswith("dev: 20 of 80 training images") for finding in other.audit.findings)
+        assert any(finding.startswith("dev3: 20 of 80 training images") for finding in other.audit.findings)
 
 
 def test_results_on_dev_have_stages_and_a_folder_of_their_own(tiny: Callable[..., str], results: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cl_bench import results, tracking
+from cl_bench.adding import beside, kept_stages, refuse_others
 from cl_bench.catalog import Entry, load_catalog
 from cl_bench.composition import parse
 from cl_bench.config import Experiment, validate
@@ -21,7 +22,7 @@ from cl_bench.executors.ray import reach, train_with_ray
 from cl_bench.failures import Failures
 from cl_bench.orders import parse_orders
 from cl_bench.paths import make_writable, results_root, store_root
-from cl_bench.plan_file import describe_plan, read_plan, settings_by_name
+from cl_bench.plan_file import describe_plan
 from cl_bench.presets import load_experiment
 from cl_bench.registry import load_plugin_files
 from cl_bench.resources import set_up_numerics
@@ -110,7 +111,7 @@ def prepare(
     loaded = validate({**loaded.model_dump(), **({"split": split} if split else {})}, experiment)
     folder = results_root() / _folder_name(loaded)
     if add:
-        own = _beside_results(folder, own)
+        own = beside(folder, own)
     loaded = validate({**loaded.model_dump(), **{key: value for key, value in own.items() if value}}, experiment)
     spread_out = [one for text in loaded.strategies for one in spread(text)]
     loaded = validate({**loaded.model_dump(), "strategies": spread_out}, experiment)
@@ -127,8 +128,8 @@ def prepare(
     files = tuple(str(Path(path).resolve()) for path in plugin_files)
     kept = frozenset[str]()
     if add:
-        _refuse_others(folder, plan, loaded)
-        kept = _kept(folder, plan, catalog)
+        refuse_others(folder, plan, loaded)
+        kept = kept_stages(folder, plan, catalog)
     return Prepared(loaded, catalog, weights, plan, store, folder, files, kept, add)
 
 
@@ -182,7 +183,7 @@ def train(
     if cluster is not None:
         reach(cluster)
     if prepared.adds:  # again: much may have come since it was prepared
-        _refuse_others(prepared.folder, prepared.plan, prepared.experiment)
+        refuse_others(prepared.folder, prepared.plan, prepared.experiment)
     with planned(make_writable(prepared.folder), describe_plan(prepared, command)):
         return _train(prepared, workers, progress, report, retry, cluster)
 
@@ -248,47 +249,6 @@ def _discard_damaged(prepared: Prepared, report: Report) -> None:
             store.discard(parent)
             report(parent, "damaged")
         pending.extend(parents[parent])
-
-
-def _beside_results(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
-    """Return what the results of `folder` were asked for, and what is asked for now after it."""
-    if not (folder / "plan.json").is_file():
-        raise UserError(f"{folder} holds no results to add to; without --add they are begun")
-    before = read_plan(folder)["settings"]
-    if absent := own.keys() - before.keys():
-        raise UserError(f"{folder / 'plan.json'} lacks {min(absent)!r} among its settings")
-    there = {**before, "orders": map(tuple, before["orders"])}
-    return {key: tuple(dict.fromkeys([*there[key], *values])) for key, values in own.items()}
-
-
-def _refuse_others(folder: Path, plan: Plan, experiment: Experiment) -> None:
-    """Raise UserError, with the first things that differ, where the folder has rows that the plan would drop."""
-    if results.exported(folder) - plan.stages.keys():
-        changed = _changed_settings(folder, experiment)
-        reason = f"other settings ({'; '.join(changed[:3])})" if changed else "another version, other libraries or data"
-        raise UserError(f"the results in {folder} were made with {reason}: name these otherwise")
-
-
-def _changed_settings(folder: Path, experiment: Experiment) -> list[str]:
-    """Return what else the folder's results were made with; none where another version's settings are unreadable."""
-    free = {"name", "description", "strategies", "orders", "seeds", "resources", "trackers"}
-    try:
-        # Read anew, as it may be older than a setting, which then has its default.
-        before = validate(read_plan(folder)["settings"], str(folder / "plan.json"))
-    except UserError:
-        return []
-    return differences(*(settings_by_name(one.model_dump(mode="json", exclude=free)) for one in (before, experiment)))
-
-
-def _kept(folder: Path, plan: Plan, catalog: Sequence[Entry]) -> frozenset[str]:
-    """Return the stages of which all that tables need lies in `folder`."""
-    metrics, kept = {entry.task.name: entry.task.kind.metrics for entry in catalog}, set()
-    for key, rows in results.scores(folder, plan.stages).items():
-        stage = plan.stages[key]
-        due = {(stage.epochs, task, metric) for task in (*stage.past, *stage.trained) for metric in metrics[task]}
-        if due <= {(epoch, task, metric) for epoch, task, metric, _ in rows}:
-            kept.add(key)
-    return frozenset(kept)
 
 
 def _folder_name(experiment: Experiment) -> str:

@@ -13,7 +13,7 @@ compare: $(STAMP)
 	$(BIN)/cl-bench plot quickstart
 
 test: lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -37,6 +37,6 @@ $(STAMP):
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "cl_bench needs Python 3.10 or newer, and $(PYTHON) is %d.%d." % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -c constraints.txt torch torchvision
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]' quadprog
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	rm -f $(VENV)/.installed-*
 	touch $@

@@ -67,6 +67,19 @@ def test_its_table_is_the_one_of_the_committed_results(capsys: pytest.CaptureFix
     assert shown[1].strip() == render(summary(found), found.attrs["plan"], "markdown").strip()
 
 
+def test_the_drops_it_shows_of_real_photographs_are_those_of_the_committed_results() -> None:
+    from cl_bench.results import load_results
+    from cl_bench.summaries import summary
+
+    table = summary(load_results(ROOT / "results" / "unified_onehead_best")).set_index(["strategy", "task"])
+    shown = re.findall(r"^\| `(.*?)` \| (.*?) \| (.*?) \| (.*?) \|", README, re.MULTILINE)
+    shown = [(strategy, drops) for strategy, *drops in shown if strategy in table.index]
+    assert len(shown) == 5
+    for strategy, drops in shown:
+        rows = [100 * table.loc[(strategy, task), ["drop", "drop_low", "drop_high"]] for task in ("seg", "det", "cls")]
+        assert drops == [f"{drop:.1f} [{low:.1f}, {high:.1f}]" for drop, low, high in rows]
+
+
 def test_every_file_it_names_exists() -> None:
     named = re.findall(r"`((?:results|experiments|strategies|cl_bench)/[\w./-]+)`", README)
     assert named

@@ -28,7 +28,9 @@ COLUMNS = (
     *("task", "kind", "metric", "value", "status"),
 )
 COSTS = ("parameters", "added_parameters", "added_passes", "stored_images", "peak_memory_mb")
-NUMBERS = ("train_seconds", "evaluation_seconds", *COSTS)
+NUMBERS = ("train_seconds", "evaluation_seconds", *COSTS, "training_flops")
+LATER = {"training_flops": ""}
+"""What older results do not tell."""
 ENVIRONMENT = ("python", "torch", "torchvision", "platform", "processor", "threads", "device", "precision")
 
 Evaluation = tuple[float, str, str, float]
@@ -71,7 +73,8 @@ def load_results(path: str | Path) -> pd.DataFrame:
 def stage_costs(path: str | Path) -> pd.DataFrame:
     """Return cost and environment of every stage that was trained, one row a stage.
 
-    Seconds, megabytes and counts as in `stage.json`; `stored_images`: the most stored for one past task.
+    Seconds, megabytes and counts as in `stage.json`; `stored_images`: the most stored for one past task;
+    `training_flops`: floating-point operations of the stage and of the experts that it follows.
     """
     folder = experiment_folder(path)
     plan = read_plan(folder)
@@ -211,6 +214,7 @@ def _evaluation(line: Mapping[str, str]) -> Evaluation:
 
 
 def _cost(fields: Mapping[str, Any]) -> Record:
+    fields = {**LATER, **fields}
     numbers = {name: math.nan if fields[name] in (None, "") else float(fields[name]) for name in NUMBERS}
     return {**numbers, **{name: str(fields.get(name) or "") for name in ENVIRONMENT}}
 

@@ -40,8 +40,9 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
     """Return one row a strategy, order and task, over the seeds that have both the baseline and the run.
 
     Scores, drops and verdict as in `measures.compare`, of each task's headline metric; all_metrics: also a row, without
-    verdict, for every further metric. Costs are of a run: `train_seconds` a mean over seeds, `relative_cost` against
-    naive on the same seeds and order, `peak_memory_mb` the largest, `stored_images` for one past task.
+    verdict, for every further metric. Costs are of a run: `train_seconds` and `training_flops` means over seeds,
+    `relative_cost` and `relative_flops` these against naive on the same seeds and order, `peak_memory_mb` the largest,
+    `stored_images` for one past task.
     `mixed_environment`: the stages compared ran on different software or machines. `status`: "done", or "failed" or
     "incomplete" where stages are, and then there is no verdict. `average_drop`: the mean relative drop of the run's
     tasks (never of their scores, whose metrics differ); void and unfinished ones take no part, `averaged` did.
@@ -209,19 +210,29 @@ def _run_costs(
 ) -> Record:
     plan, costs = results.attrs["plan"], results.attrs["costs"]
 
-    def seconds(strategy: str, seed: int) -> float:
-        stages = chains.get((strategy, run[1], seed), [None])
-        return math.fsum(costs[key]["train_seconds"] if key in costs else math.nan for key in stages)
+    def spent(what: str) -> tuple[float, float]:
+        """Return the mean over seeds, and its ratio to naive's where both are known."""
 
-    spent = [(seconds(run[0], seed), seconds(REFERENCE, seed)) for seed in seeds]
-    paired = [(own, naive) for own, naive in spent if not math.isnan(own + naive)]
-    naive = measures.mean([naive for _, naive in paired])
+        def of(strategy: str, seed: int) -> float:
+            stages = chains.get((strategy, run[1], seed), [None])
+            return math.fsum(costs[key][what] if key in costs else math.nan for key in stages)
+
+        each = [(of(run[0], seed), of(REFERENCE, seed)) for seed in seeds]
+        paired = [(own, naive) for own, naive in each if not math.isnan(own + naive)]
+        naive = measures.mean([naive for _, naive in paired])
+        ratio = measures.mean([own for own, _ in paired]) / naive if naive else math.nan
+        return measures.mean([own for own, _ in each if not math.isnan(own)]), ratio
+
+    seeds = list(seeds)
+    (seconds, relative_cost), (flops, relative_flops) = spent("train_seconds"), spent("training_flops")
     stages = [costs[key] for seed in seeds for key in chains[(*run, seed)] if key in costs]
     singles = [costs[line["stage"]] for line in plan["baselines"] if line["task"] == task and line["stage"] in costs]
     return {
         **{field: _largest([stage[field] for stage in stages]) for field in COSTS},
-        "train_seconds": measures.mean([own for own, _ in spent if not math.isnan(own)]),
-        "relative_cost": measures.mean([own for own, _ in paired]) / naive if naive else math.nan,
+        "train_seconds": seconds,
+        "relative_cost": relative_cost,
+        "training_flops": flops,
+        "relative_flops": relative_flops,
         "mixed_environment": any(len(values) > 1 for values in environments(stages + singles).values()),
     }
 

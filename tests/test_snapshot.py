@@ -52,7 +52,8 @@ def stage(tiny: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert not list(store.checkpoints.folder.glob("*")), "a stage that is done leaves no checkpoint"
         rows = (store.folder(second) / "evaluations.csv").read_text()
         losses = [line.rpartition(",")[0] for line in (store.folder(second) / "training.csv").read_text().splitlines()]
-        return {"weights": store.weights(second), "states": store.states(second), "rows": rows, "losses": losses}
+        kept = {"weights": store.weights(second), "states": store.states(second), "rows": rows, "losses": losses}
+        return {**kept, "flops": store.describe(second)["cost"]["training_flops"]}
 
     started: list[int] = []
     train.started = started  # type: ignore[attr-defined]
@@ -66,6 +67,7 @@ def test_a_stopped_stage_goes_on_to_the_same_bits(stage: Any, strategy: str) -> 
     assert stage.started == [0, 1], "an epoch was trained twice"
     assert parts["rows"] == whole["rows"]
     assert parts["losses"] == whole["losses"]
+    assert parts["flops"] == whole["flops"] > 0
     assert len(whole["rows"].splitlines()) == 1 + 3 * 3, "mIoU, AP50 and AP an epoch"
     for kind in ("weights", "states"):
         assert parts[kind].keys() == whole[kind].keys()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,11 @@ from cl_bench.measures import LIMIT
 from cl_bench.plan_file import together
 from cl_bench.report import page_data
 from cl_bench.report.retained import retained
-from cl_bench.report.table import COLUMNS, DEFINITIONS, origin_notes, protocol_notes
+from cl_bench.report.table import DEFINITIONS, Column, known_columns, origin_notes, protocol_notes
 from cl_bench.results import REFERENCE, load_results
 from cl_bench.statistics import paired
 from cl_bench.summaries import summary, void_tasks
 
-CELLS = tuple(column for column in COLUMNS if not column.full)
 LOOKS = {"strategy": "name", "task": "name", "drop": "drop", "verdict": "verdict"}
 """Classes of the columns that a small screen shows at once; of the others it is `detail`."""
 
@@ -44,6 +44,7 @@ def render(results: pd.DataFrame, folder: Path) -> str:
         raise UserError(f"{plan['experiment']} has baselines alone, of which cl-bench table and plot tell all")
     table = summary(results)
     strategies = table["strategy"].drop_duplicates().tolist()
+    columns = [column for column in known_columns(table) if not column.full]
     data = {
         "curves": page_data.curves(results),
         "matrices": [entry._asdict() for entry in retained(results)],
@@ -58,9 +59,9 @@ def render(results: pd.DataFrame, folder: Path) -> str:
         several_orders=table["order"].nunique() > 1,
         headers=[
             {"text": column.header.replace("-\n", "-").replace("\n", " "), "look": LOOKS.get(column.field, "detail")}
-            for column in CELLS
+            for column in columns
         ],
-        lines=_lines(table),
+        lines=_lines(table, columns),
         notes=[*protocol_notes(plan, table.attrs["seeds"]), DEFINITIONS, *origin_notes(table.attrs)],
         settings=json.dumps(plan["settings"], indent=1),
         provenance=plan["provenance"],
@@ -127,7 +128,7 @@ def _least(results: pd.DataFrame, means: dict[str, float]) -> str:
     return f"Least is lost by {best}: {100 * means[best]:.1f} % on the mean of its tasks{doubt}{naive}."
 
 
-def _lines(table: pd.DataFrame) -> list[dict[str, Any]]:
+def _lines(table: pd.DataFrame, columns: Sequence[Column]) -> list[dict[str, Any]]:
     headline = table[table["headline"]]
     lines = []
     for row in headline.to_dict("records"):
@@ -137,7 +138,7 @@ def _lines(table: pd.DataFrame) -> list[dict[str, Any]]:
                 "sort": _sorted_by(row[column.field]),
                 "look": LOOKS.get(column.field, "detail"),
             }
-            for column in CELLS
+            for column in columns
         ]
         lines.append({"order": row["order"], "cells": cells, "verdict": str(row["verdict"]).partition(" ")[0]})
     return lines

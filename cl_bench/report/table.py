@@ -20,7 +20,8 @@ SCHEDULES = {
 DEFINITIONS = (
     "Drop = (baseline - final) / baseline, a ratio of means over seeds, with its 95 % t interval; points = 100 "
     "(baseline - final); same-run = drop from the score right after the task was learnt; stored = images kept of each "
-    "past task; train s and x naive: wall time, which other work on the machine lengthens. "
+    "past task; train s and x naive: wall time, which other work on the machine lengthens; FLOPs: floating-point "
+    "operations of training (convolutions and matrix products), which nothing else changes. "
     "Pass: drop ≤ 5 %; bonus: final ≥ baseline; uncertain: one seed, or an interval that holds 5 %; void: "
     "the baseline is less than 0.05 above the trivial score. Bold: the smallest drop of a task and those that the "
     "seeds cannot tell from it (95 % t interval of paired differences); nothing is bold where they can tell none."
@@ -65,7 +66,7 @@ def render(
     if columns:
         parts = [list(dict.fromkeys([*COLUMNS[:2], *map(_column, columns)]))]
     else:
-        known = [column for column in COLUMNS if column.field != "stability_gap" or summary[column.field].notna().any()]
+        known = known_columns(summary)
         parts = [[column for column in known if full or not column.full]]
         if full and format == "terminal":
             parts = [[c for c in known if not c.full], [*known[:2], *(c for c in known if c.full)]]
@@ -75,6 +76,11 @@ def render(
         for order, groups in blocks(summary, part)
     ]
     return write(sections, notes(summary, plan), format, width=width, styles=_COLOURS, colour=colour)
+
+
+def known_columns(summary: pd.DataFrame) -> list[Column]:
+    """Return the columns, without the rare ones of which nothing is known."""
+    return [column for column in COLUMNS if column.field not in _RARE or summary[column.field].notna().any()]
 
 
 def _column(field: str) -> Column:
@@ -162,6 +168,10 @@ def _drop(row: Row) -> str:
     return Bold(cell) if row["leading"] else cell
 
 
+def _petaflops(row: Row) -> str:
+    return number(row["training_flops"] / 1e15, 2)
+
+
 def _lowest(row: Row) -> str:
     return f"{number(row['lowest'])} ({number(row['stability_gap'], 2)})"
 
@@ -198,10 +208,14 @@ COLUMNS = (
     Column("stored", "stored_images", lambda row: count(row["stored_images"]), once=True),
     Column("train\ns", "train_seconds", lambda row: number(row["train_seconds"], 0), once=True),
     Column("x\nnaive", "relative_cost", lambda row: number(row["relative_cost"], 2), once=True),
+    Column("FLOPs\nx naive", "relative_flops", lambda row: number(row["relative_flops"], 2), once=True),
     Column("peak\nMB", "peak_memory_mb", lambda row: number(row["peak_memory_mb"], 0), once=True),
+    Column("train\nPFLOPs", "training_flops", _petaflops, once=True, full=True),
     Column("added\nparameters", "added_parameters", lambda row: count(row["added_parameters"]), once=True, full=True),
     Column("added\npasses", "added_passes", lambda row: count(row["added_passes"]), once=True, full=True),
 )
+_RARE = ("stability_gap", "training_flops", "relative_flops")
+"""Columns that are left out where nothing is known of them: scores inside of epochs; what older results do not tell."""
 _LEFT = ("strategy", "task (metric)", "verdict")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from cl_bench.ancestry import Ancestor
 from cl_bench.catalog import Entry, pixels
 from cl_bench.config import Experiment
 from cl_bench.errors import StageFailedError
+from cl_bench.flops import FlopMeter
 from cl_bench.kinds.base import labelled_together
 from cl_bench.metrics.forgetting import Row, StreamMetrics
 from cl_bench.model import UnifiedModel, build_model
@@ -139,10 +141,10 @@ class _Unit:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "No loggers specified")  # rows are what we keep
             evaluator = EvaluationPlugin(self.metrics, loggers=[])
-        self.reporter = _Reporter(progress)
+        self.reporter, self.meter = _Reporter(progress), FlopMeter()
         # The last stage has every term that acts in an earlier one.
         self.plugins = [plugin for term in stages[-1].terms for plugin in term.build()]
-        plugins = [*self.plugins, self.reporter, *trainer.observers]
+        plugins = [self.meter, *self.plugins, self.reporter, *trainer.observers]
         self.harness = Harness(
             model=model,
             settings=trainer.settings(first),
@@ -188,7 +190,10 @@ class _Unit:
 
         self.reporter.start(stage.key, settings, current)
         experts = {name: partial(trainer.weights_of, key) for name, key in stage.experts.items()}
-        harness.train_stage(experience, settings, current, self._ancestors(stage), seen, experts, snapshot, checkpoint)
+        ancestors = self._ancestors(stage)
+        # A checkpoint of a version that did not count leaves the sum unknown.
+        with self.meter.stage(math.nan if snapshot else 0.0):
+            harness.train_stage(experience, settings, current, ancestors, seen, experts, snapshot, checkpoint)
         self._keep(stage, before, cost())
 
     def _resumed(self, stage: Stage) -> Snapshot | None:
@@ -208,9 +213,12 @@ class _Unit:
         experiment, counted = self.trainer.experiment, sum(p.numel() for p in self.harness.model.parameters())
         # The baseline that the stage follows was trained for it, too, however many others share it.
         own = [stage.experts[name] for name in stage.trained if name in stage.experts]
-        expert = sum(self.trainer.store.describe(key)["cost"]["train_seconds"] for key in own)
+        experts = [self.trainer.store.describe(key)["cost"] for key in own]
+        flops = sum((expert.get("training_flops") or math.nan for expert in experts), self.meter.total)
+        seconds = cost["seconds"] - self.harness.evaluation_seconds
         measured = {
-            "train_seconds": cost["seconds"] - self.harness.evaluation_seconds + expert,
+            "train_seconds": seconds + sum(expert["train_seconds"] for expert in experts),
+            "training_flops": None if math.isnan(flops) else flops,
             "peak_memory_mb": cost["peak_memory_mb"],
             "parameters": counted,
             "added_parameters": counted - self.parameters,

@@ -1,0 +1,73 @@
+"""Counted operations of training against known answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Spy
+from torch import nn
+from torch.utils._python_dispatch import is_in_any_mode_without_ignore_compile_internals as counting
+
+from cl_bench import api
+from cl_bench.flops import flop_counter
+from cl_bench.training import Harness
+
+
+def flops_of(work: Callable[[], object]) -> int:
+    with flop_counter() as counter:
+        work()
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("groups", [1, 4, 8])
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_a_backward_pass_costs_two_forward_ones_however_many_groups(kind: type[nn.Conv2d], groups: int) -> None:
+    layer, images = kind(8, 16, 3, padding=1, groups=groups, bias=False), torch.zeros(2, 8, 10, 10, requires_grad=True)
+    forward = flops_of(lambda: layer(images))
+    assert forward == 2 * 2 * 16 * 10 * 10 * 8 * 9 // groups
+    assert flops_of(lambda: layer(images).sum().backward()) == 3 * forward
+    images.requires_grad_(False)
+    assert flops_of(lambda: layer(images).sum().backward()) == 2 * forward, "none for images that need no gradient"
+
+
+def costs(path: str, strategies: list[str]) -> dict[str, float]:
+    prepared = api.prepare(path, strategies=strategies, orders=[["seg", "det"]])
+    assert api.train(prepared) == {}
+    second = {run.strategy: run.stages[1] for run in prepared.plan.runs}
+    return {name: prepared.store.describe(key)["cost"]["training_flops"] for name, key in second.items()}
+
+
+def test_a_teacher_costs_a_third_and_a_memory_as_much_again(tiny: Callable[..., str], results: Path) -> None:
+    found = costs(tiny(augment={}), ["naive", "kd", "replay", "kd+replay", "wise_ft"])
+    naive = found.pop("naive")
+    assert found["wise_ft"] == naive
+    relative = {name: flops / naive for name, flops in found.items()}
+    # Frozen layers and predictors of their own take them a little off.
+    assert relative["kd"] == pytest.approx(4 / 3, abs=0.1)
+    assert relative["replay"] == pytest.approx(2, abs=0.15)
+    assert relative["kd+replay"] == pytest.approx(8 / 3, abs=0.2)
+
+
+def test_steps_are_added_up(tiny: Callable[..., str], results: Path) -> None:
+    one, two, four = (costs(tiny(name=f"x{n}", epochs=n, schedule="per_stage"), ["naive"])["naive"] for n in (1, 2, 4))
+    assert four - two == 2 * (two - one) > 0
+
+
+def test_an_expert_is_paid_for(tiny: Callable[..., str], results: Path) -> None:
+    found = costs(tiny(), ["naive", "expert_kd"])
+    assert found["expert_kd"] == pytest.approx((1 + 4 / 3) * found["naive"], rel=0.1)
+
+
+def test_nothing_is_counted_after_a_step_that_failed(second_stage: Callable[..., Spy]) -> None:
+    class Fails(Spy):
+        def before_backward(self, strategy: Harness, **_: Any) -> None:
+            assert counting()
+            raise RuntimeError("out of luck")
+
+    with pytest.raises(RuntimeError, match="out of luck"):
+        second_stage("naive", Fails())
+    assert not counting()

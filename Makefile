@@ -11,6 +11,7 @@ STAMP := $(VENV)/.installed-$(firstword $(shell cat $(INPUTS) | cksum))
 compare: $(STAMP)
 	$(BIN)/cl-bench run quickstart
 	$(BIN)/cl-bench plot quickstart
+	$(BIN)/cl-bench report quickstart
 
 test: lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile

@@ -137,7 +137,7 @@ def select(
 def experiment_folder(path: str | Path) -> Path:
     """Return the folder of results that `path` (a folder, or an experiment's name) stands for; UserError for none."""
     root = paths.results_root()
-    for folder in (Path(path), root / path):
+    for folder in (root / path, Path(path)) if len(Path(path).parts) == 1 else (Path(path),):
         if os.path.isfile(folder / "plan.json"):  # which is False for a name that no file system takes
             return folder
     raise unknown("experiment with results", str(path), [plan.parent.name for plan in root.glob("*/plan.json")])

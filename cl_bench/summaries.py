@@ -42,7 +42,7 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
     Scores, drops and verdict as in `measures.compare`, of each task's headline metric; all_metrics: also a row, without
     verdict, for every further metric. Costs are of a run: `train_seconds` and `training_flops` means over seeds,
     `relative_cost` and `relative_flops` these against naive on the same seeds and order, `peak_memory_mb` the largest,
-    `stored_images` for one past task.
+    `stored_images` for one past task. `together`: the run learns all tasks in one stage.
     `mixed_environment`: the stages compared ran on different software or machines. `status`: "done", or "failed" or
     "incomplete" where stages are, and then there is no verdict. `average_drop`: the mean relative drop of the run's
     tasks (never of their scores, whose metrics differ); void and unfinished ones take no part, `averaged` did.
@@ -103,16 +103,15 @@ def _leading(summary: pd.DataFrame, ends: _Ends) -> pd.Series:
 
 
 def filtered(summary: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
-    """Return the rows of a summary that meet all `conditions`: a column, = != < <= > or >=, and a value ("drop<=0.05").
+    """Return the rows of a summary that meet all `conditions`: a column, = != < <= > or >=, and a value ("drop<=5%").
 
+    Shares may be written as such (0.05) or in percent; a verdict without brackets stands for the uncertain one, too.
     Raises UserError for what is no such condition, and where no row is left.
     """
     for condition in conditions:
         found = _CONDITION.fullmatch(condition)
         if not found:
-            raise UserError(
-                f"{condition!r} is no filter: write a column, one of = != < <= > >=, and a value: drop<=0.05"
-            )
+            raise UserError(f"{condition!r} is no filter: write a column, one of = != < <= > >=, and a value: drop<=5%")
         name, sign, text = (part.strip() for part in found.groups())
         if name not in summary:
             raise unknown("column", name, map(str, summary))
@@ -126,11 +125,15 @@ def _comparable(values: pd.Series, sign: str, text: str) -> tuple[pd.Series, str
     if pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
         if sign not in ("=", "!="):
             raise UserError(f"{values.name} holds no numbers, so it is only = or != to something")
-        return values.astype(str), text
+        words = values.astype(str)
+        return (words.str.partition(" ")[0] if values.name == "verdict" and " " not in text else words), text
     try:
-        return values, float(text)
+        wanted = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError as error:
         raise UserError(f"{values.name} holds numbers, and {text!r} is none") from error
+    if "drop" in str(values.name) and abs(wanted) > 1:
+        raise UserError(f"{values.name} is a share, at most 1: write {values.name}{sign}{text}%")
+    return values, wanted
 
 
 def baselines(results: pd.DataFrame) -> pd.DataFrame:
@@ -202,6 +205,7 @@ def _task_row(results: pd.DataFrame, ends: _Ends, run: Run, task: Record, metric
     found["verdict"] = found["verdict"] if headline and status == "done" else ""
     head = {"strategy": run[0], "order": run[1], "task": name, "kind": task["kind"], "metric": metric}
     head |= {"headline": headline, "predictor": task["predictor"], "planned_seeds": len(runs)}
+    head["together"] = run in ends.together
     return {**head, **found, **_run_costs(results, ends.chains, run, name, runs), "status": status}
 
 

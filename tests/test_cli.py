@@ -43,8 +43,11 @@ def test_a_file_stands_for_the_experiment_that_it_names(
     assert code == 0
     assert "renamed: " in shown
     assert "did you mean 'renamed'" in command("table", "rename.yaml")[2]
+    assert (results / "renamed" / "table.md").read_text().startswith("**renamed: ")
+    for path in ("nowhere/renamed", "nowhere/renamed.yaml"):
+        assert f"unknown experiment with results '{path}'" in command("table", path)[2]
     (tmp_path / "notes.md").touch()
-    assert "unknown experiment with results 'notes'" in command("table", str(tmp_path / "notes.md"))[2]
+    assert "unknown experiment with results" in command("table", str(tmp_path / "notes.md"))[2]
 
 
 def test_a_name_that_no_file_system_takes_is_told(command: Run, tiny: Callable[..., str], results: Path) -> None:

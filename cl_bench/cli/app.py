@@ -37,25 +37,23 @@ def options(
 
 
 def results_folder(experiment: str) -> Path:
-    """Return the folder of an experiment's results, named by preset, file or folder."""
+    """Return the folder of an experiment's results, named by preset, file or folder; a bare name is an experiment's."""
     from cl_bench.config import DEV
     from cl_bench.errors import unknown
     from cl_bench.paths import results_root
     from cl_bench.presets import name_of, presets
 
-    path = Path(experiment)
-    if os.path.isfile(path / "plan.json"):
-        return path
-    name = name_of(path)
-    folder = results_root() / name
-    if not os.path.isfile(folder / "plan.json"):  # which is False, not an error, for a name that no file system takes
-        ran = [found.parent.name for found in results_root().glob("*/plan.json")]
-        if on_dev := sorted({f"{name}-{split}" for split in DEV}.intersection(ran)):
-            raise UserError(f"experiment {name} was scored on dev alone: its results are {', '.join(on_dev)}")
-        if name in presets() or (path.suffix in (".yaml", ".yml") and os.path.isfile(path)):
-            raise UserError(f"experiment {name} has no results in {results_root()} yet: cl-bench run {experiment}")
-        raise unknown("experiment with results", name, ran)
-    return folder
+    path, name = Path(experiment), name_of(Path(experiment))
+    written = path.suffix in (".yaml", ".yml") and os.path.isfile(path)
+    for folder in (results_root() / name, path) if written or len(path.parts) == 1 else (path,):
+        if os.path.isfile(folder / "plan.json"):  # which is False, not an error, for a name that no file system takes
+            return folder
+    ran = [found.parent.name for found in results_root().glob("*/plan.json")]
+    if on_dev := sorted({f"{name}-{split}" for split in DEV}.intersection(ran)):
+        raise UserError(f"experiment {name} was scored on dev alone: its results are {', '.join(on_dev)}")
+    if written or experiment in presets():
+        raise UserError(f"experiment {name} has no results in {results_root()} yet: cl-bench run {experiment}")
+    raise unknown("experiment with results", name if len(path.parts) == 1 else experiment, ran)
 
 
 def numbers(seeds: str) -> list[int]:

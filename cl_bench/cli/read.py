@@ -45,7 +45,7 @@ def table(
     seeds: Annotated[str, typer.Option(help="These alone: 0,1,2.")] = "",
     filters: Annotated[
         list[str] | None,
-        typer.Option("--filter", help="Rows of which this holds: 'drop<=0.05', 'verdict=bonus'; repeatable."),
+        typer.Option("--filter", help="Rows of which this holds: 'drop<=5%', 'verdict=bonus'; repeatable."),
     ] = None,
     columns: Annotated[str, typer.Option(help="These beside strategy and task: drop,verdict,train_seconds.")] = "",
     sort: Annotated[str, typer.Option(help="Strategies by their mean in this column, smallest first: drop.")] = "",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app, numbers
-from cl_bench.cli.tables import Table, print_table
+from cl_bench.cli.tables import Format, Table, print_table
 from cl_bench.errors import StageFailedError, UserError
 from cl_bench.lists import split_list
 
@@ -130,6 +130,8 @@ def _train(prepared: Prepared, jobs: int, retry: bool, cluster: str | None) -> d
         typer.echo(STOPPED, err=True)
         raise
     print_table(prepared.folder, Table())
+    for format, file in ((Format.markdown, "table.md"), (Format.csv, "table.csv")):
+        print_table(prepared.folder, Table(format), prepared.folder / file)
     if prepared.experiment.trackers:
         tracking.send(prepared.folder, prepared.experiment.trackers)
     return failed

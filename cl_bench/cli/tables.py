@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -104,5 +107,14 @@ def _text(frame: pd.DataFrame, found: pd.DataFrame, wanted: Table) -> str:
         return baselines.render(frame, format)
     if wanted.against:
         return differences.render(frame, format)
-    plan = found.attrs["plan"]
-    return table.render(frame, plan, format, full=wanted.full, columns=wanted.columns, sort=wanted.sort)
+    seen = sys.stdout.isatty()
+    return table.render(
+        frame,
+        found.attrs["plan"],
+        format,
+        full=wanted.full,
+        columns=wanted.columns,
+        sort=wanted.sort,
+        width=shutil.get_terminal_size().columns if seen else 120,
+        colour=seen and "NO_COLOR" not in os.environ,
+    )

@@ -126,22 +126,23 @@ def _piped(cells: Sequence[str]) -> str:
 
 
 def _latex(sections: Sequence[Section], notes: Sequence[str]) -> str:
-    lines = [r"% needs \usepackage{booktabs}"]
+    lines = [r"% needs \usepackage{booktabs,graphicx}"]
     for section in sections:
         title, headings = _escape(section.title), section.headings
         lines += [r"\begin{table}", r"\centering\footnotesize", rf"\caption{{{title}}}", r"\setlength{\tabcolsep}{3pt}"]
+        lines.append(r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%")
         lines.append(rf"\begin{{tabular}}{{{''.join(map(_aligned, headings))}}}")
         lines += [r"\toprule", " & ".join(map(_stacked, headings)) + r" \\"]
         for group in section.groups:
             lines += [r"\midrule", *(_row(line, headings) for line in group)]
-        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+        lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""]
     below = _escape(" ".join(notes))
     lines[-2:-2] = [rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {below}}}"]
     return "\n".join(lines)
 
 
 def _aligned(heading: Heading) -> str:
-    return r"p{0.16\linewidth}" if heading.free else "l" if heading.left else "r"
+    return r"p{32mm}" if heading.free else "l" if heading.left else "r"
 
 
 def _stacked(heading: Heading) -> str:

@@ -18,6 +18,7 @@ from cl_bench.files import write_whole
 from cl_bench.measures import LIMIT
 from cl_bench.plan_file import together
 from cl_bench.report import page_data
+from cl_bench.report.layout import Bold, percent
 from cl_bench.report.retained import retained
 from cl_bench.report.table import DEFINITIONS, Column, known_columns, origin_notes, protocol_notes
 from cl_bench.results import REFERENCE, load_results
@@ -45,6 +46,7 @@ def render(results: pd.DataFrame, folder: Path) -> str:
     table = summary(results)
     strategies = table["strategy"].drop_duplicates().tolist()
     columns = [column for column in known_columns(table) if not column.full]
+    columns.insert(-1, Column("mean drop %", "average_drop", lambda row: percent(row["average_drop"])))
     data = {
         "curves": page_data.curves(results),
         "matrices": [entry._asdict() for entry in retained(results)],
@@ -89,6 +91,8 @@ def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     said = [_least(results, means)] if means else []
     plan = results.attrs["plan"]
     at_once = {run["strategy"] for run in plan["runs"] if together(plan, run)}
+    if at_once:
+        said.append(f"{', '.join(sorted(at_once))} learns all tasks at once: a bound, and not ranked.")
     lacking = headline[(headline["status"] != "done") & ~headline["strategy"].isin(at_once)]
     if unfinished := lacking["strategy"].drop_duplicates().tolist():
         said.append(f"Not finished, and not ranked: {', '.join(unfinished)}.")
@@ -134,7 +138,8 @@ def _lines(table: pd.DataFrame, columns: Sequence[Column]) -> list[dict[str, Any
     for row in headline.to_dict("records"):
         cells = [
             {
-                "text": column.cell(dict(row)),
+                "text": (text := column.cell(dict(row))),
+                "best": isinstance(text, Bold),
                 "sort": _sorted_by(row[column.field]),
                 "look": LOOKS.get(column.field, "detail"),
             }

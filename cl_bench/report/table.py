@@ -168,6 +168,10 @@ def _drop(row: Row) -> str:
     return Bold(cell) if row["leading"] else cell
 
 
+def _stored(row: Row) -> str:
+    return "all" if row["together"] else count(row["stored_images"])
+
+
 def _petaflops(row: Row) -> str:
     return number(row["training_flops"] / 1e15, 2)
 
@@ -205,7 +209,7 @@ COLUMNS = (
     Column("intransigence", "intransigence", lambda row: number(row["intransigence"], sign="+"), full=True),
     Column("lowest\n(gap)", "stability_gap", _lowest, full=True),
     Column("verdict", "verdict", _verdict),
-    Column("stored", "stored_images", lambda row: count(row["stored_images"]), once=True),
+    Column("stored", "stored_images", _stored, once=True),
     Column("train\ns", "train_seconds", lambda row: number(row["train_seconds"], 0), once=True),
     Column("x\nnaive", "relative_cost", lambda row: number(row["relative_cost"], 2), once=True),
     Column("FLOPs\nx naive", "relative_flops", lambda row: number(row["relative_flops"], 2), once=True),

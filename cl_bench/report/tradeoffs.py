@@ -38,7 +38,8 @@ def _figure(rows: pd.DataFrame) -> Figure:
         for ax, x, y in (
             (left, plasticity, kept),
             (middle, run["relative_cost"], drop),
-            (right, run["stored_images"], drop),
+            # A run that learns all tasks at once has all images.
+            (right, math.nan if run["together"] else run["stored_images"], drop),
         ):
             if not (math.isnan(x) or math.isnan(y)):
                 ax.plot(x, y, linestyle="", markersize=7, markeredgecolor="white", **mark(place))

@@ -94,6 +94,14 @@ def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
     assert "are not in the store of this machine" in page, "synthetic stages have no pictures"
 
 
+def test_the_best_is_bold_and_the_mean_drop_of_a_strategy_is_in_its_rows(tmp_path: Path) -> None:
+    results = load_results(plausible(tmp_path / "results").write())
+    table, page = summary(results), render(results, tmp_path)
+    bold = [float(drop) for drop in re.findall(r"<strong>(-?[\d.]+) ", page)]
+    assert bold == [pytest.approx(100 * drop, abs=0.05) for drop in table.loc[table["leading"], "drop"]] != []
+    assert all(f">{100 * mean:.1f}</td>" in page for mean in table["average_drop"].unique())
+
+
 def test_names_cannot_break_out_of_the_page(tmp_path: Path) -> None:
     evil = "</script><script>alert(1)</script>"
     experiment = plausible(tmp_path / "results", strategies=("naive", "kd"))

@@ -228,6 +228,21 @@ def test_rows_are_filtered_by_what_holds_of_them(tmp_path):
     text = render(few, found.attrs["plan"], "markdown")
     assert "mean drop" not in text, "a mean of what is left would be another one"
     assert filtered(found, []) is found
+    assert filtered(found, ["drop>5%"]).equals(found[found["drop"] > 0.05])
+    fails = found["verdict"].isin(["fail", "fail (uncertain)"])
+    assert 0 < fails.sum() > (found["verdict"] == "fail (uncertain)").sum() > 0
+    assert filtered(found, ["verdict=fail"]).equals(found[fails])
+    assert (filtered(found, ["verdict=fail (uncertain)"])["verdict"] == "fail (uncertain)").all()
+
+
+def test_what_learns_all_at_once_stores_all(tmp_path):
+    folder = plausible(tmp_path, strategies=("naive",), joint=True).write()
+    table = summary(load_results(folder))
+    assert table.groupby("strategy")["together"].all().to_dict() == {"naive": False, "joint": True}
+    stored = {
+        line.split(" ")[1]: "| all |" in line for line in shown(folder, "markdown").splitlines() if "seg (" in line
+    }
+    assert stored == {"naive": False, "joint": True}
 
 
 @pytest.mark.parametrize(
@@ -237,7 +252,8 @@ def test_rows_are_filtered_by_what_holds_of_them(tmp_path):
         ("dropp<1", "unknown column 'dropp'; did you mean 'drop'"),
         ("drop<x", "drop holds numbers, and 'x' is none"),
         ("verdict<pass", "verdict holds no numbers"),
-        ("drop>9", "no row of the table has drop>9"),
+        ("drop>99%", "no row of the table has drop>99%"),
+        ("drop>9", "drop is a share, at most 1: write drop>9%"),
     ],
 )
 def test_filters_that_are_wrong(tmp_path, condition, expected):
@@ -308,7 +324,7 @@ def test_latex_compiles_and_no_table_is_wider_than_the_text(tmp_path, what):
         text = versions.render(frame, "latex")
     else:
         text = render(summary(results), results.attrs["plan"], "latex", full=what == "full")
-    head = r"\documentclass{article}\usepackage[a4paper,landscape,margin=1cm]{geometry}\usepackage{booktabs}"
+    head = r"\documentclass{article}\usepackage{booktabs,graphicx}"
     (tmp_path / "x.tex").write_text(
         head + r"\begin{document}" + "\n" + text + "\n" + r"\end{document}", encoding="utf-8"
     )

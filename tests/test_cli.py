@@ -33,8 +33,9 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 
 def test_a_file_stands_for_the_experiment_that_it_names(
-    command: Run, tiny: Callable[..., str], results: Path, tmp_path: Path
+    command: Run, tiny: Callable[..., str], results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
     file = Path(tiny(name="renamed")).rename(tmp_path / "tiny.yaml")
     code, _, error = command("table", str(file))
     assert (code, error) == (2, f"error: experiment renamed has no results in {results} yet: cl-bench run {file}\n")
@@ -43,6 +44,11 @@ def test_a_file_stands_for_the_experiment_that_it_names(
     assert code == 0
     assert "renamed: " in shown
     assert "did you mean 'renamed'" in command("table", "rename.yaml")[2]
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.stdout, "isatty", lambda: True)
+        assert "\x1b[" in command("table", str(file))[1], "a terminal has colours"
+        assert command("table", str(file), "-o", str(tmp_path / "table.txt"))[0] == 0
+    assert "\x1b[" not in (tmp_path / "table.txt").read_text()
     assert (results / "renamed" / "table.md").read_text().startswith("**renamed: ")
     for path in ("nowhere/renamed", "nowhere/renamed.yaml"):
         assert f"unknown experiment with results '{path}'" in command("table", path)[2]

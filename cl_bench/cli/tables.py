@@ -68,7 +68,8 @@ def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None
     if (wanted.columns or wanted.sort) and (wanted.format in _RAW or wanted.against or wanted.baselines):
         raise UserError("--columns and --sort are for the table of drops in the terminal, in Markdown or LaTeX")
     frame = _frame(found, folder, wanted)
-    emit(frame, lambda: _text(frame, found, wanted), wanted.format, output)
+    seen = output is None and sys.stdout.isatty()
+    emit(frame, lambda: _text(frame, found, wanted, seen), wanted.format, output)
 
 
 def emit(frame: pd.DataFrame, text: Callable[[], str], format: Format, output: Path | None) -> None:
@@ -99,7 +100,8 @@ def _frame(found: pd.DataFrame, folder: Path, wanted: Table) -> pd.DataFrame:
     return table
 
 
-def _text(frame: pd.DataFrame, found: pd.DataFrame, wanted: Table) -> str:
+def _text(frame: pd.DataFrame, found: pd.DataFrame, wanted: Table, seen: bool) -> str:
+    """Return the table as text; seen: on a terminal, whose width and colours it may have."""
     from cl_bench.report import baselines, differences, table
 
     format = wanted.format.value
@@ -107,7 +109,6 @@ def _text(frame: pd.DataFrame, found: pd.DataFrame, wanted: Table) -> str:
         return baselines.render(frame, format)
     if wanted.against:
         return differences.render(frame, format)
-    seen = sys.stdout.isatty()
     return table.render(
         frame,
         found.attrs["plan"],

@@ -23,6 +23,7 @@ lint: $(STAMP)
 # With nothing else on the machine, which takes about an hour; reading needs the data sets (CL_BENCH_DATA).
 bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py --json results/benchmarks/startup.json
+	$(BIN)/python benchmarks/coverage.py --json results/benchmarks/coverage.json
 	$(BIN)/python benchmarks/steps.py --json results/benchmarks/steps.json
 	$(BIN)/python benchmarks/sharing.py quickstart --json results/benchmarks/sharing.json
 	$(BIN)/python benchmarks/growth.py --json results/benchmarks/growth.json

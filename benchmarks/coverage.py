@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+from pairs import keep
 
 from cl_bench.data.base import Boxes
 from cl_bench.measures import drop_interval
@@ -112,13 +114,17 @@ def of_differences(simulations: int) -> Iterator[Found]:
 
 def main() -> None:
     """Print what share of the intervals holds the truth."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulations", type=int, default=2000)
+    parser.add_argument("--json", type=Path, help="keep the figures in this file")
     options = parser.parse_args()
     print("| 95 % interval of | holds the truth |\n|---|--:|")
+    found = {}
     for simulate in (over_seeds, over_images, of_differences):
         for what, share in simulate(options.simulations):
             print(f"| {what} | {100 * share:.1f} % |", flush=True)
+            found[what] = share
+    keep(options, {"held": found})
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ def keep(options: argparse.Namespace, found: Mapping[str, Any]) -> None:
     from cl_bench.resources import environment
 
     settings = {name: value for name, value in vars(options).items() if name != "json"}
-    about = {"settings": settings, "commit": commit(), "environment": environment(options.threads, "cpu", "float32")}
+    machine = environment(settings.get("threads", 1), "cpu", "float32")
+    about = {"settings": settings, "commit": commit(), "environment": machine}
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps({**about, **found}, indent=1) + "\n")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -25,6 +25,20 @@ class Picture(NamedTuple):
     name: str
     truth: bytes
     prediction: bytes
+
+
+def write(image: Image.Image, corner: tuple[float, float], text: str) -> None:
+    """Write `text` white on black into an RGB image, at `corner` (x, y) in pixels or as near as it fits whole.
+
+    Letters grow with the image, so that they can still be read in a picture of SIDE pixels.
+    """
+    pen = ImageDraw.Draw(image)
+    font = ImageFont.load_default(max(10, round(max(image.size) / 14)))
+    left, top, right, bottom = pen.textbbox((0, 0), text, font)
+    x = max(0, min(corner[0], image.width - right - 2)) - left + 1
+    y = max(0, min(corner[1], image.height - bottom - 2)) - top + 1
+    pen.rectangle((x + left - 1, y + top - 1, x + right + 1, y + bottom + 1), fill="black")
+    pen.text((x, y), text, "white", font)
 
 
 def encode(image: Image.Image) -> bytes:

@@ -70,6 +70,9 @@ class Registry(Generic[T]):
         """Return what `name` stands for; raise UserError with the nearest known name where there is none."""
         self.load()
         if name not in self.entries:
+            own = Path(f"{name}.py")
+            if name.isidentifier() and own.is_file():
+                raise UserError(f"unknown {self.what} {name!r}; {own} is here: add --plugin {own}")
             raise unknown(self.what, name, self.entries)
         return self.entries[name]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
 from pathlib import Path
 
@@ -60,12 +61,16 @@ def test_{name}(tmp_path: Path) -> None:
 def new_strategy(name: str, folder: Path) -> list[Path]:
     """Write NAME.py, a strategy that works, and test_NAME.py into `folder`; return their paths.
 
-    Raises UserError where the name is taken, is no Python name, or a file is there already.
+    Raises UserError where the name is taken, is no Python name or a module's, or a file is there already.
     """
-    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
+    if not name.isidentifier() or name != name.lower():
         raise UserError(f"{name!r} cannot be a strategy's name: lower-case letters, digits and '_' make one")
+    if keyword.iskeyword(name):
+        raise UserError(f"{name!r} is a word of Python's own, and cannot be a strategy's name")
     if name in strategies or name == "baseline":
         raise UserError(f"there is a strategy {name!r} already")
+    if importlib.util.find_spec(name) is not None and not (folder / f"{name}.py").exists():
+        raise UserError(f"{name}.py would hide the module {name!r} from Python: take another name")
     title = "".join(part.capitalize() for part in name.split("_"))
     texts = {f"{name}.py": _STRATEGY, f"test_{name}.py": _TEST}
     for file in texts:

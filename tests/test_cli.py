@@ -251,12 +251,17 @@ def test_a_new_strategy_is_written_checked_and_run(
         code, shown, _ = command("new-strategy", "my_idea")
         assert code == 0
         assert "cl-bench check my_idea --plugin my_idea.py" in shown
+        code, shown, _ = command("check", "my_idea")
+        assert code == 1
+        assert "add --plugin my_idea.py" in " ".join(shown.split())
         code, shown, _ = command("check", "my_idea", "--plugin", "my_idea.py")
         assert code == 0
         assert "equals naive bit for bit" in shown
         assert command("new-strategy", "my_idea")[0] == 2
         assert command("new-strategy", "My-Idea")[0] == 2
         assert command("new-strategy", "kd")[0] == 2
+        assert "would hide the module 'json'" in command("new-strategy", "json")[2]
+        assert "word of Python's own" in command("new-strategy", "lambda")[2]
         code, shown, _ = command("check", "my_idea[wait=1]", "kd[weight=0.0]")
         assert code == 1
         assert "my_idea[wait=1]: failed" in shown

@@ -73,16 +73,16 @@ def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None
 
 
 def emit(frame: pd.DataFrame, text: Callable[[], str], format: Format, output: Path | None) -> None:
-    """Print `text`, or write it to a file; of a Parquet file the content is `frame`."""
+    """Print `text`, or write it to a file and print its path; of a Parquet file the content is `frame`."""
     if format is Format.parquet:
         if output is None:
             raise UserError("a Parquet file is not for the terminal: name one with --output")
         frame.attrs = {}
-        write_whole(output, frame.to_parquet(index=False))
+        typer.echo(write_whole(output, frame.to_parquet(index=False)))
     elif output is None:
         typer.echo(text())
     else:
-        write_whole(output, (text() + "\n").encode())
+        typer.echo(write_whole(output, (text() + "\n").encode()))
 
 
 def _frame(found: pd.DataFrame, folder: Path, wanted: Table) -> pd.DataFrame:

@@ -21,9 +21,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def predict(trained: Trained, source: Path, output: Path) -> list[Path]:
-    """Write NAME.png and NAME.json for an image, or for every image of a folder, into `output`; return the JSON files.
+    """Write NAME.png and NAME.json for an image, or for every image of a folder, into `output`; return their paths.
 
-    Raises UserError where there is no image or one cannot be read.
+    Raises UserError where there is no image, or where some cannot be read, when all others are written.
     """
     if source.is_dir():
         images = [file for file in visible(source) if file.suffix.lower() in SUFFIXES]
@@ -33,16 +33,25 @@ def predict(trained: Trained, source: Path, output: Path) -> list[Path]:
         images = [source]
     twins = {file.stem for file in images if [other.stem for other in images].count(file.stem) > 1}
     forward = eager(trained.deployed(), torch.get_num_threads())
-    written = []
+    written: list[Path] = []
+    broken: list[str] = []
     for file in images:
         name = file.name if file.stem in twins else file.stem
-        picture = open_image(file).convert("RGB")
-        outputs = forward(as_images([decode_image(file, trained.image_size)]))
+        try:
+            picture, pixels = open_image(file).convert("RGB"), decode_image(file, trained.image_size)
+        except UserError as error:
+            broken.append(str(error))
+            continue
+        outputs = forward(as_images([pixels]))
         drawn, answers = _answered(trained, picture, [torch.from_numpy(one) for one in outputs])
         with replacing(make_writable(output) / f"{name}.png") as target:
             drawn.save(target, "PNG")
+        written.append(output / f"{name}.png")
         content = {"image": file.name, "size": list(picture.size), "model": trained.origin, "answers": answers}
         written.append(write_whole(output / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode()))
+    if broken:
+        done = f"; the other {len(images) - len(broken)} are in {output}" if written else ""
+        raise UserError(f"{'; '.join(broken)}{done}")
     return written
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageDraw
+from PIL import Image
 from pydantic import Field
 from torch import Tensor, nn
 
+from cl_bench import pictures
 from cl_bench.data.base import Example, Split
 from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, only
 from cl_bench.kinds.divergence import kl
@@ -128,8 +129,5 @@ class Classification(Kind):
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Write the class name into the upper left corner."""
         drawn = image.convert("RGB")
-        pen = ImageDraw.Draw(drawn)
-        text = classes[int(target)]
-        pen.rectangle(pen.textbbox((2, 2), text), fill="black")
-        pen.text((2, 2), text, fill="white")
+        pictures.write(drawn, (0, 0), classes[int(target)])
         return drawn

@@ -18,6 +18,7 @@ from torchvision.ops import batched_nms, sigmoid_focal_loss
 from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 from torchvision.utils import draw_bounding_boxes
 
+from cl_bench import pictures
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.errors import UserError
 from cl_bench.kinds.assignment import by_centre
@@ -255,16 +256,16 @@ class Detection(Kind):
         return np.bincount(np.concatenate(labels), minlength=len(split.classes))
 
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
-        """Draw Boxes with their class names; crowds are dashed out as "crowd"."""
+        """Draw Boxes with their class names; a crowd says so."""
         assert isinstance(target, Boxes)
         pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
         if len(target.xyxy):
-            names = [
-                f"{classes[label]} (crowd)" if crowd else classes[label]
-                for label, crowd in zip(target.labels, target.crowd, strict=True)
-            ]
-            pixels = draw_bounding_boxes(pixels, torch.from_numpy(target.xyxy), names, colors="yellow", width=2)
-        return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+            width = max(2, round(max(image.size) / 100))
+            pixels = draw_bounding_boxes(pixels, torch.from_numpy(target.xyxy), colors="yellow", width=width)
+        drawn = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+        for (left, top, _, _), label, crowd in zip(target.xyxy, target.labels, target.crowd, strict=True):
+            pictures.write(drawn, (left, top), f"{classes[label]} (crowd)" if crowd else classes[label])
+        return drawn
 
 
 def shown(task: Task, example: Example) -> Boxes:

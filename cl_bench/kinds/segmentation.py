@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torchvision.tv_tensors import Mask
 from torchvision.utils import draw_segmentation_masks
 
+from cl_bench import pictures
 from cl_bench.data.base import VOID, Example, Split
 from cl_bench.data.cache import Decoder
 from cl_bench.data.images import decode_mask
@@ -179,7 +180,10 @@ class Segmentation(Kind):
         return total[: len(split.classes)]
 
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
-        """Draw a mask: a file, or an (H, W) array of class indices; background and void stay clear."""
+        """Draw a mask, a file or an (H, W) array of class indices, with its classes' names.
+
+        Background and void stay clear.
+        """
         mask = target if isinstance(target, np.ndarray) else decode_mask(target, None)
         resized = Image.fromarray(mask.astype(np.uint8)).resize(image.size, Image.Resampling.NEAREST)
         found = torch.from_numpy(np.array(resized))
@@ -188,7 +192,12 @@ class Segmentation(Kind):
         if present:
             layers = torch.stack([found == c for c in present])
             pixels = draw_segmentation_masks(pixels, layers, alpha=0.6, colors=[colour(c) for c in present])
-        return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+        drawn = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+        for label in present:
+            rows, columns = np.nonzero(np.array(resized) == label)
+            middle = len(rows) // 2  # in the order of rows, so that it lies on the mask
+            pictures.write(drawn, (float(columns[middle]), float(rows[middle])), classes[label])
+        return drawn
 
 
 def soft_iou_loss(logits: Tensor, masks: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def _panel(ax: Axes, task: str, part: pd.DataFrame, strategies: Sequence[str]) -
         own = part[part["strategy"] == strategy]
         ax.plot(own["change"], own["class"].map(heights), linestyle="", markersize=5, alpha=0.9, **mark(place))
     ax.axvline(0, color=GREY, linewidth=0.7)
-    ax.set_yticks(range(len(single)), [f"{name} {score:.2f}" for name, score in single.items()])
+    ax.set_yticks(range(len(single)), [f"{name} (baseline {score:.2f})" for name, score in single.items()])
     ax.grid(axis="y", color="#dddddd", linewidth=0.5)
     ax.set_axisbelow(True)
     ax.set_title(task, fontsize=10)

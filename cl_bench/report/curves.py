@@ -95,8 +95,9 @@ def _draw_strategies(ax: Axes, rows: pd.DataFrame, strategies: list[str], budget
         }
         ax.fill_between(x, curve["min"], curve["max"], color=colour, alpha=0.15, linewidth=0, zorder=2)
         ax.plot(x, curve["mean"], **style, zorder=3 + place, clip_on=False)
-        unfinished = "" if (mine["status"] == "done").all() else " (unfinished)"
-        handles.append(Line2D([], [], **style, label=strategy + unfinished))
+        remark = " (all tasks at once)" if joint else ""
+        remark += "" if (mine["status"] == "done").all() else " (unfinished)"
+        handles.append(Line2D([], [], **style, label=strategy + remark))
     return handles
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,8 +21,8 @@ _COLUMNS = 4
 def matrices(results: pd.DataFrame) -> dict[str, Figure]:
     """Return a figure for each order of `results` (see `results.load_results`).
 
-    A cell: the task's score after the stage in percent of its baseline, both means over seeds; framed where the drop is
-    within the limit. Runs that learn all tasks in one stage have a single row.
+    A cell: the task's score after the stage in percent of its baseline, both means over seeds, rounded down;
+    framed where the drop is within the limit. Runs that learn all tasks in one stage have a single row.
     """
     found = retained(results)
     orders = dict.fromkeys(entry.order for entry in found)
@@ -54,7 +55,7 @@ def _draw(ax: Axes, entry: Retained, height: int) -> None:
     for (row, column), share in np.ndenumerate(table):
         if np.isnan(share):
             continue
-        ax.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color="black")
+        ax.text(column, row, f"{math.floor(100 * share + 1e-7)}", ha="center", va="center", fontsize=8, color="black")
         if entry.tasks[column] not in entry.void and share >= 1 - LIMIT - 1e-9:
             corner = (column - 0.46, row - 0.46)
             ax.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor="black", linewidth=1.4))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from cl_bench.comparison import finals
 from cl_bench.errors import UserError
@@ -68,6 +69,8 @@ def render(results: pd.DataFrame, folder: Path) -> str:
         settings=json.dumps(plan["settings"], indent=1),
         provenance=plan["provenance"],
         data=_embedded(data),
+        together=_at_once(plan),
+        breakable=Markup("+<wbr>"),
         has_gallery=bool(data["gallery"]),
         style=own.joinpath("page.css").read_text(encoding="utf-8"),
         script=own.joinpath("page.js").read_text(encoding="utf-8"),
@@ -90,9 +93,8 @@ def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
                 passing.append(str(strategy))
     said = [_least(results, means)] if means else []
     plan = results.attrs["plan"]
-    at_once = {run["strategy"] for run in plan["runs"] if together(plan, run)}
-    if at_once:
-        said.append(f"{', '.join(sorted(at_once))} learns all tasks at once: a bound, and not ranked.")
+    if at_once := _at_once(plan):
+        said.append(f"{', '.join(at_once)} learns all tasks at once: a bound, and not ranked.")
     lacking = headline[(headline["status"] != "done") & ~headline["strategy"].isin(at_once)]
     if unfinished := lacking["strategy"].drop_duplicates().tolist():
         said.append(f"Not finished, and not ranked: {', '.join(unfinished)}.")
@@ -113,6 +115,10 @@ def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     if (split := plan["settings"].get("split", "val")) != "val":
         said.append(f"Scored on {split}; val was not looked at.")
     return said
+
+
+def _at_once(plan: Mapping[str, Any]) -> list[str]:
+    return sorted({run["strategy"] for run in plan["runs"] if together(plan, run)})
 
 
 def _least(results: pd.DataFrame, means: dict[str, float]) -> str:

@@ -52,7 +52,7 @@ def _state(store: Store, failures: Failures, key: str, epochs: int, exported: bo
     if store.is_claimed(key):
         return "training", progress
     if exported:
-        return "done", ""
+        return "done", "its rows are here, its weights are not in the store"
     failure = failures.get(key)
     if failure is not None:
         return ("skipped" if failure.kind == "skipped" else "failed"), f"{failure.kind}: {failure.reason}"

@@ -289,6 +289,7 @@ def test_check_names_the_image_and_the_box(tmp_path: Path, bad: tuple[float, ...
 def test_draw_marks_the_edges_and_leaves_the_rest() -> None:
     blank = Image.new("RGB", (64, 64), (9, 9, 9))
     drawn = np.array(KIND.draw(blank, boxes((20, 30, 50, 60)), CLASSES))
-    assert (drawn[45, 20] == (255, 255, 0)).all()
+    assert (drawn[55, 20] == (255, 255, 0)).all()
+    assert (drawn[31:45, 21:49] > 150).all(-1).any(), "the class' name is written"
     assert (drawn[:20] == 9).all()
     assert (np.array(KIND.draw(blank, boxes(), CLASSES)) == 9).all()

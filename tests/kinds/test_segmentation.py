@@ -168,10 +168,11 @@ def test_colours_are_those_of_pascal_voc() -> None:
 
 
 def test_draw_leaves_background_and_void_clear() -> None:
-    drawn = np.array(KIND.draw(Image.new("RGB", (32, 32), (9, 9, 9)), mask(), CLASSES))
-    assert (drawn[:8] == 9).all()
-    assert (drawn[:, 0] == 9).all()
-    assert (drawn[8:16, 1:] != 9).any(-1).all()
+    drawn = np.array(KIND.draw(Image.new("RGB", (320, 320), (9, 9, 9)), mask(), CLASSES))
+    assert (drawn[:80] == 9).all()
+    assert (drawn[:, :10] == 9).all()
+    assert (drawn[80:160, 10:] != 9).any(-1).all()
+    assert (drawn == 255).all(-1).any(), "the class' name is written"
     blank = KIND.draw(Image.new("RGB", (32, 32), (9, 9, 9)), np.zeros((32, 32), np.uint8), CLASSES)
     assert (np.array(blank) == 9).all()
 

@@ -35,7 +35,7 @@ def test_one_panel_a_task_and_one_line_a_strategy(tmp_path):
     assert (order, others) == ("seg>det>cls", [])
     assert [ax.get_ylabel() for ax in figure.axes] == ["seg (mIoU)", "det (AP50)", "cls (Top-1)"]
     assert [len(lines(ax)) for ax in figure.axes] == [5, 5, 5]
-    assert legend(figure)[:5] == ["naive", "kd", "replay", "kd+replay", "joint"]
+    assert legend(figure)[:5] == ["naive", "kd", "replay", "kd+replay", "joint (all tasks at once)"]
     assert [text.get_text() for text in figure.axes[0].texts] == ["training seg", "training det", "training cls"]
 
 

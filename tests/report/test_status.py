@@ -50,3 +50,15 @@ def test_every_state_is_told_apart(tiny: Callable[..., str], results: Path, monk
     shown = render(status(prepared.folder))
     assert shown.splitlines()[-1] == "7 stages: 1 done, 3 waiting, 1 stopped, 1 failed, 1 skipped"
     assert "det of kd (seg>det>cls), seed 0" in shown
+
+
+def test_a_stage_whose_rows_alone_are_here_says_so(
+    tiny: Callable[..., str], results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = api.prepare(tiny(), strategies=["naive"])
+    assert api.train(prepared) == {}
+    assert {stage.detail for stage in status(prepared.folder)} == {""}
+    monkeypatch.setenv("CL_BENCH_STORE", str(results / "elsewhere"))
+    found = status(prepared.folder)
+    assert {stage.state for stage in found} == {"done"}
+    assert {stage.detail for stage in found} == {"its rows are here, its weights are not in the store"}

@@ -100,7 +100,7 @@ function drawPanel(entry, panel, place) {
     (panel.baseline ? `; baseline ${panel.baseline.toFixed(3)}` : ""));
   if (panel.baseline) {
     const low = y(panel.baseline * (1 - data.limit)), high = y(panel.baseline);
-    svg.append(draw("rect", {class: "allowed", x: frame.left, y: high, width: x(last) - frame.left, height: low - high}));
+    svg.append(draw("rect", {class: "allowed", x: frame.left, y: high, width: Math.max(0, x(last) - frame.left), height: low - high}));
     svg.append(draw("line", {class: "base", x1: frame.left, x2: x(last), y1: high, y2: high}));
   }
   for (const tick of [0, top / 2, top]) {
@@ -166,7 +166,7 @@ function setUpMatrices() {
       make("th", {scope: "row"}, entry.stages[place].includes("+") ? "all" : entry.stages[place]),
       ...cells.map((share, place) => {
         if (share === null) return make("td", {"aria-label": "not learnt yet"});
-        const cell = make("td", {}, String(Math.round(100 * share)));
+        const cell = make("td", {}, String(Math.floor(100 * share + 1e-7)));
         cell.style.background = `rgba(var(--fill), ${Math.min(0.55, 0.45 * share).toFixed(2)})`;
         if (!entry.void.includes(entry.tasks[place]) && share >= 1 - data.limit - 1e-9) cell.className = "kept";
         return cell;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from cl_bench.comparison import finals
 from cl_bench.errors import UserError
@@ -70,7 +71,6 @@ def render(results: pd.DataFrame, folder: Path) -> str:
         provenance=plan["provenance"],
         data=_embedded(data),
         together=_at_once(plan),
-        breakable=Markup("+<wbr>"),
         has_gallery=bool(data["gallery"]),
         style=own.joinpath("page.css").read_text(encoding="utf-8"),
         script=own.joinpath("page.js").read_text(encoding="utf-8"),
@@ -144,7 +144,7 @@ def _lines(table: pd.DataFrame, columns: Sequence[Column]) -> list[dict[str, Any
     for row in headline.to_dict("records"):
         cells = [
             {
-                "text": (text := column.cell(dict(row))),
+                "text": _breakable(text := column.cell(dict(row))),
                 "best": isinstance(text, Bold),
                 "sort": _sorted_by(row[column.field]),
                 "look": LOOKS.get(column.field, "detail"),
@@ -153,6 +153,11 @@ def _lines(table: pd.DataFrame, columns: Sequence[Column]) -> list[dict[str, Any
         ]
         lines.append({"order": row["order"], "cells": cells, "verdict": str(row["verdict"]).partition(" ")[0]})
     return lines
+
+
+def _breakable(text: str) -> Markup:
+    # A composed strategy's name is long, and breaks best between its parts.
+    return Markup(re.sub(r"(?<=[+,=])|(?=\[)", "<wbr>", escape(text)))
 
 
 def _sorted_by(value: Any) -> Any:

@@ -21,8 +21,8 @@ from cl_bench.metrics.top_k import TopK
 from cl_bench.statistics import image_interval, resampled_drop
 
 IMAGES, POPULATION = 60, 6000
-Found = tuple[str, float]
-"""What was simulated, and the share of intervals that held the truth."""
+Found = tuple[str, int, float]
+"""What was simulated, how often, and the share of intervals that held the truth."""
 
 
 def over_seeds(simulations: int) -> Iterator[Found]:
@@ -40,7 +40,7 @@ def over_seeds(simulations: int) -> Iterator[Found]:
                 finals = 0.95 * 0.45 + 0.6 * (baselines - 0.45) + 0.02 * noise(seeds)
                 interval = drop_interval(baselines.tolist(), finals.tolist())
                 held += interval is not None and interval[0] <= 0.05 <= interval[1]
-            yield f"drop over {seeds} seeds, {name} noise ({rounds} simulations)", held / rounds
+            yield f"drop over {seeds} seeds, {name} noise", rounds, held / rounds
 
 
 def top_1(draw: np.random.Generator, images: int) -> TopK:
@@ -96,7 +96,7 @@ def over_images(simulations: int) -> Iterator[Found]:
         for _ in range(rounds):
             low, high = image_interval(simulate(draw, IMAGES).resampled(weights))
             held += low <= truth <= high
-        yield f"{simulate.__name__} over {IMAGES} images (truth {truth:.3f}, {rounds} simulations)", held / rounds
+        yield f"{simulate.__name__} over {IMAGES} images", rounds, held / rounds
 
 
 def of_differences(simulations: int) -> Iterator[Found]:
@@ -109,7 +109,7 @@ def of_differences(simulations: int) -> Iterator[Found]:
         baseline, one, other = ([weights @ hits / IMAGES] for hits in right)
         low, high = image_interval(resampled_drop(baseline, one) - resampled_drop(baseline, other))
         held += low <= -0.15 <= high
-    yield f"difference of drops over {IMAGES} images", held / simulations
+    yield f"difference of drops over {IMAGES} images", simulations, held / simulations
 
 
 def main() -> None:
@@ -118,13 +118,13 @@ def main() -> None:
     parser.add_argument("--simulations", type=int, default=2000)
     parser.add_argument("--json", type=Path, help="keep the figures in this file")
     options = parser.parse_args()
-    print("| 95 % interval of | holds the truth |\n|---|--:|")
+    print("| 95 % interval of | simulations | holds the truth |\n|---|--:|--:|")
     found = {}
     for simulate in (over_seeds, over_images, of_differences):
-        for what, share in simulate(options.simulations):
-            print(f"| {what} | {100 * share:.1f} % |", flush=True)
-            found[what] = share
-    keep(options, {"held": found})
+        for what, rounds, share in simulate(options.simulations):
+            print(f"| {what} | {rounds} | {100 * share:.1f} % |", flush=True)
+            found[what] = {"simulations": rounds, "held": share}
+    keep(options, {"intervals": found})
 
 
 if __name__ == "__main__":

@@ -47,11 +47,13 @@ def keep(options: argparse.Namespace, found: Mapping[str, Any]) -> None:
     """Write all figures with the settings and the machine to the file that was asked for, if any."""
     if options.json is None:
         return
+    import torch
+
     from cl_bench.plan_file import commit
     from cl_bench.resources import environment
 
     settings = {name: value for name, value in vars(options).items() if name != "json"}
-    machine = environment(settings.get("threads", 1), "cpu", "float32")
+    machine = environment(settings.get("threads", torch.get_num_threads()), "cpu", "float32")
     about = {"settings": settings, "commit": commit(), "environment": machine}
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps({**about, **found}, indent=1) + "\n")

@@ -35,9 +35,9 @@ def said(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}"
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> UserError:
-    """Return the error for a `name` that is none of the `known` ones, with the nearest of them."""
+def unknown(what: str, name: str, known: Iterable[str], more: str = "") -> UserError:
+    """Return the error for a `name` that is none of the `known` ones, with the nearest of them; more: another hint."""
     names = sorted(known)
     close = get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names) or 'none'}"
-    return UserError(f"unknown {what} {name!r}; {hint}")
+    return UserError(f"unknown {what} {name!r}; {hint}{more}")

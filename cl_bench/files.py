@@ -27,6 +27,11 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     if no_file:
         raise UserError(f"cannot write {path}: it is no file")
     make_writable(path.parent)
+    if path.exists() and not path.is_file():  # a pipe or a device, which must not become a file
+        with path.open("wb") as file:
+            yield file
+        return
+    path = path.resolve()  # a link stays one
     draft = path.with_name(f".{path.stem}-{uuid.uuid4().hex}")  # not tempfile's, which others may not read
     try:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,18 +28,33 @@ class Picture(NamedTuple):
     prediction: bytes
 
 
-def write(image: Image.Image, corner: tuple[float, float], text: str) -> None:
-    """Write `text` white on black into an RGB image, at `corner` (x, y) in pixels or as near as it fits whole.
+def label(image: Image.Image, at: tuple[float, float], text: str, anchor: str = "lt") -> None:
+    """Write `text` white on black onto an RGB image; what would stick out at `at` (x, y, in pixels) is moved inside.
 
-    Letters grow with the image, so that they can still be read in a picture of SIDE pixels.
+    anchor: what of the text is at `at`, as Pillow names it ("lt": left and top, "lb": left and bottom, "mm": middle).
+    Letters grow with the image, so that they can still be read in a picture of SIDE pixels, and shrink where the text
+    is wider than it.
     """
+    text = " ".join(text.split())
+    if not text:
+        return
     pen = ImageDraw.Draw(image)
-    font = ImageFont.load_default(max(10, round(max(image.size) / 14)))
-    left, top, right, bottom = pen.textbbox((0, 0), text, font)
-    x = max(0, min(corner[0], image.width - right - 2)) - left + 1
-    y = max(0, min(corner[1], image.height - bottom - 2)) - top + 1
-    pen.rectangle((x + left - 1, y + top - 1, x + right + 1, y + bottom + 1), fill="black")
-    pen.text((x, y), text, "white", font)
+    font = _font(max(8, round(max(image.size) / 14)))
+    if (width := pen.textlength(text, font)) > image.width - 2:
+        font = _font(max(8, int(font.size * image.width / width) - 1))
+    left, top, right, bottom = pen.textbbox(at, text, font, anchor)
+    x = max(1 - left, min(0, image.width - 2 - right))
+    y = max(1 - top, min(0, image.height - 2 - bottom))
+    pen.rectangle((left + x - 1, top + y - 1, right + x, bottom + y), fill="black")
+    pen.text((at[0] + x, at[1] + y), text, "white", font, anchor)
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # Pillow's own font has no letter beyond ASCII.
+    import matplotlib
+
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), size)
 
 
 def encode(image: Image.Image) -> bytes:

@@ -70,10 +70,7 @@ class Registry(Generic[T]):
         """Return what `name` stands for; raise UserError with the nearest known name where there is none."""
         self.load()
         if name not in self.entries:
-            own = Path(f"{name}.py")
-            if name.isidentifier() and own.is_file():
-                raise UserError(f"unknown {self.what} {name!r}; {own} is here: add --plugin {own}")
-            raise unknown(self.what, name, self.entries)
+            raise unknown(self.what, name, self.entries, _plugin_hint(name))
         return self.entries[name]
 
     def load(self) -> None:
@@ -137,6 +134,12 @@ def strategy(
 
 _imported: dict[Path, str] = {}
 """Plugin file -> the module it was last imported as."""
+
+
+def _plugin_hint(name: str) -> str:
+    path = Path(f"{name}.py")
+    here = name.isidentifier() and path.is_file() and path.resolve() not in _imported
+    return f"; if {path} declares it, add --plugin {path}" if here else ""
 
 
 def load_plugin_files(paths: Sequence[str | Path]) -> None:

@@ -63,22 +63,27 @@ def new_strategy(name: str, folder: Path) -> list[Path]:
 
     Raises UserError where the name is taken, is no Python name or a module's, or a file is there already.
     """
-    if not name.isidentifier() or name != name.lower():
+    if not name.isidentifier() or name != name.lower() or name.startswith("_"):
         raise UserError(f"{name!r} cannot be a strategy's name: lower-case letters, digits and '_' make one")
-    if keyword.iskeyword(name):
-        raise UserError(f"{name!r} is a word of Python's own, and cannot be a strategy's name")
+    if keyword.iskeyword(name) or name == "conftest":
+        raise UserError(f"{name!r} is a word of Python's or pytest's own, and cannot be a strategy's name")
     if name in strategies or name == "baseline":
         raise UserError(f"there is a strategy {name!r} already")
-    if importlib.util.find_spec(name) is not None and not (folder / f"{name}.py").exists():
-        raise UserError(f"{name}.py would hide the module {name!r} from Python: take another name")
-    title = "".join(part.capitalize() for part in name.split("_"))
+    title = "".join(part.capitalize() for part in name.split("_")) + "Plugin"
     texts = {f"{name}.py": _STRATEGY, f"test_{name}.py": _TEST}
     for file in texts:
         if (folder / file).exists():
             raise UserError(f"{folder / file} is there already")
+    if _is_module(name):
+        raise UserError(f"{name}.py would hide the module {name!r} from Python: take another name")
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder")
     return [
         write_whole(folder / file, text.format(name=name, title=title, test=f"test_{name}.py").encode())
         for file, text in texts.items()
     ]
+
+
+def _is_module(name: str) -> bool:
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None  # a mere folder has none, and is hidden by nothing

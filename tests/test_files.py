@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,19 @@ def test_others_may_read_what_is_written(tmp_path: Path) -> None:
 def test_a_file_is_known_by_its_bytes(tmp_path: Path) -> None:
     content = bytes(range(256)) * 10_000
     assert sha256(write_whole(tmp_path / "file", content)) == hashlib.sha256(content).hexdigest()
+
+
+def test_a_link_stays_one_and_what_is_no_file_is_written_to(tmp_path: Path) -> None:
+    target, link, pipe = tmp_path / "target", tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to(target)
+    write_whole(link, b"whole")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"whole"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_whole(pipe, b"heard")
+        assert os.read(reading, 9) == b"heard"
+    finally:
+        os.close(reading)
+    assert pipe.is_fifo()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,39 +21,41 @@ from cl_bench.paths import make_writable
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
-def predict(trained: Trained, source: Path, output: Path) -> list[Path]:
-    """Write NAME.png and NAME.json for an image, or for every image of a folder, into `output`; return their paths.
+def predict(trained: Trained, source: Path, output: Path) -> Iterator[Path]:
+    """Write NAME.png and NAME.json for an image, or for every image of a folder, into `output`; yield their paths.
 
-    Raises UserError where there is no image, or where some cannot be read, when all others are written.
+    Raises UserError where there is no image, or, at the end, where some cannot be read.
     """
-    if source.is_dir():
-        images = [file for file in visible(source) if file.suffix.lower() in SUFFIXES]
-        if not images:
-            raise UserError(f"{source} holds no image ({', '.join(SUFFIXES)})")
-    else:
-        images = [source]
+    images = _images(source)
     twins = {file.stem for file in images if [other.stem for other in images].count(file.stem) > 1}
     forward = eager(trained.deployed(), torch.get_num_threads())
-    written: list[Path] = []
-    broken: list[str] = []
+    broken: list[UserError] = []
     for file in images:
         name = file.name if file.stem in twins else file.stem
         try:
-            picture, pixels = open_image(file).convert("RGB"), decode_image(file, trained.image_size)
+            picture, pixels = open_image(file), decode_image(file, trained.image_size)
         except UserError as error:
-            broken.append(str(error))
+            broken.append(error)
             continue
         outputs = forward(as_images([pixels]))
         drawn, answers = _answered(trained, picture, [torch.from_numpy(one) for one in outputs])
         with replacing(make_writable(output) / f"{name}.png") as target:
             drawn.save(target, "PNG")
-        written.append(output / f"{name}.png")
+        yield output / f"{name}.png"
         content = {"image": file.name, "size": list(picture.size), "model": trained.origin, "answers": answers}
-        written.append(write_whole(output / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode()))
+        yield write_whole(output / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode())
     if broken:
-        done = f"; the other {len(images) - len(broken)} are in {output}" if written else ""
-        raise UserError(f"{'; '.join(broken)}{done}")
-    return written
+        more = f" (and {len(broken) - 1} more of {len(images)} images)" if len(broken) > 1 else ""
+        raise UserError(f"{broken[0]}{more}")
+
+
+def _images(source: Path) -> list[Path]:
+    if not source.is_dir():
+        return [source]
+    images = [file for file in visible(source) if file.suffix.lower() in SUFFIXES]
+    if not images:
+        raise UserError(f"{source} holds no image ({', '.join(SUFFIXES)})")
+    return images
 
 
 def _answered(

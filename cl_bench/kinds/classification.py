@@ -129,5 +129,5 @@ class Classification(Kind):
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Write the class name into the upper left corner."""
         drawn = image.convert("RGB")
-        pictures.write(drawn, (0, 0), classes[int(target)])
+        pictures.label(drawn, (0, 0), classes[int(target)])
         return drawn

@@ -258,14 +258,15 @@ class Detection(Kind):
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Draw Boxes with their class names; a crowd says so."""
         assert isinstance(target, Boxes)
-        pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
-        if len(target.xyxy):
-            width = max(2, round(max(image.size) / 100))
-            pixels = draw_bounding_boxes(pixels, torch.from_numpy(target.xyxy), colors="yellow", width=width)
-        drawn = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+        drawn = image.convert("RGB")
         for (left, top, _, _), label, crowd in zip(target.xyxy, target.labels, target.crowd, strict=True):
-            pictures.write(drawn, (left, top), f"{classes[label]} (crowd)" if crowd else classes[label])
-        return drawn
+            pictures.label(drawn, (left, top), f"{classes[label]} (crowd)" if crowd else classes[label], "lb")
+        if not len(target.xyxy):
+            return drawn
+        # After the names, which must hide no box.
+        pixels, width = torch.from_numpy(np.array(drawn)).permute(2, 0, 1), max(2, round(max(image.size) / 100))
+        pixels = draw_bounding_boxes(pixels, torch.from_numpy(target.xyxy), colors="yellow", width=width)
+        return Image.fromarray(pixels.permute(1, 2, 0).numpy())
 
 
 def shown(task: Task, example: Example) -> Boxes:

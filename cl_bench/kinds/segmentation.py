@@ -194,9 +194,11 @@ class Segmentation(Kind):
             pixels = draw_segmentation_masks(pixels, layers, alpha=0.6, colors=[colour(c) for c in present])
         drawn = Image.fromarray(pixels.permute(1, 2, 0).numpy())
         for label in present:
-            rows, columns = np.nonzero(np.array(resized) == label)
-            middle = len(rows) // 2  # in the order of rows, so that it lies on the mask
-            pictures.write(drawn, (float(columns[middle]), float(rows[middle])), classes[label])
+            place = torch.nonzero(found == label).double()
+            # The pixel of the mask that is nearest to its centre, which may lie outside.
+            y, x = place[(place - place.mean(0)).square().sum(1).argmin()].tolist()
+            # A mask is looked at, too, to see what is wrong with it.
+            pictures.label(drawn, (x, y), classes[label] if label < len(classes) else f"{label}?", "mm")
         return drawn
 
 

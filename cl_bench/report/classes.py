@@ -50,6 +50,7 @@ def _figure(changes: pd.DataFrame, strategies: Sequence[str]) -> Figure:
     lines = max(part["class"].nunique() for _, part in parts)
     figure = Figure(figsize=(2.6 * len(parts) + 0.8, 0.19 * lines + 1.3), layout="constrained")
     axes = figure.subplots(1, len(parts), squeeze=False)[0]
+    axes[0].set_ylabel("class, and its baseline's score", fontsize=9)
     for ax, (task, part) in zip(axes, parts, strict=True):
         _panel(ax, str(task), part, strategies)
     handles = [Line2D([], [], linestyle="", label=name, **mark(place)) for place, name in enumerate(strategies)]
@@ -65,7 +66,7 @@ def _panel(ax: Axes, task: str, part: pd.DataFrame, strategies: Sequence[str]) -
         own = part[part["strategy"] == strategy]
         ax.plot(own["change"], own["class"].map(heights), linestyle="", markersize=5, alpha=0.9, **mark(place))
     ax.axvline(0, color=GREY, linewidth=0.7)
-    ax.set_yticks(range(len(single)), [f"{name} (baseline {score:.2f})" for name, score in single.items()])
+    ax.set_yticks(range(len(single)), [f"{name} {score:.2f}" for name, score in single.items()])
     ax.grid(axis="y", color="#dddddd", linewidth=0.5)
     ax.set_axisbelow(True)
     ax.set_title(task, fontsize=10)

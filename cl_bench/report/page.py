@@ -12,7 +12,6 @@ from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup, escape
 
 from cl_bench.comparison import finals
 from cl_bench.errors import UserError
@@ -144,7 +143,7 @@ def _lines(table: pd.DataFrame, columns: Sequence[Column]) -> list[dict[str, Any
     for row in headline.to_dict("records"):
         cells = [
             {
-                "text": _breakable(text := column.cell(dict(row))),
+                "parts": _parts(text := column.cell(dict(row)), column),
                 "best": isinstance(text, Bold),
                 "sort": _sorted_by(row[column.field]),
                 "look": LOOKS.get(column.field, "detail"),
@@ -155,9 +154,9 @@ def _lines(table: pd.DataFrame, columns: Sequence[Column]) -> list[dict[str, Any
     return lines
 
 
-def _breakable(text: str) -> Markup:
+def _parts(text: str, column: Column) -> list[str]:
     # A composed strategy's name is long, and breaks best between its parts.
-    return Markup(re.sub(r"(?<=[+,=])|(?=\[)", "<wbr>", escape(text)))
+    return re.split(r"(?<=[+,=])|(?=\[)", text) if column.field == "strategy" else [text]
 
 
 def _sorted_by(value: Any) -> Any:

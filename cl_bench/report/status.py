@@ -40,7 +40,8 @@ def status(folder: Path) -> list[StageStatus]:
 def render(stages: list[StageStatus]) -> str:
     """Return a line a stage, and how many there are of each state."""
     counts = Counter(stage.state for stage in stages)
-    lines = [f"{stage.state:<9}{stage.key[:12]}  {stage.label:<48}{stage.detail}".rstrip() for stage in stages]
+    width = max((len(stage.label) for stage in stages), default=0)
+    lines = [f"{stage.state:<9}{stage.key[:12]}  {stage.label:<{width}}  {stage.detail}".rstrip() for stage in stages]
     return "\n".join([*lines, f"{len(stages)} stages: " + ", ".join(f"{n} {state}" for state, n in counts.items())])
 
 
@@ -52,7 +53,7 @@ def _state(store: Store, failures: Failures, key: str, epochs: int, exported: bo
     if store.is_claimed(key):
         return "training", progress
     if exported:
-        return "done", "its rows are here, its weights are not in the store"
+        return "done", "rows alone, without weights"
     failure = failures.get(key)
     if failure is not None:
         return ("skipped" if failure.kind == "skipped" else "failed"), f"{failure.kind}: {failure.reason}"

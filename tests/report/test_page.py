@@ -17,6 +17,7 @@ from synthetic import plausible
 from cl_bench import api
 from cl_bench.report.page import render, save_report, sentences
 from cl_bench.report.page_data import gallery
+from cl_bench.report.retained import retained
 from cl_bench.results import load_results
 from cl_bench.summaries import summary
 
@@ -73,6 +74,7 @@ def test_the_bound_that_learns_all_at_once_is_no_winner(tmp_path: Path) -> None:
         text = " ".join(sentences(results, summary(results)))
         assert "Least is lost by naive" in text
         assert "Not finished" not in text, "a bound takes no part, finished or not"
+    assert "Epochs of joint are stretched over the stream" in render(results, tmp_path)
 
 
 def test_one_seed_is_no_evidence(tmp_path: Path) -> None:
@@ -157,6 +159,11 @@ def test_the_report_of_the_best_recipe_opens(browser: Any, tmp_path: Path) -> No
     table = summary(load_results(folder))
     assert len(browser.find_elements("css selector", "#table tbody tr")) == int(table["headline"].sum())
     assert len(browser.find_elements("css selector", "#legend input")) == table["strategy"].nunique()
+    shares = [share for entry in retained(load_results(folder)) for cells in entry.cells for share in cells]
+    shown = browser.find_elements("css selector", "#matrices tbody td")
+    wanted = ["" if share is None else str(math.floor(100 * share + 1e-7)) for share in shares]
+    assert [cell.text for cell in shown] == wanted
+    assert [cell.get_attribute("class") == "kept" for cell in shown] == [bool(one) and int(one) >= 95 for one in wanted]
     assert browser.get_log("browser") == []
 
 
@@ -267,6 +274,8 @@ def test_a_small_screen_breaks_long_names(browser: Any, tiny: Callable[..., str]
     browser.get(save_report(prepared.folder, tmp_path / "report.html").as_uri())
     with small(browser):
         assert_the_verdict_is_in_sight(browser)
+    name = browser.find_element("css selector", "#table td.name").get_property("innerHTML")
+    assert name == "kd<wbr>[direction=<wbr>teacher_student,<wbr>weight=<wbr>0.5]"
 
 
 def test_every_picture_and_control_has_a_name(page: Any) -> None:

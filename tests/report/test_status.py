@@ -61,4 +61,4 @@ def test_a_stage_whose_rows_alone_are_here_says_so(
     monkeypatch.setenv("CL_BENCH_STORE", str(results / "elsewhere"))
     found = status(prepared.folder)
     assert {stage.state for stage in found} == {"done"}
-    assert {stage.detail for stage in found} == {"its rows are here, its weights are not in the store"}
+    assert {stage.detail for stage in found} == {"rows alone, without weights"}

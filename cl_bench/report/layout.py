@@ -32,6 +32,10 @@ _LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
 }
 
 
+_NAME_WIDTH = 14
+"""Characters of a strategy's name on a line: what 120 leave beside the numbers."""
+
+
 class Heading(NamedTuple):
     """What stands above a column; left: its cells are text, not numbers; free: they may be of any length."""
 
@@ -94,10 +98,34 @@ def _rich(section: Section, styles: Mapping[str, str], wrap: bool) -> Table:
         free = wrap or heading.free
         table.add_column(heading.text, justify=side, no_wrap=not free, overflow="fold", min_width=9 if free else None)
     for group in section.groups:
-        for index, line in enumerate(group):
+        lines = _run_on(group) if section.headings[0].free else group
+        for index, line in enumerate(lines):
             cells = [Text(cell, style=_style(cell, styles)) for cell in line]
             table.add_row(*cells, end_section=index == len(group) - 1)
     return table
+
+
+def _run_on(group: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the lines with a long name in front running on over the empty cells below it, as far as there are any."""
+    name = _folded(group[0][0])
+    empty = next((place for place, line in enumerate(group[1:]) if line[0]), len(group) - 1)
+    pieces = [*name[:empty], "\n".join(name[empty:])]
+    fronts = [*pieces, *(line[0] for line in group[len(pieces) :])]
+    return [[front, *line[1:]] for front, line in zip(fronts, group, strict=True)]
+
+
+def breakable(name: str) -> list[str]:
+    """Return the parts of a composed strategy's name, between which it is best broken."""
+    return re.split(r"(?<=[+,=_])|(?=\[)", name)
+
+
+def _folded(name: str) -> list[str]:
+    lines = [""]
+    for part in breakable(name):
+        if lines[-1] and len(lines[-1] + part) > _NAME_WIDTH:
+            lines.append("")
+        lines[-1] += part
+    return lines
 
 
 def _style(cell: str, styles: Mapping[str, str]) -> str:
@@ -152,14 +180,16 @@ def _stacked(heading: Heading) -> str:
 
 
 def _row(cells: Sequence[str], headings: Sequence[Heading]) -> str:
-    minus = [re.sub(r"(?<!\w)-(?=\d)", "$-$", "--" if cell == "-" else _escape(cell)) for cell in cells]
-    # A strategy's settings may be broken where they join.
-    broken = [
-        r"\raggedright " + re.sub(r"(\+|,|=)", r"\1\\allowbreak ", cell) if heading.free else cell
-        for cell, heading in zip(minus, headings, strict=True)
+    texts = [
+        r"\raggedright " + r"\allowbreak ".join(map(_escape, breakable(cell))) if heading.free else _signed(cell)
+        for cell, heading in zip(cells, headings, strict=True)
     ]
-    set_bold = [rf"\textbf{{{m}}}" if isinstance(cell, Bold) else m for cell, m in zip(cells, broken, strict=True)]
+    set_bold = [rf"\textbf{{{text}}}" if isinstance(c, Bold) else text for c, text in zip(cells, texts, strict=True)]
     return " & ".join(set_bold) + r" \\"
+
+
+def _signed(cell: str) -> str:
+    return "--" if cell == "-" else re.sub(r"(?<!\w)-(?=\d)", "$-$", _escape(cell))
 
 
 def _escape(text: str) -> str:

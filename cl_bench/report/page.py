@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -19,7 +18,7 @@ from cl_bench.files import write_whole
 from cl_bench.measures import LIMIT
 from cl_bench.plan_file import together
 from cl_bench.report import page_data
-from cl_bench.report.layout import Bold, percent
+from cl_bench.report.layout import Bold, breakable, percent
 from cl_bench.report.retained import retained
 from cl_bench.report.table import DEFINITIONS, Column, known_columns, origin_notes, protocol_notes
 from cl_bench.results import REFERENCE, load_results
@@ -143,20 +142,15 @@ def _lines(table: pd.DataFrame, columns: Sequence[Column]) -> list[dict[str, Any
     for row in headline.to_dict("records"):
         cells = [
             {
-                "parts": _parts(text := column.cell(dict(row)), column),
+                "parts": breakable(text) if column.field == "strategy" else [text],
                 "best": isinstance(text, Bold),
                 "sort": _sorted_by(row[column.field]),
                 "look": LOOKS.get(column.field, "detail"),
             }
-            for column in columns
+            for column, text in ((column, column.cell(dict(row))) for column in columns)
         ]
         lines.append({"order": row["order"], "cells": cells, "verdict": str(row["verdict"]).partition(" ")[0]})
     return lines
-
-
-def _parts(text: str, column: Column) -> list[str]:
-    # A composed strategy's name is long, and breaks best between its parts.
-    return re.split(r"(?<=[+,=])|(?=\[)", text) if column.field == "strategy" else [text]
 
 
 def _sorted_by(value: Any) -> Any:

@@ -275,7 +275,7 @@ def test_a_small_screen_breaks_long_names(browser: Any, tiny: Callable[..., str]
     with small(browser):
         assert_the_verdict_is_in_sight(browser)
     name = browser.find_element("css selector", "#table td.name").get_property("innerHTML")
-    assert name == "kd<wbr>[direction=<wbr>teacher_student,<wbr>weight=<wbr>0.5]"
+    assert name == "kd<wbr>[direction=<wbr>teacher_<wbr>student,<wbr>weight=<wbr>0.5]"
 
 
 def test_every_picture_and_control_has_a_name(page: Any) -> None:

@@ -16,6 +16,7 @@ from synthetic import Experiment, plausible
 from cl_bench import comparison, summaries
 from cl_bench.errors import UserError
 from cl_bench.report import baselines, differences, versions
+from cl_bench.report.layout import Heading, Section, write
 from cl_bench.report.table import render
 from cl_bench.results import load_results, select
 from cl_bench.summaries import filtered, summary
@@ -334,3 +335,17 @@ def test_latex_compiles_and_no_table_is_wider_than_the_text(tmp_path, what):
     assert (tmp_path / "x.pdf").stat().st_size > 10_000
     assert "Missing character" not in made.stdout
     assert "Overfull" not in made.stdout
+
+
+def test_a_long_name_runs_on_over_the_rows_of_its_strategy() -> None:
+    headings = [Heading("strategy", left=True, free=True), Heading("task", left=True)]
+
+    def fronts(name: str, tasks: int) -> list[str]:
+        groups = [[[name if place == 0 else "", f"task{place}"] for place in range(tasks)], [["kd", "task0"]]]
+        lines = write([Section("", headings, groups)], [], "terminal").splitlines()
+        return [line.split("task")[0].strip() for line in lines[2:] if line.strip(" ─")]
+
+    name = "consolidate[labels=0.0,memory=50]"
+    assert fronts(name, 3) == ["consolidate", "[labels=0.0,", "memory=50]", "kd"]
+    assert fronts(name, 1) == ["consolidate", "[labels=0.0,", "memory=50]", "kd"]
+    assert fronts("kd", 2) == ["kd", "", "kd"]

@@ -45,7 +45,7 @@ def curves(results: pd.DataFrame) -> list[Values]:
                 "metric": tasks[name]["metrics"][0],
                 "baseline": _number(baselines.get(name)),
                 "lines": [
-                    {"strategy": strategy, "colour": _colour(places[str(strategy)]), "points": points}
+                    {"strategy": strategy, "colour": COLOURS[places[str(strategy)] % len(COLOURS)], "points": points}
                     for strategy, own in part[part["task"] == name].groupby("strategy", sort=False)
                     if (points := list(_points(own, ends[-1])))
                 ],
@@ -61,12 +61,6 @@ def _points(rows: pd.DataFrame, budget: int) -> Iterator[list[float]]:
     for step, values in rows.dropna(subset="value").groupby("step")["value"]:
         numbers = values.tolist()
         yield [round(float(str(step)) * scale, 3), *(round(v, 5) for v in (mean(numbers), min(numbers), max(numbers)))]
-
-
-def _colour(place: int) -> str:
-    # Black is the palette's last, and cannot be seen on a dark page.
-    colour = COLOURS[place % len(COLOURS)]
-    return "currentColor" if colour == "#000000" else colour
 
 
 def _number(value: float | None) -> float | None:

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from cl_bench.files import write_whole
 from cl_bench.paths import make_writable
 
-COLOURS = ("#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000")
-"""Okabe and Ito's palette."""
+COLOURS = ("#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#AA4499")
+"""Okabe and Ito's palette, with Tol's purple in place of its black, which is the baseline's."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#555555"
 

@@ -107,6 +107,7 @@ def plot(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; the experiment's own otherwise.")
     ] = None,
+    width: Annotated[float, typer.Option(help="Inches; 3.4 for a column of a paper.")] = 7.2,
 ) -> None:
     """Draw it as PNG, SVG and PDF; where there are only baselines, their learning curves."""
     from cl_bench.report.figures import figures
@@ -114,7 +115,7 @@ def plot(
     from cl_bench.results import load_results
 
     folder = results_folder(experiment)
-    drawn = figures(load_results(folder), what.value)
+    drawn = figures(load_results(folder), what.value, width)
     if not drawn:
         raise UserError("there is nothing to draw: every task is void, so no drop from its baseline means anything")
     for stem, figure in drawn.items():

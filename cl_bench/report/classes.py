@@ -8,25 +8,25 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from cl_bench import per_class
 from cl_bench.comparison import finals
 from cl_bench.errors import UserError
-from cl_bench.report.style import GREY, mark, open_frame
+from cl_bench.report.style import GREY, TEXT, WIDTH, legend_below, mark, marks, open_frame, sheet
 
 
-def class_changes(results: pd.DataFrame) -> dict[str, Figure]:
-    """Return a figure for each order of `results` (see `results.load_results`), a panel a task, a line a class.
+def class_changes(results: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
+    """Return a figure for each order of `results` (see `results.load_results`), `width` inches wide, a panel a task.
 
-    A mark is a strategy: its score on the class minus the baseline's, in points, a mean over seeds; the classes stand
-    in the order of their baseline's score, which is beside the name. Raises UserError where the stages kept no scores
-    by class.
+    A line is a class, a mark a strategy: its score on the class minus the baseline's, in points, a mean over seeds; the
+    classes stand in the order of their baseline's score, which is beside the name. Raises UserError where the stages
+    kept no scores by class.
     """
     changes = _changes(results)
     if changes.empty:
         raise UserError("these stages kept no scores by class; run the experiment anew to have them")
-    return {str(order): _figure(part, _strategies(results)) for order, part in changes.groupby("order", sort=False)}
+    by_order = changes.groupby("order", sort=False)
+    return {str(order): _figure(part, _strategies(results), width) for order, part in by_order}
 
 
 def _changes(results: pd.DataFrame) -> pd.DataFrame:
@@ -45,17 +45,21 @@ def _strategies(results: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(run["strategy"] for run in results.attrs["plan"]["runs"]))
 
 
-def _figure(changes: pd.DataFrame, strategies: Sequence[str]) -> Figure:
+def _figure(changes: pd.DataFrame, strategies: Sequence[str], width: float) -> Figure:
     parts = list(changes.groupby("task", sort=False))
-    lines = max(part["class"].nunique() for _, part in parts)
-    figure = Figure(figsize=(2.6 * len(parts) + 0.8, 0.19 * lines + 1.3), layout="constrained")
-    axes = figure.subplots(1, len(parts), squeeze=False)[0]
-    axes[0].set_ylabel("class, and its baseline's score", fontsize=9)
-    for ax, (task, part) in zip(axes, parts, strict=True):
+    across = max(1, min(len(parts), int(width / 2.3)))
+    rows = [parts[start : start + across] for start in range(0, len(parts), across)]
+    lines = [max(part["class"].nunique() for _, part in row) for row in rows]
+    figure = sheet(width, sum(0.19 * max(4, count) + 0.7 for count in lines))
+    grid = figure.subplots(len(rows), across, squeeze=False, height_ratios=lines)
+    for ax in grid[:, 0]:
+        ax.set_ylabel("class, baseline")
+    axes = grid.flatten()
+    for ax in axes[len(parts) :]:
+        ax.set_axis_off()
+    for ax, (task, part) in zip(axes, parts, strict=False):
         _panel(ax, str(task), part, strategies)
-    handles = [Line2D([], [], linestyle="", label=name, **mark(place)) for place, name in enumerate(strategies)]
-    columns = 4 if max(map(len, strategies)) < 16 else 2
-    figure.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=8, ncols=columns)
+    legend_below(figure, marks(strategies))
     return figure
 
 
@@ -69,7 +73,6 @@ def _panel(ax: Axes, task: str, part: pd.DataFrame, strategies: Sequence[str]) -
     ax.set_yticks(range(len(single)), [f"{name} {score:.2f}" for name, score in single.items()])
     ax.grid(axis="y", color="#dddddd", linewidth=0.5)
     ax.set_axisbelow(True)
-    ax.set_title(task, fontsize=10)
-    ax.set_xlabel("final - baseline, points", fontsize=9)
+    ax.set_title(task, fontsize=TEXT + 1)
+    ax.set_xlabel("change, points")
     open_frame(ax)
-    ax.tick_params(labelsize=8)

@@ -13,16 +13,25 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from cl_bench.measures import LIMIT, mean
-from cl_bench.report.style import COLOURS, GREY, MARKERS, open_frame
+from cl_bench.report.style import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    TEXT,
+    WIDTH,
+    legend_below,
+    letters,
+    open_frame,
+    sheet,
+)
 from cl_bench.results import BASELINE
 
 _DASHES: tuple[Any, ...] = ("-", (0, (7, 1.5)), "-.", (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
 _JOINT_DASH = (0, (4, 3))
-_INCHES = (7.2, 2.1)
 
 
-def forgetting_curves(results: pd.DataFrame) -> dict[str, Figure]:
-    """Return a figure for each order of `results` (see `results.load_results`), a panel a task.
+def forgetting_curves(results: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
+    """Return a figure for each order of `results` (see `results.load_results`), `width` inches wide, a panel a task.
 
     Lines: means over seeds, with a thin band from the lowest to the highest seed; horizontal line: the task's baseline,
     its band the drop that passes. A run that learns all tasks in one stage is dashed, its epochs stretched over the
@@ -32,14 +41,14 @@ def forgetting_curves(results: pd.DataFrame) -> dict[str, Figure]:
     baselines, runs = results[single], results[~single]
     tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
     orders = runs.groupby("order", sort=False)
-    return {str(order): _figure(tasks, str(order), part, baselines) for order, part in orders}
+    return {str(order): _figure(tasks, str(order), part, baselines, width) for order, part in orders}
 
 
-def _figure(tasks: dict[str, Any], order: str, runs: pd.DataFrame, baselines: pd.DataFrame) -> Figure:
+def _figure(tasks: dict[str, Any], order: str, runs: pd.DataFrame, baselines: pd.DataFrame, width: float) -> Figure:
     names = order.split(">")
     ends = [sum(tasks[name]["epochs"] for name in names[: place + 1]) for place in range(len(names))]
     panels = list(dict.fromkeys(names))
-    figure = Figure(figsize=(_INCHES[0], 1.2 + _INCHES[1] * len(panels)), layout="constrained")
+    figure = sheet(width, 0.6 + (1.3 + 0.11 * width) * len(panels))
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     handles: list[Artist] = []
     baseline: list[Artist] = []
@@ -52,15 +61,23 @@ def _figure(tasks: dict[str, Any], order: str, runs: pd.DataFrame, baselines: pd
             handles.append(Patch(color="#D55E00", alpha=0.2, linewidth=0, label="lowest to highest seed"))
         _draw_stages(ax, names, ends, name)
         ax.set_ylabel(f"{name} ({metric})")
-    for place, name in enumerate(names):
-        middle = (ends[place] + (ends[place - 1] if place else 0)) / 2
-        axes[0].text(middle, 1.03, f"training {name}", transform=axes[0].get_xaxis_transform(), ha="center", color=GREY)
+    _name_stages(axes[0], names, ends, letters(width - 0.8))
     axes[-1].set_xlabel("epochs since the start of the stream")
     figure.align_ylabels()
-    widest = max(len(str(name)) for name in runs["strategy"].unique())
-    style: dict[str, Any] = {"frameon": False, "handlelength": 3.4, "fontsize": 9, "ncols": 3 if widest < 28 else 2}
-    figure.legend(handles=[*handles, *baseline], loc="outside lower center", **style)
+    legend_below(figure, [*handles, *baseline], handlelength=3.4)
     return figure
+
+
+def _name_stages(ax: Axes, names: list[str], ends: list[int], room: int) -> None:
+    """Write above `ax`, on which `room` letters stand beside each other, what each stage trains."""
+    starts = [0, *ends[:-1]]
+    rooms = [room * (end - start) / ends[-1] for start, end in zip(starts, ends, strict=True)]
+    long = any(len(f"training {name} ") > space for name, space in zip(names, rooms, strict=True))
+    steep = any(len(f"{name} ") > space for name, space in zip(names, rooms, strict=True))
+    look: dict[str, Any] = {"rotation": 90 if steep else 0, "ha": "center", "fontsize": TEXT, "color": GREY}
+    for start, end, name in zip(starts, ends, names, strict=True):
+        text = name if long else f"training {name}"
+        ax.text((start + end) / 2, 1.03, text, transform=ax.get_xaxis_transform(), **look)
 
 
 def _draw_baseline(ax: Axes, rows: pd.DataFrame) -> list[Artist]:

@@ -5,27 +5,31 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cl_bench.errors import UserError
 from cl_bench.report.classes import class_changes
 from cl_bench.report.curves import forgetting_curves
 from cl_bench.report.learning import learning_curves
 from cl_bench.report.matrix import matrices
 from cl_bench.report.orders import order_sensitivity
+from cl_bench.report.style import WIDTH
 from cl_bench.report.tradeoffs import tradeoffs
 from cl_bench.summaries import summary
 
 
-def figures(results: pd.DataFrame, what: str = "curves") -> dict[str, Figure]:
-    """Return stem -> figure; what: "curves", "matrix", "tradeoffs", "classes" or "orders".
+def figures(results: pd.DataFrame, what: str = "curves", width: float = WIDTH) -> dict[str, Figure]:
+    """Return stem -> figure; what: "curves", "matrix", "tradeoffs", "classes" or "orders"; width: in inches.
 
     One figure an order, whose name is in the stem where there are several; of an experiment of baselines alone, their
-    learning curves.
+    learning curves. Raises UserError for a width that no page has.
     """
+    if not 2.5 <= width <= 40:
+        raise UserError(f"figures are 2.5 to 40 inches wide, not {width:g}")
     if not results.attrs["plan"]["runs"]:
-        return {"baselines": learning_curves(results)}
+        return {"baselines": learning_curves(results, width)}
     if what == "orders":
-        return {"orders": order_sensitivity(summary(results))}
+        return {"orders": order_sensitivity(summary(results), width)}
     if what == "tradeoffs":
-        drawn = tradeoffs(summary(results))
+        drawn = tradeoffs(summary(results), width)
     else:
-        drawn = {"curves": forgetting_curves, "matrix": matrices, "classes": class_changes}[what](results)
+        drawn = {"curves": forgetting_curves, "matrix": matrices, "classes": class_changes}[what](results, width)
     return {what if len(drawn) == 1 else f"{what}-{order.replace('>', '-')}": figure for order, figure in drawn.items()}

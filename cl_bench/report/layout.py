@@ -107,7 +107,7 @@ def _rich(section: Section, styles: Mapping[str, str], wrap: bool) -> Table:
 
 def _run_on(group: Sequence[Sequence[str]]) -> list[list[str]]:
     """Return the lines with a long name in front running on over the empty cells below it, as far as there are any."""
-    name = _folded(group[0][0])
+    name = folded(group[0][0])
     empty = next((place for place, line in enumerate(group[1:]) if line[0]), len(group) - 1)
     pieces = [*name[:empty], "\n".join(name[empty:])]
     fronts = [*pieces, *(line[0] for line in group[len(pieces) :])]
@@ -119,10 +119,11 @@ def breakable(name: str) -> list[str]:
     return re.split(r"(?<=[+,=_])|(?=\[)", name)
 
 
-def _folded(name: str) -> list[str]:
+def folded(name: str, width: int = _NAME_WIDTH) -> list[str]:
+    """Return the lines of a composed strategy's name, broken between its parts where it passes `width` characters."""
     lines = [""]
     for part in breakable(name):
-        if lines[-1] and len(lines[-1] + part) > _NAME_WIDTH:
+        if lines[-1] and len(lines[-1] + part) > width:
             lines.append("")
         lines[-1] += part
     return lines

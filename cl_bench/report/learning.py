@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from cl_bench.report.style import open_frame
+from cl_bench.report.style import WIDTH, legend_below, mark, open_frame, sheet
 from cl_bench.results import BASELINE
 
 
-def learning_curves(results: pd.DataFrame) -> Figure:
-    """Return a figure with a panel a metric and a line a task: the mean over seeds, its band lowest to highest."""
+def learning_curves(results: pd.DataFrame, width: float = WIDTH) -> Figure:
+    """Return a figure, `width` inches wide, with a panel a metric, a line a task.
+
+    Lines: means over seeds, with a band from the lowest to the highest.
+    """
     tasks = [task for task in results.attrs["plan"]["tasks"] if (results["task"] == task["name"]).any()]
     metrics = list(dict.fromkeys(task["metrics"][0] for task in tasks))
-    figure = Figure(figsize=(7.2, 0.6 + 2.4 * len(metrics)), layout="constrained")
+    figure = sheet(width, 0.4 + (1.3 + 0.11 * width) * len(metrics))
     panels = figure.subplots(len(metrics), 1, squeeze=False)[:, 0]
+    lines: list[Artist] = []
     for ax, metric in zip(panels, metrics, strict=True):
-        for name in (task["name"] for task in tasks if task["metrics"][0] == metric):
+        for place, name in ((place, task["name"]) for place, task in enumerate(tasks) if task["metrics"][0] == metric):
             mine = results[
                 (results["strategy"] == BASELINE) & (results["task"] == name) & (results["metric"] == metric)
             ]
             curve = mine.groupby("epoch")["value"].agg(["mean", "min", "max"]).dropna()
-            (line,) = ax.plot(curve.index, curve["mean"], marker="o", markersize=3.5, label=name)
+            (line,) = ax.plot(curve.index, curve["mean"], markersize=3.5, label=name, **mark(place))
             ax.fill_between(curve.index, curve["min"], curve["max"], color=line.get_color(), alpha=0.15, linewidth=0)
+            lines.append(Line2D([], [], markersize=3.5, label=name, **mark(place)))
         ax.set_ylabel(metric)
         ax.set_ylim(bottom=0)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         open_frame(ax)
-        ax.legend(frameon=False, fontsize=8, ncols=3)
     panels[-1].set_xlabel("epochs")
+    legend_below(figure, lines)
     return figure

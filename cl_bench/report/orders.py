@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from cl_bench.measures import LIMIT
-from cl_bench.report.style import GREY, mark, open_frame
+from cl_bench.report.layout import folded
+from cl_bench.report.style import GREY, TEXT, WIDTH, legend_below, letters, mark, marks, open_frame, sheet, within_limit
 
 
-def order_sensitivity(summary: pd.DataFrame) -> Figure:
-    """Return a figure with a line a strategy: its mean drop (see `summaries.summary`) in each order, and their mean."""
+def order_sensitivity(summary: pd.DataFrame, width: float = WIDTH) -> Figure:
+    """Return a figure, `width` inches wide, with a line a strategy.
+
+    Marks: its mean drop (see `summaries.summary`) in each order, and the mean over orders if all are there.
+    """
     runs = summary.drop_duplicates(["strategy", "order"])[["strategy", "order", "average_drop"]]
     strategies, orders = runs["strategy"].drop_duplicates().tolist(), runs["order"].drop_duplicates().tolist()
-    figure = Figure(figsize=(7.2, 1.3 + 0.42 * len(strategies)), layout="constrained")
+    names = ["\n".join(folded(name, letters(0.3 * width))) for name in strategies]
+    lines = sum(max(2, name.count("\n") + 1) for name in names)
+    figure = sheet(width, 0.5 + 0.16 * lines)
     ax = figure.subplots()
+    average: dict[str, Any] = {"marker": "|", "markersize": 14, "color": "black"}
     for row, strategy in enumerate(strategies):
         mine = runs[runs["strategy"] == strategy]
         drops = 100 * mine["average_drop"]
         ax.hlines(row, drops.min(), drops.max(), color=GREY, linewidth=1)
         for order, drop in zip(mine["order"], drops, strict=True):
             place = orders.index(order)
-            ax.plot(
-                drop,
-                row,
-                linestyle="",
-                markersize=7,
-                label=order.replace(">", " > ") if not row else None,
-                **mark(place),
-            )
+            ax.plot(drop, row, linestyle="", markersize=7, **mark(place))
         if drops.notna().sum() == len(orders):  # a mean over the easy orders alone would flatter
-            ax.plot(drops.mean(), row, marker="|", markersize=16, color="black")
+            ax.plot(drops.mean(), row, **average)
     low, high = ax.get_xlim()
     ax.axvspan(low - 100, 100 * LIMIT, color="black", alpha=0.08, linewidth=0, zorder=0)
     ax.set_xlim(low, high)
-    ax.set_yticks(range(len(strategies)), strategies, fontsize=9)
+    ax.set_yticks(range(len(strategies)), names, fontsize=TEXT)
     ax.set_ylim(len(strategies) - 0.5, -0.5)
-    ax.set_xlabel("mean drop, % (|: mean over orders; shaded: within the limit)", fontsize=9)
+    ax.set_xlabel("mean drop, %")
     open_frame(ax)
-    figure.legend(loc="outside lower center", frameon=False, fontsize=8, ncols=3)
+    mean: Artist = Line2D([], [], linestyle="", label="mean over orders", **average)
+    legend_below(figure, [*marks([order.replace(">", " > ") for order in orders]), mean, within_limit()])
     return figure

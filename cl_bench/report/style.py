@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from cl_bench.files import write_whole
 from cl_bench.paths import make_writable
+from cl_bench.report.layout import folded
 
 COLOURS = ("#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#AA4499")
 """Okabe and Ito's palette, with Tol's purple in place of its black, which is the baseline's."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#555555"
+WIDTH = 7.2
+"""Inches: a page's text; a column of a paper has about 3.4."""
+TEXT = 8
+"""Points; drawn at its width, no text of a figure is smaller."""
+_LETTER = 0.55 * TEXT / 72
+"""Inches a letter of that size is wide, on the mean."""
 
 
 def mark(place: int) -> dict[str, Any]:
@@ -24,10 +35,49 @@ def mark(place: int) -> dict[str, Any]:
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
 
 
+def sheet(width: float, height: float) -> Figure:
+    """Return an empty figure, in inches."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
 def open_frame(ax: Axes) -> None:
-    """Take away the upper and right border, and set the ticks' size."""
+    """Take away the upper and right border, and set the size of the ticks' and axes' texts."""
     ax.spines[["top", "right"]].set_visible(False)
-    ax.tick_params(labelsize=9)
+    ax.tick_params(labelsize=TEXT)
+    ax.xaxis.label.set_fontsize(TEXT + 1)
+    ax.yaxis.label.set_fontsize(TEXT + 1)
+
+
+def letters(inches: float) -> int:
+    """Return how many letters of the smallest size stand beside each other on so many inches."""
+    return int(inches / _LETTER)
+
+
+def marks(strategies: Sequence[str]) -> list[Artist]:
+    """Return what a legend needs to tell strategies apart by their marks."""
+    return [Line2D([], [], linestyle="", label=name, **mark(place)) for place, name in enumerate(strategies)]
+
+
+def within_limit() -> Artist:
+    """Return what a legend needs to name the shaded band of drops that pass."""
+    return Patch(color="black", alpha=0.08, linewidth=0, label="within the limit")
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], **style: Any) -> None:
+    """Put the legend under the panels, in as many columns as the width holds; the figure grows by its height."""
+    room = figure.bbox.width * 0.98
+    limit = letters(figure.get_figwidth() - 0.7)
+    for handle in handles:
+        handle.set_label("\n".join(folded(str(handle.get_label()), limit)))
+    for columns in range(4, 0, -1):
+        box = figure.legend(
+            handles=handles, loc="outside lower center", frameon=False, fontsize=TEXT, ncols=columns, **style
+        )
+        size = box.get_window_extent()
+        if size.width <= room or columns == 1:
+            figure.set_figheight(figure.get_figheight() + size.height / figure.dpi)
+            return
+        box.remove()
 
 
 def save(figure: Figure, folder: str | Path, stem: str) -> list[Path]:

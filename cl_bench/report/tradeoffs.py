@@ -7,14 +7,13 @@ import math
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from cl_bench.measures import LIMIT
-from cl_bench.report.style import GREY, mark, open_frame
+from cl_bench.report.style import GREY, WIDTH, legend_below, mark, marks, open_frame, sheet, within_limit
 
 
-def tradeoffs(summary: pd.DataFrame) -> dict[str, Figure]:
-    """Return a figure of three panels for each order of `summary` (see `summaries.summary`), a mark a strategy.
+def tradeoffs(summary: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
+    """Return a figure, `width` inches wide, for each order of `summary` (see `summaries.summary`), a mark a strategy.
 
     Plasticity: how far a task's score right after it was learnt lies above its baseline, in percent of it; stability:
     how much of that score is left at the end; both means over tasks, of tasks whose baseline is not void (the last one
@@ -22,12 +21,13 @@ def tradeoffs(summary: pd.DataFrame) -> dict[str, Figure]:
     stored of each past task. Strategies without a value have no mark.
     """
     headline = summary[summary["headline"] & (summary["verdict"] != "void")]
-    return {str(order): _figure(part) for order, part in headline.groupby("order", sort=False)}
+    return {str(order): _figure(part, width) for order, part in headline.groupby("order", sort=False)}
 
 
-def _figure(rows: pd.DataFrame) -> Figure:
-    figure = Figure(figsize=(7.2, 2.9), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
+def _figure(rows: pd.DataFrame, width: float) -> Figure:
+    down, across = (1, 3) if width > 6 else (3, 1)
+    figure = sheet(width, 2.4 * down if across > 1 else 2.1 * down)
+    left, middle, right = figure.subplots(down, across)
     for place, (_, own) in enumerate(rows.groupby("strategy", sort=False)):
         run = own.iloc[0]
         learnt = own["baseline"] - own["intransigence"]
@@ -43,7 +43,7 @@ def _figure(rows: pd.DataFrame) -> Figure:
         ):
             if not (math.isnan(x) or math.isnan(y)):
                 ax.plot(x, y, linestyle="", markersize=7, markeredgecolor="white", **mark(place))
-    _label(left, "plasticity: learnt vs baseline, %", "stability: kept of that, %")
+    _label(left, "plasticity: learnt vs baseline, %", "stability: kept of it, %")
     left.axhline(100, color=GREY, linewidth=0.7, linestyle=":")
     left.axvline(0, color=GREY, linewidth=0.7, linestyle=":")
     _label(middle, "training time, x naive", "mean drop, %")
@@ -54,13 +54,11 @@ def _figure(rows: pd.DataFrame) -> Figure:
         ax.axhspan(low - 100, 100 * LIMIT, color="black", alpha=0.08, linewidth=0, zorder=0)
         ax.set_ylim(low, high)
     names = rows["strategy"].drop_duplicates().tolist()
-    handles = [Line2D([], [], linestyle="", label=name, **mark(place)) for place, name in enumerate(names)]
-    columns = 4 if max(map(len, names)) < 16 else 2
-    figure.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=8, ncols=columns)
+    legend_below(figure, [*marks(names), within_limit()])
     return figure
 
 
 def _label(ax: Axes, x: str, y: str) -> None:
-    ax.set_xlabel(x, fontsize=9)
-    ax.set_ylabel(y, fontsize=9)
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
     open_frame(ax)

@@ -1,8 +1,12 @@
 """Matrix, trade-offs and orders: what stands where."""
 
+import itertools
+
 import pytest
+from matplotlib.text import Text
 from synthetic import plausible
 
+from cl_bench.errors import UserError
 from cl_bench.report.figures import figures
 from cl_bench.report.style import COLOURS, save
 from cl_bench.results import load_results
@@ -79,3 +83,49 @@ def test_equal_figures_give_equal_bytes(tmp_path, what):
     )
     assert first == second
     assert set(first) == {f"{what}.png", f"{what}.svg", f"{what}.pdf"}
+
+
+def drawn_texts(figure):
+    """Every text that can be seen, with its box in pixels."""
+    figure.draw_without_rendering()
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    axes = [ax for ax in figure.axes if not ax.axison]
+    hidden = {id(text) for ax in axes for text in ax.findobj(Text)}
+    outside = {id(text) for ax in figure.axes for text in ticks_outside(ax)}
+    return [(text, text.get_window_extent()) for text in texts if id(text) not in hidden | outside]
+
+
+def ticks_outside(ax):
+    """The labels of ticks beyond an axis' ends, which are kept but not drawn."""
+    for axis, (low, high) in ((ax.xaxis, sorted(ax.get_xlim())), (ax.yaxis, sorted(ax.get_ylim()))):
+        for tick in axis.get_major_ticks():
+            if not low <= tick.get_loc() <= high:
+                yield from (tick.label1, tick.label2)
+
+
+COMPOSED = ("naive", "kd+replay", "kd[weight=0.25]+replay[memory=10]+frozen_bn+slow_backbone", "kd")
+
+
+@pytest.mark.parametrize("width", [3.4, 7.2])
+@pytest.mark.parametrize("what", ["curves", "matrix", "tradeoffs", "classes", "orders"])
+def test_in_a_column_all_text_can_be_read(tmp_path, what, width):
+    experiment = plausible(tmp_path, strategies=COMPOSED, joint=True)
+    for key, scores in experiment.scores.items():
+        experiment.classes[key] = {task: {"sofa": 0.4, "potted plant": 0.1 * len(scores)} for task in scores}
+    (figure,) = figures(load_results(experiment.write()), what, width).values()
+    texts = drawn_texts(figure)
+    assert figure.get_figwidth() == width
+    assert len(texts) > 10
+    assert min(text.get_fontsize() for text, _ in texts) >= 7, "points, printed at this width"
+    edges = figure.bbox.padded(1)
+    for text, box in texts:
+        assert edges.contains(box.x0, box.y0), f"{text.get_text()!r} passes the left side or the bottom"
+        assert edges.contains(box.x1, box.y1), f"{text.get_text()!r} passes the right side or the top"
+    for (one, first), (other, second) in itertools.combinations(texts, 2):
+        assert not first.padded(-1).overlaps(second.padded(-1)), f"{one.get_text()!r} on {other.get_text()!r}"
+
+
+@pytest.mark.parametrize("width", [0, -3, 2.4, 41, float("nan")])
+def test_a_width_that_no_page_has_is_refused(tmp_path, width):
+    with pytest.raises(UserError, match="to 40 inches wide"):
+        figures(results_of(tmp_path), "curves", width)

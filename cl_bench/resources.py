@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
 import resource
 import sys
@@ -24,6 +25,19 @@ def set_up_numerics(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.backends.cudnn.benchmark = False
+
+
+def crowded(threads: int, jobs: int) -> str:
+    """Return a remark where `jobs` stages of several threads each would share cores with what runs here; "" otherwise.
+
+    Threads of one stage wait for each other all the time, and one that has to share its core holds up all of them.
+    """
+    cores = os.cpu_count() or 1
+    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if threads == 1 or busy + threads * jobs < 1.25 * cores + 0.5:
+        return ""
+    wanted = f"{jobs} x {threads} threads" if jobs > 1 else f"{threads} threads"
+    return f"{wanted} on {cores} cores with a load of {busy:.1f} may take several times as long; threads=1 does not"
 
 
 def keep_memory() -> None:

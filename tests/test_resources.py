@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cl_bench import resources
+
 PEAKS = """
 import torch
 from cl_bench.resources import keep_memory, peak_memory_mb, reset_peak_memory
@@ -22,3 +24,20 @@ print(before - peak_memory_mb("cpu"))
 def test_memory_that_is_kept_does_not_count_for_the_next_stage() -> None:
     found = subprocess.run([sys.executable, "-W", "ignore", "-c", PEAKS], capture_output=True, text=True, check=True)
     assert float(found.stdout) > 300, "of the 400 MB that were freed"
+
+
+@pytest.mark.parametrize(
+    ("threads", "jobs", "load", "said"),
+    [
+        (2, 1, 0.2, ""),
+        (2, 1, 2.0, "2 threads on 2 cores with a load of 2.0"),
+        (2, 2, 0.0, "2 x 2 threads on 2 cores"),
+        (1, 2, 3.0, ""),
+    ],
+)
+def test_threads_that_have_to_share_cores_are_told(monkeypatch, threads, jobs, load, said):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
+    remark = resources.crowded(threads, jobs)
+    assert bool(remark) == bool(said)
+    assert said in remark

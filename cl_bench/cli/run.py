@@ -72,6 +72,7 @@ def run(
     """Train what is missing of an experiment, and print its table."""
     from cl_bench import api
     from cl_bench.presets import load_experiment
+    from cl_bench.resources import crowded
     from cl_bench.sweeps import points
 
     _refuse_idle_options(jobs, executor, address, why, dry_run)
@@ -100,7 +101,10 @@ def run(
         fitted = _fitted(prepared, budget, jobs) if budget else prepared
         if dry_run:
             _explain(fitted, why)
-        elif failed := _train(fitted, jobs, retry is not None, cluster):
+            continue
+        if fitted.missing() and executor is Executor.local and (remark := crowded(fitted.experiment.threads, jobs)):
+            typer.echo(f"note: {remark}", err=True)
+        if failed := _train(fitted, jobs, retry is not None, cluster):
             errors.append(_what_failed(fitted, failed))
     if sweep and not dry_run:
         _print_sweep(several)

@@ -53,7 +53,7 @@ def _figure(changes: pd.DataFrame, strategies: Sequence[str], width: float) -> F
     figure = sheet(width, sum(0.19 * max(4, count) + 0.7 for count in lines))
     grid = figure.subplots(len(rows), across, squeeze=False, height_ratios=lines)
     for ax in grid[:, 0]:
-        ax.set_ylabel("class, baseline")
+        ax.set_ylabel("class (baseline)")
     axes = grid.flatten()
     for ax in axes[len(parts) :]:
         ax.set_axis_off()
@@ -70,7 +70,7 @@ def _panel(ax: Axes, task: str, part: pd.DataFrame, strategies: Sequence[str]) -
         own = part[part["strategy"] == strategy]
         ax.plot(own["change"], own["class"].map(heights), linestyle="", markersize=5, alpha=0.9, **mark(place))
     ax.axvline(0, color=GREY, linewidth=0.7)
-    ax.set_yticks(range(len(single)), [f"{name} {score:.2f}" for name, score in single.items()])
+    ax.set_yticks(range(len(single)), [f"{name} ({score:.2f})" for name, score in single.items()])
     ax.grid(axis="y", color="#dddddd", linewidth=0.5)
     ax.set_axisbelow(True)
     ax.set_title(task, fontsize=TEXT + 1)

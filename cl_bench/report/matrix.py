@@ -44,7 +44,7 @@ def _figure(entries: Sequence[Retained], width: float) -> Figure:
     for ax, entry, title in zip(panels, entries, titles, strict=False):
         _draw(ax, entry, height)
         ax.set_title(title, fontsize=TEXT)
-    figure.supxlabel("task: % of its baseline", fontsize=TEXT + 1)
+    figure.supxlabel(f"task: % of its baseline (framed: {100 - 100 * LIMIT:.0f} or more)", fontsize=TEXT + 1)
     figure.supylabel("after training", fontsize=TEXT + 1)
     return figure
 

@@ -1,4 +1,4 @@
-"""Progress on the terminal: a bar over all steps with the time left, and a line for every finished stage."""
+"""Progress: on a terminal a bar over all steps with the time left, in a log a line a minute; and what is finished."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ NEWS = {
     " rows of runs that start from either stand side by side",
 }
 """What is said of a stage beside that it is done or failed."""
+_QUIET = 60
+"""Seconds after which a log is told how far a stage is."""
 
 
 class StageProgress:
@@ -43,6 +45,7 @@ class StageProgress:
         self._finished = 0
         self._started: dict[str, float] = {}
         self._told: set[tuple[str, str]] = set()
+        self._spoke = time.monotonic()
 
     def __enter__(self) -> StageProgress:
         self._bars.start()
@@ -55,17 +58,19 @@ class StageProgress:
         """Take note that a stage has `done` of `total` steps behind it."""
         if key not in self._running:
             self._started[key] = time.monotonic()
-            self._running[key] = self._bars.add_task(self._stages.get(key, (key[:12], total))[0], total=total)
+            self._running[key] = self._bars.add_task(self._label(key), total=total)
         self._bars.update(self._running[key], completed=done)
         self._done[key] = done
         self._bars.update(self._all, completed=sum(self._done.values()))
+        if not self._console.is_terminal and time.monotonic() - self._spoke > _QUIET:
+            self._say(f"{self._label(key)}: {done} of {total} steps")
 
     def report(self, key: str, state: str | Failure) -> None:
         """Print a line for a stage that is done or failed."""
-        label = self._stages.get(key, (key[:12], 0))[0]
+        label = self._label(key)
         if isinstance(state, str) and state in NEWS and (key, state) not in self._told:
             self._told.add((key, state))
-            self._console.print(f"{label}: {NEWS[state]}", markup=False, highlight=False)
+            self._say(f"{label}: {NEWS[state]}")
         if state in ("started", *NEWS):
             return
         self._finished += 1
@@ -73,9 +78,17 @@ class StageProgress:
         what = f"done in {time.monotonic() - self._started[key]:.0f} s" if key in self._started else "done"
         if isinstance(state, Failure):
             what = f"{state.kind.upper()}: {state.reason}"
-        self._console.print(f"[{self._finished}/{len(self._stages)}] {label}: {what}", markup=False, highlight=False)
+        self._say(f"[{self._finished}/{len(self._stages)}] {label}: {what}")
         if key in self._running:
             self._bars.update(self._running[key], visible=False)
+
+    def _label(self, key: str) -> str:
+        return self._stages[key][0] if key in self._stages else key[:12]
+
+    def _say(self, line: str) -> None:
+        self._spoke = time.monotonic()
+        # A log has no width: whoever searches it finds whole lines.
+        self._console.print(line, markup=False, highlight=False, soft_wrap=not self._console.is_terminal)
 
 
 @contextmanager

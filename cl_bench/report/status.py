@@ -1,4 +1,4 @@
-"""Where an experiment stands, a line a stage: done, being trained, stopped, failed, skipped or waiting. No torch."""
+"""Where an experiment stands, a line a stage (see `StageStatus`). No torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cl_bench.stages.store import Store
 
 
 class StageStatus(NamedTuple):
-    """state: done, training, stopped, failed, skipped, waiting; detail: the epochs done, or the reason."""
+    """state: done, training, stopped, exported, failed, skipped, waiting; detail: the epochs done, or the reason."""
 
     key: str
     label: str
@@ -52,8 +52,8 @@ def _state(store: Store, failures: Failures, key: str, epochs: int, exported: bo
     progress = f"{done} of {epochs} epochs"
     if store.is_claimed(key):
         return "training", progress
-    if exported:
-        return "done", "rows alone, without weights"
+    if exported and not done:
+        return "exported", "rows alone, without weights: a run trains it"
     failure = failures.get(key)
     if failure is not None:
         return ("skipped" if failure.kind == "skipped" else "failed"), f"{failure.kind}: {failure.reason}"

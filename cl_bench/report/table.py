@@ -135,7 +135,10 @@ def origin_notes(attrs: Row) -> list[str]:
     lines += [f"Failed stage {key[:12]}: {reason}." for key, reason in attrs["failures"].items()]
     made = [f"{what} {origin[what]}" for what in ("commit", "machine", "version") if origin.get(what)]
     fields = ("processor", "device", "precision", "threads", "torch")
-    made += [f"{field} {environment[field][0]}" for field in fields if len(environment[field]) == 1]
+    known = {field: environment[field][0] for field in fields if len(environment[field]) == 1}
+    if known.get("processor") == str(origin.get("machine")).partition(",")[0]:
+        del known["processor"]
+    made += [f"{field} {value}" for field, value in known.items()]
     return [*lines, f"Made with {', '.join(made)}."]
 
 

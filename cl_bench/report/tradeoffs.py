@@ -17,8 +17,9 @@ def tradeoffs(summary: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
 
     Plasticity: how far a task's score right after it was learnt lies above its baseline, in percent of it; stability:
     how much of that score is left at the end; both means over tasks, of tasks whose baseline is not void (the last one
-    takes no part in stability). Then the mean drop against training time, relative to naive, and against the images
-    stored of each past task. Strategies without a value have no mark.
+    takes no part in stability). Then the mean drop against training's floating-point operations relative to naive (its
+    time, where some were not counted), and against the images stored of each past task. Strategies without a value have
+    no mark: what learns all tasks at once has neither stability nor a memory.
     """
     headline = summary[summary["headline"] & (summary["verdict"] != "void")]
     return {str(order): _figure(part, width) for order, part in headline.groupby("order", sort=False)}
@@ -28,6 +29,7 @@ def _figure(rows: pd.DataFrame, width: float) -> Figure:
     down, across = (1, 3) if width > 6 else (3, 1)
     figure = sheet(width, 2.4 * down if across > 1 else 2.1 * down)
     left, middle, right = figure.subplots(down, across)
+    cost = "relative_flops" if rows["relative_flops"].notna().all() else "relative_cost"
     for place, (_, own) in enumerate(rows.groupby("strategy", sort=False)):
         run = own.iloc[0]
         learnt = own["baseline"] - own["intransigence"]
@@ -37,16 +39,16 @@ def _figure(rows: pd.DataFrame, width: float) -> Figure:
         drop = 100 * run["average_drop"]
         for ax, x, y in (
             (left, plasticity, kept),
-            (middle, run["relative_cost"], drop),
+            (middle, run[cost], drop),
             # A run that learns all tasks at once has all images.
             (right, math.nan if run["together"] else run["stored_images"], drop),
         ):
             if not (math.isnan(x) or math.isnan(y)):
                 ax.plot(x, y, linestyle="", markersize=7, markeredgecolor="white", **mark(place))
-    _label(left, "plasticity: learnt vs baseline, %", "stability: kept of it, %")
+    _label(left, "plasticity: learnt vs baseline, %", "stability: % of it kept")
     left.axhline(100, color=GREY, linewidth=0.7, linestyle=":")
     left.axvline(0, color=GREY, linewidth=0.7, linestyle=":")
-    _label(middle, "training time, x naive", "mean drop, %")
+    _label(middle, f"training {'FLOPs' if cost == 'relative_flops' else 'time'}, x naive", "mean drop, %")
     _label(right, "stored images a task", "mean drop, %")
     for ax in (middle, right):
         ax.margins(0.12)

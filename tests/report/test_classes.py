@@ -34,7 +34,7 @@ def by_hand(results):
 def test_a_mark_is_the_mean_change_of_a_class_over_seeds(tmp_path):
     (figure,) = class_changes(load_results(by_hand(tmp_path).write())).values()
     seg, cls = figure.axes
-    assert [label.get_text() for label in seg.get_yticklabels()] == ["sea 0.40", "sky 0.50"]
+    assert [label.get_text() for label in seg.get_yticklabels()] == ["sea (0.40)", "sky (0.50)"]
     drawn = dict(zip(seg.lines[0].get_ydata(), seg.lines[0].get_xdata(), strict=True))
     assert drawn == pytest.approx({0: 10.0, 1: -40.0})
     assert cls.lines[0].get_xdata() == pytest.approx([-10.0])

@@ -129,3 +129,15 @@ def test_in_a_column_all_text_can_be_read(tmp_path, what, width):
 def test_a_width_that_no_page_has_is_refused(tmp_path, width):
     with pytest.raises(UserError, match="to 40 inches wide"):
         figures(results_of(tmp_path), "curves", width)
+
+
+def test_cost_is_counted_operations_where_every_stage_counted_them(tmp_path):
+    experiment = plausible(tmp_path)
+    for place, cost in enumerate(experiment.costs.values()):
+        cost["training_flops"] = 1e12 * (1 + place % 3)
+    results = load_results(experiment.write())
+    (figure,) = figures(results, "tradeoffs").values()
+    table = summary(results).drop_duplicates("strategy")
+    drawn = [line.get_xdata()[0] for line in figure.axes[1].lines]
+    assert drawn == pytest.approx(table["relative_flops"].tolist())
+    assert "FLOPs" in figure.axes[1].get_xlabel()

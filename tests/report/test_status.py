@@ -60,5 +60,5 @@ def test_a_stage_whose_rows_alone_are_here_says_so(
     assert {stage.detail for stage in status(prepared.folder)} == {""}
     monkeypatch.setenv("CL_BENCH_STORE", str(results / "elsewhere"))
     found = status(prepared.folder)
-    assert {stage.state for stage in found} == {"done"}
-    assert {stage.detail for stage in found} == {"rows alone, without weights"}
+    assert {stage.state for stage in found} == {"exported"}
+    assert {stage.detail for stage in found} == {"rows alone, without weights: a run trains it"}

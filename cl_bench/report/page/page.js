@@ -103,14 +103,15 @@ function drawPanel(entry, panel, place) {
     svg.append(draw("rect", {class: "allowed", x: frame.left, y: high, width: Math.max(0, x(last) - frame.left), height: low - high}));
     svg.append(draw("line", {class: "base", x1: frame.left, x2: x(last), y1: high, y2: high}));
   }
-  for (const tick of [0, top / 2, top]) {
+  const rise = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5].find(rise => top / rise < 6) || 1;
+  for (let tick = 0; tick <= top; tick += rise) {
     svg.append(draw("text", {x: frame.left - 6, y: y(tick) + 4, "text-anchor": "end"}, tick.toFixed(2)));
     svg.append(draw("line", {class: "axis", x1: frame.left, x2: x(last), y1: y(tick), y2: y(tick)}));
   }
   entry.ends.forEach((end, stage) => {
     const start = stage ? entry.ends[stage - 1] : 0;
     svg.append(draw("text", {x: x((start + end) / 2), y: 12, "text-anchor": "middle"}, (frame.width > 500 ? "training " : "") + entry.stages[stage]));
-    svg.append(draw("text", {x: x(end), y: frame.height - 8, "text-anchor": "end"}, String(end)));
+    svg.append(draw("text", {x: x(end), y: frame.height - 8, "text-anchor": "end"}, stage ? String(end) : `epoch ${end}`));
     if (end !== last) svg.append(draw("line", {class: "axis", x1: x(end), x2: x(end), y1: frame.top, y2: y(0), "stroke-dasharray": "2 3"}));
   });
   for (const line of panel.lines) {

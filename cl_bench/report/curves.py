@@ -14,13 +14,12 @@ from matplotlib.ticker import MaxNLocator
 
 from cl_bench.measures import LIMIT, mean
 from cl_bench.report.style import (
-    COLOURS,
     GREY,
-    MARKERS,
     TEXT,
     WIDTH,
     legend_below,
     letters,
+    mark,
     open_frame,
     sheet,
 )
@@ -98,13 +97,13 @@ def _draw_strategies(ax: Axes, rows: pd.DataFrame, strategies: list[str], budget
         scale = budget / mine["step"].max() if joint else 1
         curve = mine.groupby("step")["value"].agg(["mean", "min", "max"]).dropna()
         x = curve.index.to_numpy() * scale
-        colour = COLOURS[place % len(COLOURS)]
+        look = mark(place)
+        colour = look["color"]
         style: dict[str, Any] = {
-            "color": colour,
+            **look,
             # Where strategies share stages, the later and smaller line and mark leave the earlier ones to be seen.
             "linewidth": max(1.0, 2.8 - 0.55 * place),
             "linestyle": _JOINT_DASH if joint else _DASHES[place % len(_DASHES)],
-            "marker": MARKERS[place % len(MARKERS)],
             "markersize": max(3.5, 8.4 * 0.77**place),
             "markerfacecolor": "white" if joint else colour,
             "markeredgecolor": colour if joint else "white",

@@ -92,7 +92,8 @@ def _terminal(
 
 
 def _rich(section: Section, styles: Mapping[str, str], wrap: bool) -> Table:
-    table = Table(box=box.HORIZONTALS, pad_edge=False, padding=0, show_edge=False, title=section.title)
+    title = Text(section.title, style="italic")  # as a string it would lose what stands in brackets
+    table = Table(box=box.HORIZONTALS, pad_edge=False, padding=0, show_edge=False, title=title)
     for heading in section.headings:
         side: JustifyMethod = "left" if heading.left else "right"
         free = wrap or heading.free

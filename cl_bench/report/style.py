@@ -32,7 +32,8 @@ _LETTER = 0.55 * TEXT / 72
 
 def mark(place: int) -> dict[str, Any]:
     """Return colour and marker of the strategy at `place` (from 0) in its experiment."""
-    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+    shift = place // len(COLOURS)  # so that a colour that comes back comes with another mark
+    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[(place + shift) % len(MARKERS)]}
 
 
 def sheet(width: float, height: float) -> Figure:

@@ -8,7 +8,7 @@ from synthetic import plausible
 
 from cl_bench.errors import UserError
 from cl_bench.report.figures import figures
-from cl_bench.report.style import COLOURS, save
+from cl_bench.report.style import COLOURS, mark, save
 from cl_bench.results import load_results
 from cl_bench.summaries import summary
 
@@ -141,3 +141,8 @@ def test_cost_is_counted_operations_where_every_stage_counted_them(tmp_path):
     drawn = [line.get_xdata()[0] for line in figure.axes[1].lines]
     assert drawn == pytest.approx(table["relative_flops"].tolist())
     assert "FLOPs" in figure.axes[1].get_xlabel()
+
+
+def test_no_two_of_many_strategies_look_alike():
+    looks = {(look["color"], look["marker"]) for look in map(mark, range(40))}
+    assert len(looks) == 40

@@ -349,3 +349,8 @@ def test_a_long_name_runs_on_over_the_rows_of_its_strategy() -> None:
     assert fronts(name, 3) == ["consolidate", "[labels=0.0,", "memory=50]", "kd"]
     assert fronts(name, 1) == ["consolidate", "[labels=0.0,", "memory=50]", "kd"]
     assert fronts("kd", 2) == ["kd", "", "kd"]
+
+
+def test_brackets_in_a_title_stay():
+    section = Section("e: a>b, against kd[weight=5]", [Heading("strategy", left=True)], [[["naive" * 9]]])
+    assert "against kd[weight=5]" in write([section], [], "terminal")

@@ -32,12 +32,15 @@ def crowded(threads: int, jobs: int) -> str:
 
     Threads of one stage wait for each other all the time, and one that has to share its core holds up all of them.
     """
-    cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if threads == 1 or busy + threads * jobs < 1.25 * cores + 0.5:
         return ""
     wanted = f"{jobs} x {threads} threads" if jobs > 1 else f"{threads} threads"
-    return f"{wanted} on {cores} cores with a load of {busy:.1f} may take several times as long; threads=1 does not"
+    return (
+        f"{wanted} on {cores} of the machine's cores, whose load is {busy:.1f}, may take several times as long;"
+        " threads=1 does not, but is another setting: what is trained already would be trained anew"
+    )
 
 
 def keep_memory() -> None:

@@ -30,13 +30,13 @@ def test_memory_that_is_kept_does_not_count_for_the_next_stage() -> None:
     ("threads", "jobs", "load", "said"),
     [
         (2, 1, 0.2, ""),
-        (2, 1, 2.0, "2 threads on 2 cores with a load of 2.0"),
-        (2, 2, 0.0, "2 x 2 threads on 2 cores"),
+        (2, 1, 2.0, "2 threads on 2 of the machine's cores, whose load is 2.0"),
+        (2, 2, 0.0, "2 x 2 threads on 2"),
         (1, 2, 3.0, ""),
     ],
 )
 def test_threads_that_have_to_share_cores_are_told(monkeypatch, threads, jobs, load, said):
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
     monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
     remark = resources.crowded(threads, jobs)
     assert bool(remark) == bool(said)

@@ -107,7 +107,7 @@ def plot(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; the experiment's own otherwise.")
     ] = None,
-    width: Annotated[float, typer.Option(help="Inches; 3.4 for a column of a paper.")] = 7.2,
+    width: Annotated[float, typer.Option(help="Inches, 3 to 40; 3.4 is a column of a paper.")] = 7.2,
 ) -> None:
     """Draw it as PNG, SVG and PDF; where there are only baselines, their learning curves."""
     from cl_bench.report.figures import figures

@@ -72,7 +72,6 @@ def run(
     """Train what is missing of an experiment, and print its table."""
     from cl_bench import api
     from cl_bench.presets import load_experiment
-    from cl_bench.resources import crowded
     from cl_bench.sweeps import points
 
     _refuse_idle_options(jobs, executor, address, why, dry_run)
@@ -93,6 +92,8 @@ def run(
     ]
     cluster = address if executor is Executor.ray else None
     errors = []
+    if not dry_run and executor is Executor.local:
+        _note_crowd(several, jobs)
     for prepared in several:
         for entry in prepared.catalog:
             for finding in entry.audit.findings if prepared is several[0] else ():
@@ -101,10 +102,7 @@ def run(
         fitted = _fitted(prepared, budget, jobs) if budget else prepared
         if dry_run:
             _explain(fitted, why)
-            continue
-        if fitted.missing() and executor is Executor.local and (remark := crowded(fitted.experiment.threads, jobs)):
-            typer.echo(f"note: {remark}", err=True)
-        if failed := _train(fitted, jobs, retry is not None, cluster):
+        elif failed := _train(fitted, jobs, retry is not None, cluster):
             errors.append(_what_failed(fitted, failed))
     if sweep and not dry_run:
         _print_sweep(several)
@@ -139,6 +137,14 @@ def _train(prepared: Prepared, jobs: int, retry: bool, cluster: str | None) -> d
     if prepared.experiment.trackers:
         tracking.send(prepared.folder, prepared.experiment.trackers)
     return failed
+
+
+def _note_crowd(several: list[Prepared], jobs: int) -> None:
+    from cl_bench.resources import crowded
+
+    waiting = [prepared.experiment for prepared in several if prepared.missing()]
+    if waiting and waiting[0].device == "cpu" and (remark := crowded(waiting[0].threads, jobs)):
+        typer.echo(f"note: {remark}", err=True)
 
 
 def _fitted(prepared: Prepared, budget: str, jobs: int) -> Prepared:

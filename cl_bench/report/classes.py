@@ -8,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cl_bench import per_class
 from cl_bench.comparison import finals
 from cl_bench.errors import UserError
-from cl_bench.report.style import GREY, TEXT, WIDTH, legend_below, mark, marks, open_frame, sheet
+from cl_bench.report.layout import folded
+from cl_bench.report.style import GREY, TEXT, WIDTH, inches, legend_below, mark, marks, open_frame, sheet
 
 
 def class_changes(results: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
@@ -47,7 +49,8 @@ def _strategies(results: pd.DataFrame) -> list[str]:
 
 def _figure(changes: pd.DataFrame, strategies: Sequence[str], width: float) -> Figure:
     parts = list(changes.groupby("task", sort=False))
-    across = max(1, min(len(parts), int(width / 2.3)))
+    longest = max(map(len, changes["class"])) + len(" (0.00)")
+    across = max(1, min(len(parts), int(width / (inches(longest) + 1.1))))
     rows = [parts[start : start + across] for start in range(0, len(parts), across)]
     lines = [max(part["class"].nunique() for _, part in row) for row in rows]
     figure = sheet(width, sum(0.19 * max(4, count) + 0.7 for count in lines))
@@ -59,6 +62,7 @@ def _figure(changes: pd.DataFrame, strategies: Sequence[str], width: float) -> F
         ax.set_axis_off()
     for ax, (task, part) in zip(axes, parts, strict=False):
         _panel(ax, str(task), part, strategies)
+    figure.align_ylabels()
     legend_below(figure, marks(strategies))
     return figure
 
@@ -73,6 +77,7 @@ def _panel(ax: Axes, task: str, part: pd.DataFrame, strategies: Sequence[str]) -
     ax.set_yticks(range(len(single)), [f"{name} ({score:.2f})" for name, score in single.items()])
     ax.grid(axis="y", color="#dddddd", linewidth=0.5)
     ax.set_axisbelow(True)
-    ax.set_title(task, fontsize=TEXT + 1)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.set_title("\n".join(folded(task, 18)), fontsize=TEXT + 1)
     ax.set_xlabel("change, points")
     open_frame(ax)

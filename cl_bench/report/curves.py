@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from cl_bench.measures import LIMIT, mean
+from cl_bench.report.layout import folded
 from cl_bench.report.style import (
     GREY,
     TEXT,
@@ -47,7 +48,8 @@ def _figure(tasks: dict[str, Any], order: str, runs: pd.DataFrame, baselines: pd
     names = order.split(">")
     ends = [sum(tasks[name]["epochs"] for name in names[: place + 1]) for place in range(len(names))]
     panels = list(dict.fromkeys(names))
-    figure = sheet(width, 0.6 + (1.3 + 0.11 * width) * len(panels))
+    height = 1.3 + 0.11 * width
+    figure = sheet(width, 0.6 + height * len(panels))
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     handles: list[Artist] = []
     baseline: list[Artist] = []
@@ -59,9 +61,9 @@ def _figure(tasks: dict[str, Any], order: str, runs: pd.DataFrame, baselines: pd
         if runs["seed"].nunique() > 1:
             handles.append(Patch(color="#D55E00", alpha=0.2, linewidth=0, label="lowest to highest seed"))
         _draw_stages(ax, names, ends, name)
-        ax.set_ylabel(f"{name} ({metric})")
+        ax.set_ylabel("\n".join(folded(f"{name} ({metric})", letters(0.75 * (height - 0.3)))))
     _name_stages(axes[0], names, ends, letters(width - 0.8))
-    axes[-1].set_xlabel("epochs since the start of the stream")
+    axes[-1].set_xlabel("epochs since the stream began")
     figure.align_ylabels()
     legend_below(figure, [*handles, *baseline], handlelength=3.4)
     return figure

@@ -11,7 +11,7 @@ from cl_bench.report.curves import forgetting_curves
 from cl_bench.report.learning import learning_curves
 from cl_bench.report.matrix import matrices
 from cl_bench.report.orders import order_sensitivity
-from cl_bench.report.style import WIDTH
+from cl_bench.report.style import NARROWEST, WIDEST, WIDTH
 from cl_bench.report.tradeoffs import tradeoffs
 from cl_bench.summaries import summary
 
@@ -22,8 +22,8 @@ def figures(results: pd.DataFrame, what: str = "curves", width: float = WIDTH) -
     One figure an order, whose name is in the stem where there are several; of an experiment of baselines alone, their
     learning curves. Raises UserError for a width that no page has.
     """
-    if not 2.5 <= width <= 40:
-        raise UserError(f"figures are 2.5 to 40 inches wide, not {width:g}")
+    if not NARROWEST <= width <= WIDEST:
+        raise UserError(f"figures are {NARROWEST:g} to {WIDEST:g} inches wide, not {width:g}")
     if not results.attrs["plan"]["runs"]:
         return {"baselines": learning_curves(results, width)}
     if what == "orders":

@@ -116,14 +116,15 @@ def _run_on(group: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def breakable(name: str) -> list[str]:
-    """Return the parts of a composed strategy's name, between which it is best broken."""
-    return re.split(r"(?<=[+,=_])|(?=\[)", name)
+    """Return the parts of a composed strategy's name, or of other words, between which it is best broken."""
+    return re.split(r"(?<=[+,=_ -])|(?=\[)", name)
 
 
 def folded(name: str, width: int = _NAME_WIDTH) -> list[str]:
-    """Return the lines of a composed strategy's name, broken between its parts where it passes `width` characters."""
+    """Return a name's lines, none over `width` characters: broken between its parts, and in those that are longer."""
     lines = [""]
-    for part in breakable(name):
+    parts = (part[start : start + width] for part in breakable(name) for start in range(0, len(part), width))
+    for part in parts:
         if lines[-1] and len(lines[-1] + part) > width:
             lines.append("")
         lines[-1] += part

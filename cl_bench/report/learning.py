@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cl_bench.report.style import WIDTH, legend_below, mark, open_frame, sheet
@@ -21,20 +20,23 @@ def learning_curves(results: pd.DataFrame, width: float = WIDTH) -> Figure:
     metrics = list(dict.fromkeys(task["metrics"][0] for task in tasks))
     figure = sheet(width, 0.4 + (1.3 + 0.11 * width) * len(metrics))
     panels = figure.subplots(len(metrics), 1, squeeze=False)[:, 0]
-    lines: list[Artist] = []
+    lines: dict[str, Artist] = {}
     for ax, metric in zip(panels, metrics, strict=True):
-        for place, name in ((place, task["name"]) for place, task in enumerate(tasks) if task["metrics"][0] == metric):
+        for place, task in enumerate(tasks):
+            if task["metrics"][0] != metric:
+                continue
+            name, look = task["name"], mark(place)
             mine = results[
                 (results["strategy"] == BASELINE) & (results["task"] == name) & (results["metric"] == metric)
             ]
             curve = mine.groupby("epoch")["value"].agg(["mean", "min", "max"]).dropna()
-            (line,) = ax.plot(curve.index, curve["mean"], markersize=3.5, label=name, **mark(place))
-            ax.fill_between(curve.index, curve["min"], curve["max"], color=line.get_color(), alpha=0.15, linewidth=0)
-            lines.append(Line2D([], [], markersize=3.5, label=name, **mark(place)))
+            (lines[name],) = ax.plot(curve.index, curve["mean"], markersize=3.5, label=name, **look)
+            ax.fill_between(curve.index, curve["min"], curve["max"], color=look["color"], alpha=0.15, linewidth=0)
         ax.set_ylabel(metric)
+        ax.margins(y=0.08)
         ax.set_ylim(bottom=0)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         open_frame(ax)
     panels[-1].set_xlabel("epochs")
-    legend_below(figure, lines)
+    legend_below(figure, [lines[task["name"]] for task in tasks])
     return figure

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,14 @@ from matplotlib.patches import Rectangle
 from cl_bench.measures import LIMIT
 from cl_bench.report.layout import folded
 from cl_bench.report.retained import Retained, retained
-from cl_bench.report.style import TEXT, WIDTH, letters, sheet
+from cl_bench.report.style import TEXT, WIDTH, inches, letters, sheet
 
-_CELL = 0.38
-"""Inches a side of the smallest cell."""
+_CELL, _LARGEST = 0.38, 0.5
+"""Inches a side of a cell: what panels side by side leave it at least, and what it is at most."""
+_DARK = 1.35
+"""The share from which a cell is so dark that its number is white."""
+_NAME = 12
+"""Letters of a task's name on a line."""
 
 
 def matrices(results: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
@@ -33,39 +38,45 @@ def matrices(results: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
 
 def _figure(entries: Sequence[Retained], width: float) -> Figure:
     tasks, height = len(entries[0].tasks), max(len(entry.stages) for entry in entries)
-    columns = max(1, min(len(entries), int((width - 0.3) / (_CELL * tasks + 0.4))))
-    rows, panel = -(-len(entries) // columns), (width - 0.3) / columns
-    cell = min(0.62, (panel - 0.4) / tasks)
-    titles = ["\n".join(folded(entry.strategy, letters(panel - 0.1))) for entry in entries]
-    figure = sheet(width, 0.3 + rows * (cell * height + 0.4 + 0.13 * max(title.count("\n") + 1 for title in titles)))
+    names = {task: "\n".join(folded(task, _NAME)) for task in entries[0].tasks}
+    longest = max(len(line) for name in names.values() for line in name.split("\n"))
+    beside, around = inches(longest) + 0.2, 0.35  # stages' names left of a panel, and the figure's own label
+    columns = max(1, min(len(entries), int((width - around) / (_CELL * tasks + beside))))
+    cell = min(_LARGEST, ((width - around) / columns - beside) / tasks)
+    titles = ["\n".join(folded(entry.strategy, max(8, letters(0.9 * cell * tasks)))) for entry in entries]
+    upright = inches(longest) > cell
+    below = inches(longest) if upright else 0.13 * max(name.count("\n") + 1 for name in names.values())
+    above = 0.13 * max(title.count("\n") + 1 for title in titles)
+    rows = -(-len(entries) // columns)
+    figure = sheet(width, around + rows * (cell * height + below + above + 0.2))
     panels = figure.subplots(rows, columns, squeeze=False).flatten()
     for ax in panels[len(entries) :]:
         ax.set_axis_off()
     for ax, entry, title in zip(panels, entries, titles, strict=False):
-        _draw(ax, entry, height)
+        _draw(ax, entry, height, names)
+        ax.tick_params(axis="x", labelrotation=90 if upright else 0)
         ax.set_title(title, fontsize=TEXT)
     figure.supxlabel(f"task: % of its baseline (framed: {100 - 100 * LIMIT:.0f} or more)", fontsize=TEXT + 1)
     figure.supylabel("after training", fontsize=TEXT + 1)
     return figure
 
 
-def _draw(ax: Axes, entry: Retained, height: int) -> None:
+def _draw(ax: Axes, entry: Retained, height: int, names: Mapping[str, str]) -> None:
     # One stage for all tasks ends where the last of many does.
     above = height - len(entry.stages)
-    names = [""] * above + ["all" if "+" in stage else stage for stage in entry.stages]
-    table = np.full((len(names), len(entry.tasks)), np.nan)
+    stages = [""] * above + [names.get(stage, "all") for stage in entry.stages]
+    table = np.full((height, len(entry.tasks)), np.nan)
     table[above:] = np.array(entry.cells, np.float64)  # None becomes nan
     ax.imshow(table, cmap="Blues", vmin=0, vmax=1.8, aspect="equal")
     for (row, column), share in np.ndenumerate(table):
         if np.isnan(share):
             continue
-        ax.text(
-            column, row, f"{math.floor(100 * share + 1e-7)}", ha="center", va="center", fontsize=TEXT, color="black"
-        )
+        look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": TEXT}
+        ax.text(column, row, f"{math.floor(100 * share + 1e-7)}", color="white" if share > _DARK else "black", **look)
         if entry.tasks[column] not in entry.void and share >= 1 - LIMIT - 1e-9:
             corner = (column - 0.46, row - 0.46)
             ax.add_patch(Rectangle(corner, 0.92, 0.92, fill=False, edgecolor="black", linewidth=1.4))
-    ax.set_xticks(range(len(entry.tasks)), entry.tasks, fontsize=TEXT)
-    ax.set_yticks(range(len(names)), names, fontsize=TEXT)
+    ax.set_xticks(range(len(entry.tasks)), [names[task] for task in entry.tasks], fontsize=TEXT)
+    ax.set_yticks(range(height), stages, fontsize=TEXT)
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)

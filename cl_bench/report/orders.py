@@ -5,13 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cl_bench.measures import LIMIT
 from cl_bench.report.layout import folded
-from cl_bench.report.style import GREY, TEXT, WIDTH, legend_below, letters, mark, marks, open_frame, sheet, within_limit
+from cl_bench.report.style import (
+    GREY,
+    PASSES,
+    TEXT,
+    WIDTH,
+    legend_below,
+    letters,
+    mark,
+    marks,
+    open_frame,
+    sheet,
+    within_limit,
+)
 
 
 def order_sensitivity(summary: pd.DataFrame, width: float = WIDTH) -> Figure:
@@ -22,8 +33,8 @@ def order_sensitivity(summary: pd.DataFrame, width: float = WIDTH) -> Figure:
     runs = summary.drop_duplicates(["strategy", "order"])[["strategy", "order", "average_drop"]]
     strategies, orders = runs["strategy"].drop_duplicates().tolist(), runs["order"].drop_duplicates().tolist()
     names = ["\n".join(folded(name, letters(0.3 * width))) for name in strategies]
-    lines = sum(max(2, name.count("\n") + 1) for name in names)
-    figure = sheet(width, 0.5 + 0.16 * lines)
+    lines = max(2, *(name.count("\n") + 1 for name in names))
+    figure = sheet(width, 0.5 + 0.16 * lines * len(names))
     ax = figure.subplots()
     average: dict[str, Any] = {"marker": "|", "markersize": 14, "color": "black"}
     for row, strategy in enumerate(strategies):
@@ -31,17 +42,16 @@ def order_sensitivity(summary: pd.DataFrame, width: float = WIDTH) -> Figure:
         drops = 100 * mine["average_drop"]
         ax.hlines(row, drops.min(), drops.max(), color=GREY, linewidth=1)
         for order, drop in zip(mine["order"], drops, strict=True):
-            place = orders.index(order)
-            ax.plot(drop, row, linestyle="", markersize=7, **mark(place))
-        if drops.notna().sum() == len(orders):  # a mean over the easy orders alone would flatter
+            ax.plot(drop, row, linestyle="", markersize=7, **mark(orders.index(order)))
+        if 1 < drops.notna().sum() == len(orders):  # a mean over the easy orders alone would flatter
             ax.plot(drops.mean(), row, **average)
     low, high = ax.get_xlim()
-    ax.axvspan(low - 100, 100 * LIMIT, color="black", alpha=0.08, linewidth=0, zorder=0)
+    ax.axvspan(low - 100, 100 * LIMIT, **PASSES, zorder=0)
     ax.set_xlim(low, high)
     ax.set_yticks(range(len(strategies)), names, fontsize=TEXT)
     ax.set_ylim(len(strategies) - 0.5, -0.5)
     ax.set_xlabel("mean drop, %")
     open_frame(ax)
-    mean: Artist = Line2D([], [], linestyle="", label="mean over orders", **average)
-    legend_below(figure, [*marks([order.replace(">", " > ") for order in orders]), mean, within_limit()])
+    means = [Line2D([], [], linestyle="", label="mean over orders", **average)] if len(orders) > 1 else []
+    legend_below(figure, [*marks([order.replace(">", " > ") for order in orders]), *means, within_limit()])
     return figure

@@ -1,4 +1,4 @@
-"""Progress: on a terminal a bar over all steps with the time left, in a log a line a minute; and what is finished."""
+"""Progress: on a terminal a bar with the time left, in a log a line a minute at most; and what is finished."""
 
 from __future__ import annotations
 

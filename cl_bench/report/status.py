@@ -52,11 +52,11 @@ def _state(store: Store, failures: Failures, key: str, epochs: int, exported: bo
     progress = f"{done} of {epochs} epochs"
     if store.is_claimed(key):
         return "training", progress
-    if exported and not done:
-        return "exported", "rows alone, without weights: a run trains it"
     failure = failures.get(key)
     if failure is not None:
         return ("skipped" if failure.kind == "skipped" else "failed"), f"{failure.kind}: {failure.reason}"
+    if exported and not done:
+        return "exported", "rows alone, without weights: a run trains it"
     return ("stopped", progress) if done else ("waiting", "")
 
 

@@ -22,8 +22,10 @@ COLOURS = ("#D55E00", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#A
 """Okabe and Ito's palette, with Tol's purple in place of its black, which is the baseline's."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#555555"
-WIDTH = 7.2
-"""Inches: a page's text; a column of a paper has about 3.4."""
+WIDTH, NARROWEST, WIDEST = 7.2, 3.0, 40.0
+"""Inches: a page's text, which a figure has if nothing else is said (a column of a paper has about 3.4), and bounds."""
+PASSES: dict[str, Any] = {"color": "black", "alpha": 0.08, "linewidth": 0}
+"""The look of the band of drops within the limit."""
 TEXT = 8
 """Points; drawn at its width, no text of a figure is smaller."""
 _LETTER = 0.55 * TEXT / 72
@@ -31,13 +33,13 @@ _LETTER = 0.55 * TEXT / 72
 
 
 def mark(place: int) -> dict[str, Any]:
-    """Return colour and marker of the strategy at `place` (from 0) in its experiment."""
+    """Return colour and marker of what stands at `place` (from 0) among the strategies, orders or tasks of a figure."""
     shift = place // len(COLOURS)  # so that a colour that comes back comes with another mark
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[(place + shift) % len(MARKERS)]}
 
 
 def sheet(width: float, height: float) -> Figure:
-    """Return an empty figure, in inches."""
+    """Return an empty figure, `width` by `height` inches, that makes room for its texts when it is drawn."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -54,23 +56,31 @@ def letters(inches: float) -> int:
     return int(inches / _LETTER)
 
 
-def marks(strategies: Sequence[str]) -> list[Artist]:
-    """Return what a legend needs to tell strategies apart by their marks."""
-    return [Line2D([], [], linestyle="", label=name, **mark(place)) for place, name in enumerate(strategies)]
+def inches(letters: int) -> float:
+    """Return how wide so many letters of the smallest size are."""
+    return letters * _LETTER
+
+
+def marks(names: Sequence[str]) -> list[Artist]:
+    """Return what a legend needs to tell `names` apart by their marks."""
+    return [Line2D([], [], linestyle="", label=name, **mark(place)) for place, name in enumerate(names)]
 
 
 def within_limit() -> Artist:
     """Return what a legend needs to name the shaded band of drops that pass."""
-    return Patch(color="black", alpha=0.08, linewidth=0, label="within the limit")
+    return Patch(**PASSES, label="within the limit")
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], **style: Any) -> None:
-    """Put the legend under the panels, in as many columns as the width holds; the figure grows by its height."""
+    """Put the legend under the panels, in as many columns as the width holds; the figure grows by its height.
+
+    Labels that are wider than the figure are broken into lines.
+    """
     room = figure.bbox.width * 0.98
-    limit = letters(figure.get_figwidth() - 0.7)
+    limit = letters(figure.get_figwidth() - 0.9)
     for handle in handles:
         handle.set_label("\n".join(folded(str(handle.get_label()), limit)))
-    for columns in range(4, 0, -1):
+    for columns in range(min(5, len(handles)), 0, -1):
         box = figure.legend(
             handles=handles, loc="outside lower center", frameon=False, fontsize=TEXT, ncols=columns, **style
         )

@@ -136,7 +136,7 @@ def origin_notes(attrs: Row) -> list[str]:
     made = [f"{what} {origin[what]}" for what in ("commit", "machine", "version") if origin.get(what)]
     fields = ("processor", "device", "precision", "threads", "torch")
     known = {field: environment[field][0] for field in fields if len(environment[field]) == 1}
-    if known.get("processor") == str(origin.get("machine")).partition(",")[0]:
+    if str(origin.get("machine")).startswith(f"{known.get('processor')},"):
         del known["processor"]
     made += [f"{field} {value}" for field, value in known.items()]
     return [*lines, f"Made with {', '.join(made)}."]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cl_bench.measures import LIMIT
-from cl_bench.report.style import GREY, WIDTH, legend_below, mark, marks, open_frame, sheet, within_limit
+from cl_bench.report.style import GREY, PASSES, WIDTH, legend_below, mark, marks, open_frame, sheet, within_limit
 
 
 def tradeoffs(summary: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
@@ -22,14 +22,14 @@ def tradeoffs(summary: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
     no mark: what learns all tasks at once has neither stability nor a memory.
     """
     headline = summary[summary["headline"] & (summary["verdict"] != "void")]
-    return {str(order): _figure(part, width) for order, part in headline.groupby("order", sort=False)}
+    counted = bool(headline["relative_flops"].notna().all())
+    return {str(order): _figure(part, width, counted) for order, part in headline.groupby("order", sort=False)}
 
 
-def _figure(rows: pd.DataFrame, width: float) -> Figure:
-    down, across = (1, 3) if width > 6 else (3, 1)
-    figure = sheet(width, 2.4 * down if across > 1 else 2.1 * down)
-    left, middle, right = figure.subplots(down, across)
-    cost = "relative_flops" if rows["relative_flops"].notna().all() else "relative_cost"
+def _figure(rows: pd.DataFrame, width: float, counted: bool) -> Figure:
+    wide = width > 6
+    figure = sheet(width, 2.4 if wide else 6.3)
+    left, middle, right = figure.subplots(1, 3) if wide else figure.subplots(3, 1)
     for place, (_, own) in enumerate(rows.groupby("strategy", sort=False)):
         run = own.iloc[0]
         learnt = own["baseline"] - own["intransigence"]
@@ -39,7 +39,7 @@ def _figure(rows: pd.DataFrame, width: float) -> Figure:
         drop = 100 * run["average_drop"]
         for ax, x, y in (
             (left, plasticity, kept),
-            (middle, run[cost], drop),
+            (middle, run["relative_flops" if counted else "relative_cost"], drop),
             # A run that learns all tasks at once has all images.
             (right, math.nan if run["together"] else run["stored_images"], drop),
         ):
@@ -48,12 +48,12 @@ def _figure(rows: pd.DataFrame, width: float) -> Figure:
     _label(left, "plasticity: learnt vs baseline, %", "stability: % of it kept")
     left.axhline(100, color=GREY, linewidth=0.7, linestyle=":")
     left.axvline(0, color=GREY, linewidth=0.7, linestyle=":")
-    _label(middle, f"training {'FLOPs' if cost == 'relative_flops' else 'time'}, x naive", "mean drop, %")
+    _label(middle, f"training {'FLOPs' if counted else 'time'}, x naive", "mean drop, %")
     _label(right, "stored images a task", "mean drop, %")
     for ax in (middle, right):
         ax.margins(0.12)
         low, high = ax.get_ylim()
-        ax.axhspan(low - 100, 100 * LIMIT, color="black", alpha=0.08, linewidth=0, zorder=0)
+        ax.axhspan(low - 100, 100 * LIMIT, **PASSES, zorder=0)
         ax.set_ylim(low, high)
     names = rows["strategy"].drop_duplicates().tolist()
     legend_below(figure, [*marks(names), within_limit()])

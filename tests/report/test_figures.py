@@ -3,12 +3,13 @@
 import itertools
 
 import pytest
+import synthetic
 from matplotlib.text import Text
 from synthetic import plausible
 
 from cl_bench.errors import UserError
 from cl_bench.report.figures import figures
-from cl_bench.report.style import COLOURS, mark, save
+from cl_bench.report.style import COLOURS, TEXT, mark, save
 from cl_bench.results import load_results
 from cl_bench.summaries import summary
 
@@ -103,20 +104,26 @@ def ticks_outside(ax):
                 yield from (tick.label1, tick.label2)
 
 
-COMPOSED = ("naive", "kd+replay", "kd[weight=0.25]+replay[memory=10]+frozen_bn+slow_backbone", "kd")
+COMPOSED = ("naive", "kd+replay", "kd[weight=0.25]+replay[memory=10]+frozen_bn+slow_backbone", "kd", "x" * 40)
+SHORT = ("seg", "det", "cls")
+LONG = ("segmentation", "street_scenes_of_many_countries", "classification")
 
 
-@pytest.mark.parametrize("width", [3.4, 7.2])
+@pytest.mark.parametrize("tasks", [SHORT, LONG], ids=["short", "long"])
+@pytest.mark.parametrize("width", [3.0, 3.4, 7.2])
 @pytest.mark.parametrize("what", ["curves", "matrix", "tradeoffs", "classes", "orders"])
-def test_in_a_column_all_text_can_be_read(tmp_path, what, width):
-    experiment = plausible(tmp_path, strategies=COMPOSED, joint=True)
+def test_in_a_column_all_text_can_be_read(tmp_path, monkeypatch, what, width, tasks):
+    for name, like in zip(tasks, SHORT, strict=True):
+        monkeypatch.setitem(synthetic.TASKS, name, synthetic.TASKS[like])
+        monkeypatch.setitem(synthetic.TOP, name, synthetic.TOP[like])
+    experiment = plausible(tmp_path, tasks=tasks, strategies=COMPOSED, joint=True)
     for key, scores in experiment.scores.items():
         experiment.classes[key] = {task: {"sofa": 0.4, "potted plant": 0.1 * len(scores)} for task in scores}
     (figure,) = figures(load_results(experiment.write()), what, width).values()
     texts = drawn_texts(figure)
     assert figure.get_figwidth() == width
     assert len(texts) > 10
-    assert min(text.get_fontsize() for text, _ in texts) >= 7, "points, printed at this width"
+    assert min(text.get_fontsize() for text, _ in texts) >= TEXT >= 7, "points, printed at this width"
     edges = figure.bbox.padded(1)
     for text, box in texts:
         assert edges.contains(box.x0, box.y0), f"{text.get_text()!r} passes the left side or the bottom"
@@ -125,7 +132,7 @@ def test_in_a_column_all_text_can_be_read(tmp_path, what, width):
         assert not first.padded(-1).overlaps(second.padded(-1)), f"{one.get_text()!r} on {other.get_text()!r}"
 
 
-@pytest.mark.parametrize("width", [0, -3, 2.4, 41, float("nan")])
+@pytest.mark.parametrize("width", [0, -3, 2.9, 41, float("nan")])
 def test_a_width_that_no_page_has_is_refused(tmp_path, width):
     with pytest.raises(UserError, match="to 40 inches wide"):
         figures(results_of(tmp_path), "curves", width)

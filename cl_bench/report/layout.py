@@ -32,6 +32,8 @@ _LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
 }
 
 
+NARROW = 110
+"""Characters of a terminal from which a table of drops stands beside its costs."""
 _NAME_WIDTH = 14
 """Characters of a strategy's name on a line: what 120 leave beside the numbers."""
 
@@ -85,7 +87,7 @@ def _terminal(
     text = io.StringIO()
     console = Console(file=text, width=width, force_terminal=colour, no_color=not colour, highlight=False)
     for section in sections:
-        console.print(_rich(section, styles, wrap=width < 110), "")
+        console.print(_rich(section, styles, wrap=width < 80), "")
     for note in notes:
         console.print(Text(note, style="dim"))
     return text.getvalue()
@@ -97,7 +99,9 @@ def _rich(section: Section, styles: Mapping[str, str], wrap: bool) -> Table:
     for heading in section.headings:
         side: JustifyMethod = "left" if heading.left else "right"
         free = wrap or heading.free
-        table.add_column(heading.text, justify=side, no_wrap=not free, overflow="fold", min_width=9 if free else None)
+        table.add_column(
+            heading.text, justify=side, no_wrap=not free, overflow="fold", min_width=9 if heading.free else None
+        )
     for group in section.groups:
         lines = _run_on(group) if section.headings[0].free else group
         for index, line in enumerate(lines):

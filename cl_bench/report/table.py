@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from cl_bench.errors import UserError, unknown
-from cl_bench.report.layout import Bold, Heading, Section, count, number, percent, write
+from cl_bench.report.layout import NARROW, Bold, Heading, Section, count, number, percent, write
 
 Row = dict[Any, Any]
 
@@ -54,10 +54,10 @@ def render(
     """Return the table of `summary` (see `summaries.summary`) with the notes without which it cannot be read.
 
     format: "terminal", "markdown", "latex" (booktabs) or "csv" (raw numbers, every column, a line a task); full: also
-    forgetting, backward transfer, intransigence and what a strategy adds (in the terminal as a second table); columns:
-    these fields of the summary alone, beside strategy and task; sort: strategies by their mean in this field, smallest
-    first; width: of the terminal, in characters; colour: with the terminal's colour codes. Raises UserError for another
-    format or column.
+    forgetting, backward transfer, intransigence and what a strategy adds (in the terminal as a second table, in a
+    narrow one costs, too); columns: these fields of the summary alone, beside strategy and task; sort: strategies by
+    their mean in this field, smallest first; width: of the terminal, in characters; colour: with the terminal's colour
+    codes. Raises UserError for another format or column.
     """
     if sort:
         summary = _sorted(summary, _column(sort).field)
@@ -66,16 +66,24 @@ def render(
     if columns:
         parts = [list(dict.fromkeys([*COLUMNS[:2], *map(_column, columns)]))]
     else:
-        known = known_columns(summary)
-        parts = [[column for column in known if full or not column.full]]
-        if full and format == "terminal":
-            parts = [[c for c in known if not c.full], [*known[:2], *(c for c in known if c.full)]]
+        known = [column for column in known_columns(summary) if full or not column.full]
+        parts = _fitted(known, width) if format == "terminal" else [known]
     sections = [
         Section(f"{plan['experiment']}: {order}", [_heading(column) for column in part], groups)
         for part in parts
         for order, groups in blocks(summary, part)
     ]
     return write(sections, notes(summary, plan), format, width=width, styles=_COLOURS, colour=colour)
+
+
+def _fitted(columns: list[Column], width: int) -> list[list[Column]]:
+    """Return the columns of the tables below each other that a terminal needs, each with strategy and task."""
+    common, plain, rare = columns[:2], [c for c in columns[2:] if not c.full], [c for c in columns if c.full]
+    parts = [plain, rare]
+    if width < NARROW:
+        verdict = ("baseline", "final", "drop", "verdict")
+        parts = [[c for c in plain if c.field in verdict], [c for c in plain if c.field not in verdict], rare]
+    return [[*common, *part] for part in parts if part]
 
 
 def known_columns(summary: pd.DataFrame) -> list[Column]:

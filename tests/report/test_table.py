@@ -354,3 +354,17 @@ def test_a_long_name_runs_on_over_the_rows_of_its_strategy() -> None:
 def test_brackets_in_a_title_stay():
     section = Section("e: a>b, against kd[weight=5]", [Heading("strategy", left=True)], [[["naive" * 9]]])
     assert "against kd[weight=5]" in write([section], [], "terminal")
+
+
+def test_a_narrow_terminal_has_verdicts_in_one_table_and_costs_in_another(tmp_path):
+    results = load_results(plausible(tmp_path).write())
+    wide, narrow = (render(summary(results), results.attrs["plan"], "terminal", width=width) for width in (120, 80))
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert narrow.count("quickstart: seg>det>cls") == 2
+    first, second = narrow.split("quickstart: seg>det>cls")[1:]
+    verdict = re.compile(r"(?:pass|fail|bonus)(?: \(uncertain\))?(?= |$)", re.MULTILINE)
+    lines = len(results.attrs["plan"]["runs"])  # three seeds of a strategy, and three tasks
+    assert len(verdict.findall(first)) == lines
+    assert verdict.findall(first) == verdict.findall(wide)[:lines]
+    assert "peak" not in first
+    assert "peak" in second

@@ -189,7 +189,10 @@ def _resume(run: _Run) -> Finding:
 def _memory(run: _Run) -> Finding:
     stages = [run.bench.store.describe(key) for key in run.plan.runs[0].stages]
     if any(stage["cost"]["stored_images"] is None for stage in stages):
-        advice = "if it does, name them in `strategy.report['memory'][task]`, as `Memory` of strategies/replay.py does"
+        advice = (
+            "say `stores_images = False` in the plug-in where it does not, and where it does name them in"
+            " `strategy.report['memory'][task]`, as `Memory` of strategies/replay.py does"
+        )
         return Finding("memory", "note", f"it does not say whether it stores images; {advice}")
     entries = run.bench.trainer.entries
     for stage in stages:

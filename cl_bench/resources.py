@@ -39,7 +39,7 @@ def crowded(threads: int, jobs: int) -> str:
     wanted = f"{jobs} x {threads} threads" if jobs > 1 else f"{threads} threads"
     return (
         f"{wanted} on {cores} of the machine's cores, whose load is {busy:.1f}, may take several times as long;"
-        " threads=1 does not, but is another setting: what is trained already would be trained anew"
+        " --set threads=1 does not, but is another setting: what is trained already would be trained anew"
     )
 
 

@@ -24,6 +24,7 @@ from cl_bench.training import Harness
 class {title}(SupervisedPlugin):
     acts_from = 2  # the first stage is naive's, and is shared with it
     stateless = True  # it gathers nothing in the steps; what does has state_dict() and load_state_dict(tensors)
+    stores_images = False
 
     def __init__(self, weight: float) -> None:
         super().__init__()
@@ -33,9 +34,8 @@ class {title}(SupervisedPlugin):
         self.anchor = {{name: p.detach().clone() for name, p in strategy.learnt_parameters().items()}}
 
     def before_backward(self, strategy: Harness, **_: Any) -> None:
-        parameters = dict(strategy.model.named_parameters())
         for name, value in self.anchor.items():
-            strategy.loss += self.weight * (parameters[name] - value).square().sum()
+            strategy.loss += self.weight * (strategy.model.get_parameter(name) - value).square().sum()
 
 
 @strategy("{name}", summary="say in a line what it does", neutral={{"weight": 0.0}})

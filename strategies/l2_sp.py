@@ -22,6 +22,7 @@ class QuadraticPenalty(SupervisedPlugin):
     """
 
     acts_from = 2
+    stores_images = False
 
     def __init__(self, weight: float) -> None:
         super().__init__()

@@ -26,6 +26,7 @@ def new_strategy(
     typer.echo(f"{first} and {test}; next:")
     typer.echo(f"  cl-bench check {name} --plugin {first}")
     typer.echo(f"  cl-bench run quickstart --set name={name} --strategies naive,{name} --plugin {first}")
+    typer.echo("  (where the cores are not free, with --set threads=1 from the start)")
 
 
 @app.command()

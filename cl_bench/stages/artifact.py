@@ -105,7 +105,8 @@ def _per_class(metrics: StreamMetrics) -> list[dict[str, Any]]:
 
 
 def _all_report(stage: Stage) -> bool:
-    return all(code_identity(plugin) is None for term in stage.terms for plugin in term.build())
+    plugins = (plugin for term in stage.terms for plugin in term.build())
+    return all(code_identity(plugin) is None or not getattr(plugin, "stores_images", True) for plugin in plugins)
 
 
 def _training_rows(log: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:

@@ -118,8 +118,9 @@ def notes(summary: pd.DataFrame, plan: Row) -> list[str]:
 
 
 def protocol_notes(plan: Row, seeds: list[int]) -> list[str]:
-    """Return how the experiment was done, a line a task."""
+    """Return how the experiment was done, a line a task that is learnt in it."""
     settings = plan["settings"]
+    learnt = {task for stage in plan["stages"].values() for task in stage["tasks"]}
     schedule = str(settings.get("schedule", "unknown"))
     lines = [f"{plan['experiment']}: seeds {', '.join(map(str, seeds))}; schedule {SCHEDULES.get(schedule, schedule)}."]
     lines += [
@@ -127,6 +128,7 @@ def protocol_notes(plan: Row, seeds: list[int]) -> list[str]:
         f"{task['classes']} classes, {task['train_images']}/{task['val_images']} images, {task['epochs']} epochs at "
         f"{task['image_size']} px, trivial {task['trivial']:.3f}."
         for task in plan["tasks"]
+        if task["name"] in learnt
     ]
     if (split := settings.get("split", "val")) != "val":
         lines.append(f"Scored on {split}, a quarter of train that was split off; val was not looked at.")

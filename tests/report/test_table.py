@@ -87,6 +87,14 @@ def test_every_table_says_what_it_needs(tmp_path, format):
         assert part in text
 
 
+def test_tasks_that_stand_in_no_order_are_not_told(tmp_path):
+    experiment = plausible(tmp_path, tasks=("seg", "cls"))
+    experiment.plan["tasks"].append({**experiment.plan["tasks"][0], "name": "det", "kind": "detection"})
+    text = shown(experiment.write(), "markdown")
+    assert "- cls: classification" in text
+    assert "- det: detection" not in text
+
+
 def test_total_schedule_is_said_to_be_unequal(tmp_path):
     assert "stages have UNEQUAL learning rates" in shown(by_hand(tmp_path, schedule="total").write(), "markdown")
 

@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "report"))
 from synthetic import Experiment, plausible
 
+from cl_bench.cli.tables import Format, Table, print_table
 from cl_bench.comparison import differences, finals, versions
 from cl_bench.errors import UserError
 from cl_bench.report import versions as report_versions
@@ -115,6 +116,13 @@ def test_the_strategy_that_others_are_held_against_must_be_there(tmp_path):
     folder = by_hand(tmp_path).write()
     with pytest.raises(UserError, match="did you mean 'naive'"):
         differences(load_results("hand"), folder, "naiv")
+
+
+def test_strategies_may_be_chosen_without_the_one_they_are_held_against(tmp_path, capsys):
+    print_table(by_hand(tmp_path).write(), Table(Format.csv, against="naive", strategies=("kd",)))
+    header, *rows = capsys.readouterr().out.split()
+    assert header.startswith("strategy,")
+    assert {row.split(",")[0] for row in rows} == {"kd"}
 
 
 def test_two_strategies_that_differ_by_noise_have_no_winner(tmp_path):

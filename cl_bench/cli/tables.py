@@ -62,7 +62,10 @@ def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None
     if found.attrs["plan"]["runs"]:
         names = [task["name"] for task in found.attrs["plan"]["tasks"]]
         orders = parse_orders(wanted.orders, names) if wanted.orders else ()
-        found = select(found, wanted.strategies, [">".join(order) for order in orders], wanted.seeds)
+        strategies = wanted.strategies
+        if strategies and wanted.against:
+            strategies += (wanted.against,)
+        found = select(found, strategies, [">".join(order) for order in orders], wanted.seeds)
     if wanted.filters and (wanted.against or wanted.baselines or not found.attrs["plan"]["runs"]):
         raise UserError("--filter is for the table of drops")
     if (wanted.columns or wanted.sort) and (wanted.format in _RAW or wanted.against or wanted.baselines):

@@ -113,7 +113,7 @@ def strategy(
 ) -> Callable[[Callable[..., Sequence[Any]]], Callable[..., Sequence[Any]]]:
     """Declare the decorated function a strategy: its arguments are the settings, it returns Avalanche plugins.
 
-    name: as written in an experiment; together: all tasks in one stage (an upper bound); neutral: the settings at
+    name: as written in an experiment; together: all tasks in one stage; neutral: the settings at
     which it must equal naive bit for bit; added: settings that came later, each with the value at which the strategy
     does what it did before, so that what a built-in one had trained is still found. Raises UserError for settings
     in `added` that are none.

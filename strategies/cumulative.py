@@ -10,7 +10,7 @@ from cl_bench.registry import strategy
 from cl_bench.strategies.replay import Replay
 
 
-@strategy("cumulative", summary="rehearse all past images (an upper bound of replay)", paper="arXiv:1902.10486")
+@strategy("cumulative", summary="rehearse all past images (what a memory could do at best)", paper="arXiv:1902.10486")
 def cumulative() -> list[SupervisedPlugin]:
     """Return a replay whose memory holds everything."""
     return [Replay(sys.maxsize)]

@@ -11,16 +11,17 @@ import torch
 from conftest import Spy
 from torch import nn
 from torch.utils._python_dispatch import is_in_any_mode_without_ignore_compile_internals as counting
+from torch.utils.flop_counter import FlopCounterMode
 
 from cl_bench import api
-from cl_bench.flops import flop_counter
+from cl_bench.flops import FlopCounter
 from cl_bench.training import Harness
 
 
 def flops_of(work: Callable[[], object]) -> int:
-    with flop_counter() as counter:
+    with FlopCounter() as counter:
         work()
-    return counter.get_total_flops()
+    return counter.total
 
 
 @pytest.mark.parametrize("groups", [1, 4, 8])
@@ -32,6 +33,16 @@ def test_a_backward_pass_costs_two_forward_ones_however_many_groups(kind: type[n
     assert flops_of(lambda: layer(images).sum().backward()) == 3 * forward
     images.requires_grad_(False)
     assert flops_of(lambda: layer(images).sum().backward()) == 2 * forward, "none for images that need no gradient"
+
+
+def test_a_whole_model_counts_as_torch_counts_it() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+    images = torch.zeros(2, 3, 10, 10)
+    steps = {"train": lambda: model(images).sum().backward(), "infer": torch.inference_mode()(lambda: model(images))}
+    for work in steps.values():
+        with FlopCounterMode(display=False) as known:
+            work()
+        assert flops_of(work) == known.get_total_flops() > 0
 
 
 def costs(path: str, strategies: list[str]) -> dict[str, float]:

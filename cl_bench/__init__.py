@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["load_results", "run", "strategy"]
+__all__ = ["Harness", "load_results", "run", "strategy"]
 
 if TYPE_CHECKING:
     from cl_bench.api import run
     from cl_bench.registry import strategy
     from cl_bench.results import load_results
+    from cl_bench.training import Harness
 
-_HOME = {"run": "cl_bench.api", "strategy": "cl_bench.registry", "load_results": "cl_bench.results"}
+_HOME = {
+    "Harness": "cl_bench.training",
+    "load_results": "cl_bench.results",
+    "run": "cl_bench.api",
+    "strategy": "cl_bench.registry",
+}
 
 
 def __getattr__(name: str) -> Any:

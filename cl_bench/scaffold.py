@@ -17,8 +17,7 @@ from typing import Annotated, Any
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
-from cl_bench import strategy
-from cl_bench.training import Harness
+from cl_bench import Harness, strategy
 
 
 class {title}(SupervisedPlugin):

@@ -27,6 +27,8 @@ def new_strategy(
     typer.echo(f"  cl-bench check {name} --plugin {first}")
     typer.echo(f"  cl-bench run quickstart --set name={name} --strategies naive,{name} --plugin {first}")
     typer.echo("  (where the cores are not free, with --set threads=1 from the start)")
+    typer.echo("or, for a row beside those that quickstart has already:")
+    typer.echo(f"  cl-bench run quickstart --add --strategies {name} --plugin {first}")
 
 
 @app.command()

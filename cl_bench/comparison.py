@@ -1,4 +1,4 @@
-"""Strategies against one of them, and experiments against each other: paired differences; no torch."""
+"""Strategies against one of them, over all orders of tasks, and experiments against each other; no torch."""
 
 from __future__ import annotations
 
@@ -68,6 +68,59 @@ def differences(results: pd.DataFrame, folder: Path, against: str = REFERENCE) -
     frame["adjusted_p"] = statistics.holm(frame["p"].tolist())
     frame.attrs = {**results.attrs, "against": against}
     return frame
+
+
+def over_orders(results: pd.DataFrame, against: str = "") -> pd.DataFrame:
+    """Return what each strategy drops over all orders of the tasks, one row a strategy.
+
+    `drop`: the mean over orders and tasks of their drops (as in the table of drops), with its 95 % t interval `low`,
+    `high`; `spread`: the highest minus the lowest of the orders' means; `worst_drop`, `worst_task`, `worst_order`: the
+    task that drops most of all; `orders`, `seeds`: how many there are, the latter with every order done; `difference`:
+    from the drop of `against` (naive, or the first, where none is named), with its interval `difference_low`,
+    `difference_high`, paired by seed. Tasks whose baseline is void are left out. Raises UserError where there are
+    fewer than two orders, or none is done.
+    """
+    runs, void = results.attrs["plan"]["runs"], void_tasks(results)
+    planned = sorted({(">".join(run["order"]), task) for run in runs for task in run["order"] if task not in void})
+    if len({order for order, _ in planned}) < 2:
+        raise UserError("a mean over orders takes two orders with a valid baseline: run it with --orders all")
+    found = {
+        str(strategy): drops
+        for strategy, own in finals(results).groupby("strategy", sort=False)
+        if not (drops := _all_orders(own, planned)).empty
+    }
+    if not found:
+        raise UserError("no strategy has a seed of which every order is done")
+    against = against or (REFERENCE if REFERENCE in found else next(iter(found)))
+    if against not in found:
+        raise unknown("strategy of which all orders are done", against, found)
+    frame = pd.DataFrame([_order_row(name, drops, found[against]) for name, drops in found.items()])
+    frame.attrs = {**results.attrs, "against": against}
+    return frame
+
+
+def _all_orders(own: pd.DataFrame, planned: list[tuple[str, str]]) -> pd.DataFrame:
+    """Return a strategy's drops (seeds, orders and tasks), of the seeds that have all that is planned.
+
+    Each seed's share in the ratio of means, linearised as in `measures.drop_interval`: their mean is that ratio.
+    """
+    columns = pd.MultiIndex.from_tuples(planned, names=["order", "task"])
+    scores = [own.pivot(index="seed", columns=["order", "task"], values=what) for what in ("final", "baseline")]
+    final, single = (score.reindex(columns=columns).dropna() for score in scores)
+    drop = 1 - final.mean() / single.mean()
+    return drop - (final - (1 - drop) * single) / single.mean()
+
+
+def _order_row(strategy: str, drops: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any]:
+    means = drops.mean()
+    orders, worst = means.groupby("order").mean(), list(means.index)[int(means.argmax())]
+    row: dict[str, Any] = {"strategy": strategy}
+    for name, values in (("", drops.mean(axis=1)), ("difference", (drops - other).dropna().mean(axis=1))):
+        low, high = measures.t_interval(values.tolist()) or (math.nan, math.nan)
+        ends = (f"{name}_low", f"{name}_high") if name else ("low", "high")
+        row |= {name or "drop": measures.mean(values.tolist()), ends[0]: low, ends[1]: high}
+    row |= {"spread": orders.max() - orders.min(), "worst_drop": means.max()}
+    return {**row, "worst_order": worst[0], "worst_task": worst[1], "orders": len(orders), "seeds": len(drops)}
 
 
 def versions(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:

@@ -11,8 +11,9 @@ sys.path.insert(0, str(Path(__file__).parent / "report"))
 from synthetic import Experiment, plausible
 
 from cl_bench.cli.tables import Format, Table, print_table
-from cl_bench.comparison import differences, finals, versions
+from cl_bench.comparison import differences, finals, over_orders, versions
 from cl_bench.errors import UserError
+from cl_bench.report import over_orders as report_over_orders
 from cl_bench.report import versions as report_versions
 from cl_bench.report.differences import render, settled
 from cl_bench.results import load_results
@@ -151,6 +152,72 @@ def test_the_table_says_how_sure_it_is(tmp_path, format):
     if format != "csv":
         assert "against naive" in text
         assert "p cannot be below 0.5" in text.replace("\n", " ")
+
+
+def both_orders(results, kd=True):
+    """Seg and cls in both orders, two seeds: naive loses .75 and .7 of seg, or half of cls; kd nothing."""
+    experiment = Experiment(results, name="both", tasks=("seg", "cls"), epochs=1)
+    for seed, seg in enumerate((0.4, 0.5)):
+        single = {"seg": seg, "cls": 0.8}
+        first = {task: experiment.baseline(task, seed, [score]) for task, score in single.items()}
+        for strategy, kept in {"naive": {"seg": (0.1, 0.15)[seed], "cls": 0.4}, "kd": single}.items():
+            for past, new in (("seg", "cls"), ("cls", "seg")):
+                if strategy == "naive" or kd or past == "seg":
+                    scores = {past: [kept[past]], new: [single[new]]}
+                    stage = experiment.stage(f"{strategy}-{past}-{seed}", [new], first[past], scores)
+                    experiment.run(strategy, (past, new), seed, [first[past], stage])
+    return experiment
+
+
+def test_over_all_orders(tmp_path):
+    both_orders(tmp_path).write()
+    table = over_orders(load_results("both")).set_index("strategy")
+    naive = table.loc["naive"]
+    seg = 1 - 0.125 / 0.45
+    assert naive["drop"] == pytest.approx((seg + 0.5) / 4)
+    assert naive["spread"] == pytest.approx((seg - 0.5) / 2)
+    assert naive["worst_drop"] == pytest.approx(seg)
+    assert (naive["worst_task"], naive["worst_order"], naive["orders"], naive["seeds"]) == ("seg", "seg>cls", 2, 2)
+    # By hand: a fourth of seg's residual, .1 - (1 - drop) .4, in means of the baseline, and t = 12.706 of one freedom.
+    assert naive["high"] - naive["drop"] == pytest.approx(12.7062 * abs(0.1 - (1 - seg) * 0.4) / 0.45 / 4, rel=1e-4)
+    assert naive["drop"] - naive["low"] == pytest.approx(naive["high"] - naive["drop"])
+    assert (table.loc["kd", ["drop", "low", "high", "spread"]].abs() < 1e-12).all()
+
+
+def test_a_strategy_that_lacks_an_order_has_no_mean_over_all(tmp_path):
+    both_orders(tmp_path, kd=False).write()
+    assert over_orders(load_results("both"))["strategy"].tolist() == ["naive"]
+
+
+def test_one_order_has_no_mean_over_orders(tmp_path):
+    by_hand(tmp_path).write()
+    with pytest.raises(UserError, match="takes two orders with a valid baseline: run it with --orders all"):
+        over_orders(load_results("hand"))
+
+
+@pytest.mark.parametrize("format", ["terminal", "markdown", "latex", "csv"])
+def test_the_table_over_all_orders(tmp_path, format):
+    both_orders(tmp_path).write()
+    text = report_over_orders.render(over_orders(load_results("both")), format)
+    assert "30.6" in text or "0.3055" in text
+    assert "72.2" in text or "0.7222" in text
+    if format != "csv":
+        assert "2 orders" in text
+        assert "naive" in text
+
+
+def test_over_all_orders_strategies_are_paired_by_seed(tmp_path, capsys):
+    folder = both_orders(tmp_path).write()
+    table = over_orders(load_results("both"), "kd").set_index("strategy")
+    seg = 1 - 0.125 / 0.45
+    naive = table.loc["naive", ["difference", "difference_low", "difference_high"]].tolist()
+    assert naive == pytest.approx(table.loc["naive", ["drop", "low", "high"]].tolist())  # kd loses nothing of any seed
+    table = over_orders(load_results("both")).set_index("strategy")
+    assert table.loc["kd", "difference"] == pytest.approx(-(seg + 0.5) / 4)
+    print_table(folder, Table(over_orders=True, against="kd"))
+    assert "differences from kd" in capsys.readouterr().out
+    with pytest.raises(UserError, match="did you mean 'kd'"):
+        over_orders(load_results("both"), "kdd")
 
 
 def two_versions(tmp_path):

@@ -40,6 +40,9 @@ def table(
     full: Annotated[bool, typer.Option("--full", help="Add forgetting, backward transfer and intransigence.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="The tasks on their own, over seeds.")] = False,
     against: Annotated[str, typer.Option(help="A strategy: how much more or less the others forget.")] = "",
+    over_orders: Annotated[
+        bool, typer.Option("--over-orders", help="Mean drop over all orders, spread, worst task.")
+    ] = False,
     strategies: Annotated[str, typer.Option(help="These alone: a,b+c[x=1].")] = "",
     orders: Annotated[str, typer.Option(help="These alone: seg-det-cls,det-seg-cls.")] = "",
     seeds: Annotated[str, typer.Option(help="These alone: 0,1,2.")] = "",
@@ -56,6 +59,7 @@ def table(
         format=format,
         full=full,
         baselines=baselines,
+        over_orders=over_orders,
         against=against,
         strategies=tuple(split_list(strategies)),
         orders=orders,

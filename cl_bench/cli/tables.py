@@ -37,13 +37,14 @@ _RAW = (Format.csv, Format.parquet)
 class Table:
     """Which table is wanted, and of what; empty: everything.
 
-    against: the differences from this strategy; filters: as in `summaries.filtered`; columns, sort: fields of
-    `summaries.summary`.
+    over_orders: means over all orders; against: the differences from this strategy; filters: as in
+    `summaries.filtered`; columns, sort: fields of `summaries.summary`.
     """
 
     format: Format = Format.terminal
     full: bool = False
     baselines: bool = False
+    over_orders: bool = False
     against: str = ""
     strategies: tuple[str, ...] = ()
     orders: str = ""
@@ -66,9 +67,10 @@ def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None
         if strategies and wanted.against:
             strategies += (wanted.against,)
         found = select(found, strategies, [">".join(order) for order in orders], wanted.seeds)
-    if wanted.filters and (wanted.against or wanted.baselines or not found.attrs["plan"]["runs"]):
+    others = (wanted.baselines, bool(wanted.against), wanted.over_orders, not found.attrs["plan"]["runs"])
+    if wanted.filters and any(others):
         raise UserError("--filter is for the table of drops")
-    if (wanted.columns or wanted.sort) and (wanted.format in _RAW or wanted.against or wanted.baselines):
+    if (wanted.columns or wanted.sort) and (wanted.format in _RAW or any(others)):
         raise UserError("--columns and --sort are for the table of drops in the terminal, in Markdown or LaTeX")
     frame = _frame(found, folder, wanted)
     seen = output is None and sys.stdout.isatty()
@@ -94,6 +96,10 @@ def _frame(found: pd.DataFrame, folder: Path, wanted: Table) -> pd.DataFrame:
 
     if wanted.baselines or not found.attrs["plan"]["runs"]:
         table = summaries.baselines(found)
+    elif wanted.over_orders:
+        from cl_bench.comparison import over_orders
+
+        table = over_orders(found, wanted.against)
     elif wanted.against:
         from cl_bench.comparison import differences
 
@@ -105,11 +111,13 @@ def _frame(found: pd.DataFrame, folder: Path, wanted: Table) -> pd.DataFrame:
 
 def _text(frame: pd.DataFrame, found: pd.DataFrame, wanted: Table, seen: bool) -> str:
     """Return the table as text; seen: on a terminal, whose width and colours it may have."""
-    from cl_bench.report import baselines, differences, table
+    from cl_bench.report import baselines, differences, over_orders, table
 
     format = wanted.format.value
     if wanted.baselines or not found.attrs["plan"]["runs"]:
         return baselines.render(frame, format)
+    if wanted.over_orders:
+        return over_orders.render(frame, format)
     if wanted.against:
         return differences.render(frame, format)
     return table.render(

@@ -1,0 +1,41 @@
+"""The table of strategies over all orders of the tasks: what they drop, and how much the order decides."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from cl_bench.report.layout import Heading, Section, percent, write
+
+MEANING = (
+    "Mean drop: over all orders and tasks, of each a ratio of means over seeds, with its 95 % t interval over seeds; "
+    "difference: of mean drops, paired by seed, negative where the strategy forgets less; spread: the highest minus "
+    "the lowest order's mean; worst: the task that drops most in any order. Seeds: those of which every order is done. "
+    "Tasks with a void baseline are left out."
+)
+
+
+def render(table: pd.DataFrame, format: str, *, width: int = 120) -> str:
+    """Return the table of `comparison.over_orders`; format: "terminal", "markdown", "latex" or "csv" (raw numbers)."""
+    if format == "csv":
+        return table.to_csv(index=False, lineterminator="\n").removesuffix("\n")
+    against = table.attrs["against"]
+    headings = [Heading("strategy", left=True, free=True), Heading("mean drop % ↓\n[95 %]")]
+    headings += [Heading("difference\n[95 %]"), Heading("spread\n% ↓"), Heading("worst\n% ↓")]
+    headings += [Heading("of", left=True), Heading("in", left=True), Heading("seeds")]
+    title = f"{table.attrs['plan']['experiment']}: {table['orders'].max()} orders, differences from {against}"
+    lines = [[_line(dict(row), row["strategy"] == against) for row in table.to_dict("records")]]
+    return write([Section(title, headings, lines)], [MEANING], format, width=width)
+
+
+def _line(row: dict[Any, Any], itself: bool) -> list[str]:
+    drop, difference = (_figure(row, *names) for names in (("drop", ""), ("difference", "difference_")))
+    figures = [drop, "" if itself else difference, percent(row["spread"]), percent(row["worst_drop"])]
+    return [str(row["strategy"]), *figures, str(row["worst_task"]), str(row["worst_order"]), str(row["seeds"])]
+
+
+def _figure(row: dict[Any, Any], name: str, ends: str) -> str:
+    low, high = row[f"{ends}low"], row[f"{ends}high"]
+    return percent(row[name]) + ("" if math.isnan(low) else f" [{percent(low)}, {percent(high)}]")

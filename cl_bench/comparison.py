@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,56 +72,75 @@ def differences(results: pd.DataFrame, folder: Path, against: str = REFERENCE) -
 
 
 def over_orders(results: pd.DataFrame, against: str = "") -> pd.DataFrame:
-    """Return what each strategy drops over all orders of the tasks, one row a strategy.
+    """Return what each strategy drops over all orders of the tasks, one row a strategy that has them all.
 
-    `drop`: the mean over orders and tasks of their drops (as in the table of drops), with its 95 % t interval `low`,
+    `drop`: the mean of the orders' mean drops (of each task as in the table of drops), with its 95 % t interval `low`,
     `high`; `spread`: the highest minus the lowest of the orders' means; `worst_drop`, `worst_task`, `worst_order`: the
     task that drops most of all; `orders`, `seeds`: how many there are, the latter with every order done; `difference`:
-    from the drop of `against` (naive, or the first, where none is named), with its interval `difference_low`,
-    `difference_high`, paired by seed. Tasks whose baseline is void are left out. Raises UserError where there are
-    fewer than two orders, or none is done.
+    from the drop of `against` (naive, or the first, where none is named), over the `paired_seeds` that both have, with
+    its interval `difference_low`, `difference_high`. Tasks whose baseline is void are left out. attrs["left_out"]: the
+    strategies without a seed of which every order is done. Raises UserError where there are fewer than two orders,
+    no task that is not void, or no such strategy.
     """
-    runs, void = results.attrs["plan"]["runs"], void_tasks(results)
-    planned = sorted({(">".join(run["order"]), task) for run in runs for task in run["order"] if task not in void})
-    if len({order for order, _ in planned}) < 2:
-        raise UserError("a mean over orders takes two orders with a valid baseline: run it with --orders all")
-    found = {
-        str(strategy): drops
-        for strategy, own in finals(results).groupby("strategy", sort=False)
-        if not (drops := _all_orders(own, planned)).empty
-    }
+    runs, void = results[results["strategy"] != BASELINE], void_tasks(results)
+    names, orders = runs["strategy"].unique().tolist(), runs["order"].unique().tolist()
+    if len(orders) < 2:
+        raise UserError("a mean over orders takes two orders of the tasks: run it with --orders all")
+    planned = [(order, task) for order in orders for task in dict.fromkeys(order.split(">")) if task not in void]
+    if not planned:
+        raise UserError("the baseline of every task is void or not done, so there is no drop")
+    table = finals(results)
+    found = {name: _of_all_orders(table[table["strategy"] == name], planned) for name in names}
+    found = {name: scores for name, scores in found.items() if len(scores["final"])}
     if not found:
         raise UserError("no strategy has a seed of which every order is done")
     against = against or (REFERENCE if REFERENCE in found else next(iter(found)))
     if against not in found:
         raise unknown("strategy of which all orders are done", against, found)
-    frame = pd.DataFrame([_order_row(name, drops, found[against]) for name, drops in found.items()])
-    frame.attrs = {**results.attrs, "against": against}
+    frame = pd.DataFrame([_order_row(name, scores, found[against]) for name, scores in found.items()])
+    frame["against"] = against
+    frame.attrs = {**results.attrs, "left_out": [name for name in names if name not in found]}
     return frame
 
 
-def _all_orders(own: pd.DataFrame, planned: list[tuple[str, str]]) -> pd.DataFrame:
-    """Return a strategy's drops (seeds, orders and tasks), of the seeds that have all that is planned.
-
-    Each seed's share in the ratio of means, linearised as in `measures.drop_interval`: their mean is that ratio.
-    """
+def _of_all_orders(own: pd.DataFrame, planned: list[tuple[str, str]]) -> dict[str, pd.DataFrame]:
+    """Return a strategy's `final` and `baseline` scores (seeds, orders and tasks), of the seeds that have them all."""
     columns = pd.MultiIndex.from_tuples(planned, names=["order", "task"])
-    scores = [own.pivot(index="seed", columns=["order", "task"], values=what) for what in ("final", "baseline")]
-    final, single = (score.reindex(columns=columns).dropna() for score in scores)
+    scores = {what: own.pivot(index="seed", columns=["order", "task"], values=what) for what in ("final", "baseline")}
+    return {what: score.reindex(columns=columns).dropna() for what, score in scores.items()}
+
+
+def _shares(scores: Mapping[str, pd.DataFrame], seeds: pd.Index) -> pd.DataFrame:
+    """Return each seed's share in the drops, whose mean over `seeds` is the ratio of means.
+
+    Linearised, as in `measures.drop_interval`, so that a t interval of the shares is one of the ratio.
+    """
+    final, single = scores["final"].loc[seeds], scores["baseline"].loc[seeds]
     drop = 1 - final.mean() / single.mean()
     return drop - (final - (1 - drop) * single) / single.mean()
 
 
-def _order_row(strategy: str, drops: pd.DataFrame, other: pd.DataFrame) -> dict[str, Any]:
-    means = drops.mean()
-    orders, worst = means.groupby("order").mean(), list(means.index)[int(means.argmax())]
-    row: dict[str, Any] = {"strategy": strategy}
-    for name, values in (("", drops.mean(axis=1)), ("difference", (drops - other).dropna().mean(axis=1))):
-        low, high = measures.t_interval(values.tolist()) or (math.nan, math.nan)
-        ends = (f"{name}_low", f"{name}_high") if name else ("low", "high")
-        row |= {name or "drop": measures.mean(values.tolist()), ends[0]: low, ends[1]: high}
-    row |= {"spread": orders.max() - orders.min(), "worst_drop": means.max()}
-    return {**row, "worst_order": worst[0], "worst_task": worst[1], "orders": len(orders), "seeds": len(drops)}
+def _order_row(name: str, scores: Mapping[str, pd.DataFrame], other: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    seeds = scores["final"].index
+    both = seeds.intersection(other["final"].index)
+    shares = _shares(scores, seeds)
+    drops, means = shares.mean(), shares.mean().groupby("order").mean()
+    drop, (low, high) = _over_seeds(shares)
+    difference, (difference_low, difference_high) = _over_seeds(_shares(scores, both) - _shares(other, both))
+    worst_order, worst_task = drops.index.tolist()[int(drops.argmax())]
+    return {
+        **{"strategy": name, "drop": drop, "low": low, "high": high},
+        **{"difference": difference, "difference_low": difference_low, "difference_high": difference_high},
+        **{"spread": means.max() - means.min(), "worst_drop": drops.max()},
+        **{"worst_task": worst_task, "worst_order": worst_order},
+        **{"orders": len(means), "seeds": len(seeds), "paired_seeds": len(both)},
+    }
+
+
+def _over_seeds(shares: pd.DataFrame) -> tuple[float, measures.Interval]:
+    """Return the mean over seeds and orders, an order counting as much as any, and its t interval over seeds."""
+    values = shares.T.groupby("order").mean().mean().tolist()
+    return measures.mean(values), measures.t_interval(values) or (math.nan, math.nan)
 
 
 def versions(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,8 @@ from cl_bench.errors import UserError
 from cl_bench.report import over_orders as report_over_orders
 from cl_bench.report import versions as report_versions
 from cl_bench.report.differences import render, settled
-from cl_bench.results import load_results
+from cl_bench.results import load_results, select
+from cl_bench.summaries import summary
 
 
 @pytest.fixture(autouse=True)
@@ -185,14 +186,41 @@ def test_over_all_orders(tmp_path):
 
 
 def test_a_strategy_that_lacks_an_order_has_no_mean_over_all(tmp_path):
-    both_orders(tmp_path, kd=False).write()
-    assert over_orders(load_results("both"))["strategy"].tolist() == ["naive"]
+    folder = both_orders(tmp_path, kd=False).write()
+    table = over_orders(load_results("both"))
+    assert table["strategy"].tolist() == ["naive"]
+    assert "Left out, as not every order is done: kd." in report_over_orders.render(table, "markdown")
+    with pytest.raises(UserError, match="strategy of which all orders are done 'kd'"):
+        over_orders(load_results("both"), "kd")
+    with pytest.raises(UserError, match="takes two orders"):
+        print_table(folder, Table(over_orders=True, strategies=("kd",)))
 
 
 def test_one_order_has_no_mean_over_orders(tmp_path):
     by_hand(tmp_path).write()
-    with pytest.raises(UserError, match="takes two orders with a valid baseline: run it with --orders all"):
+    with pytest.raises(UserError, match="takes two orders of the tasks: run it with --orders all"):
         over_orders(load_results("hand"))
+
+
+def test_orders_may_be_chosen():
+    results = load_results(Path(__file__).parent.parent / "results" / "orders")
+    table = over_orders(select(results, orders=["seg>det>cls", "det>seg>cls"]))
+    assert table[["orders", "seeds"]].to_numpy().tolist() == [[2, 3]] * 3
+    drops = summary(results).drop_duplicates(["strategy", "order"]).set_index(["strategy", "order"])["average_drop"]
+    pair = drops["naive", "seg>det>cls"], drops["naive", "det>seg>cls"]
+    assert table.set_index("strategy").loc["naive", ["drop", "spread"]].tolist() == pytest.approx(
+        [sum(pair) / 2, abs(pair[0] - pair[1])]
+    )
+    with pytest.raises(UserError, match="takes two orders"):
+        over_orders(select(results, orders=["seg>det>cls"]))
+
+
+def test_differences_are_of_the_seeds_that_both_have(tmp_path):
+    both_orders(tmp_path).write(without=["kd-seg-1"])
+    table = over_orders(load_results("both")).set_index("strategy")
+    kd = table.loc["kd"]
+    assert (kd["seeds"], kd["paired_seeds"], table.loc["naive", "seeds"]) == (1, 1, 2)
+    assert kd["difference"] == pytest.approx(-(0.75 + 0.5) / 4)  # naive's drop of seed 0 alone
 
 
 @pytest.mark.parametrize("format", ["terminal", "markdown", "latex", "csv"])

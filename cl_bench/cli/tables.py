@@ -67,10 +67,15 @@ def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None
         if strategies and wanted.against:
             strategies += (wanted.against,)
         found = select(found, strategies, [">".join(order) for order in orders], wanted.seeds)
-    others = (wanted.baselines, bool(wanted.against), wanted.over_orders, not found.attrs["plan"]["runs"])
-    if wanted.filters and any(others):
+    runs = bool(found.attrs["plan"]["runs"])
+    if (wanted.over_orders or wanted.against) and (wanted.baselines or not runs):
+        raise UserError("--over-orders and --against compare strategies, and are not for baselines alone")
+    of_drops = runs and not (wanted.baselines or wanted.against or wanted.over_orders)
+    if wanted.filters and not of_drops:
         raise UserError("--filter is for the table of drops")
-    if (wanted.columns or wanted.sort) and (wanted.format in _RAW or any(others)):
+    if wanted.full and runs and not of_drops:
+        raise UserError("--full is for the table of drops")
+    if (wanted.columns or wanted.sort) and (wanted.format in _RAW or not of_drops):
         raise UserError("--columns and --sort are for the table of drops in the terminal, in Markdown or LaTeX")
     frame = _frame(found, folder, wanted)
     seen = output is None and sys.stdout.isatty()

@@ -11,9 +11,9 @@ from cl_bench.report.layout import Heading, Section, percent, write
 
 MEANING = (
     "Mean drop: over all orders and tasks, of each a ratio of means over seeds, with its 95 % t interval over seeds; "
-    "difference: of mean drops, paired by seed, negative where the strategy forgets less; spread: the highest minus "
-    "the lowest order's mean; worst: the task that drops most in any order. Seeds: those of which every order is done. "
-    "Tasks with a void baseline are left out."
+    "difference: of mean drops, paired over the seeds that both have, negative where the strategy forgets less; "
+    "spread: the highest minus the lowest order's mean, in which the seeds' noise is, too; worst: the task that drops "
+    "most in any order. Seeds: those of which every order is done. Tasks with a void baseline are left out."
 )
 
 
@@ -21,13 +21,14 @@ def render(table: pd.DataFrame, format: str, *, width: int = 120) -> str:
     """Return the table of `comparison.over_orders`; format: "terminal", "markdown", "latex" or "csv" (raw numbers)."""
     if format == "csv":
         return table.to_csv(index=False, lineterminator="\n").removesuffix("\n")
-    against = table.attrs["against"]
+    against, left_out = table["against"].iloc[0], table.attrs["left_out"]
     headings = [Heading("strategy", left=True, free=True), Heading("mean drop % ↓\n[95 %]")]
     headings += [Heading("difference\n[95 %]"), Heading("spread\n% ↓"), Heading("worst\n% ↓")]
     headings += [Heading("of", left=True), Heading("in", left=True), Heading("seeds")]
-    title = f"{table.attrs['plan']['experiment']}: {table['orders'].max()} orders, differences from {against}"
+    title = f"{table.attrs['plan']['experiment']}: {table['orders'].iloc[0]} orders, differences from {against}"
     lines = [[_line(dict(row), row["strategy"] == against) for row in table.to_dict("records")]]
-    return write([Section(title, headings, lines)], [MEANING], format, width=width)
+    notes = [MEANING, *([f"Left out, as not every order is done: {', '.join(left_out)}."] if left_out else [])]
+    return write([Section(title, headings, lines)], notes, format, width=width)
 
 
 def _line(row: dict[Any, Any], itself: bool) -> list[str]:

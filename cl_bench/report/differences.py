@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from cl_bench.report.layout import Heading, Section, number, percent, write
+from cl_bench.report.layout import Heading, Section, interval, number, percent, write
 
 HEADINGS = (
     *(Heading("strategy", left=True, free=True), Heading("task", left=True), Heading("difference %\n[95 % seeds]")),
@@ -49,15 +49,11 @@ def settled(row: dict[Any, Any]) -> str:
 
 
 def _line(row: dict[Any, Any], first: bool) -> list[str]:
-    seeds = f"{percent(row['difference'])}{_interval(row['low'], row['high'])}"
+    seeds = f"{percent(row['difference'])}{interval(row['low'], row['high'])}"
     chance = [number(row[name]) for name in ("p", "adjusted_p")] + [number(row["probability"], 2)]
-    images = _interval(row["image_low"], row["image_high"]).strip()
+    images = interval(row["image_low"], row["image_high"]).strip()
     name = str(row["strategy"]) if first else ""
     return [name, str(row["task"]), seeds, images, *chance, str(row["seeds"]), settled(row)]
-
-
-def _interval(low: float, high: float) -> str:
-    return "" if math.isnan(low) else f" [{percent(low)}, {percent(high)}]"
 
 
 def _few_seeds(differences: pd.DataFrame) -> list[str]:

@@ -215,6 +215,11 @@ def percent(value: float) -> str:
     return number(value, 1, 100)
 
 
+def interval(low: float, high: float) -> str:
+    """Return " [low, high]" of two shares, in percent; nothing where they are not known."""
+    return "" if math.isnan(low) else f" [{percent(low)}, {percent(high)}]"
+
+
 def count(value: float) -> str:
     """Return a whole number with separators."""
     return "-" if math.isnan(value) else f"{int(value):,}"

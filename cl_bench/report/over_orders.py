@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
 
-from cl_bench.report.layout import Heading, Section, percent, write
+from cl_bench.report.layout import Heading, Section, interval, percent, write
 
 MEANING = (
     "Mean drop: over all orders and tasks, of each a ratio of means over seeds, with its 95 % t interval over seeds; "
@@ -32,11 +31,7 @@ def render(table: pd.DataFrame, format: str, *, width: int = 120) -> str:
 
 
 def _line(row: dict[Any, Any], itself: bool) -> list[str]:
-    drop, difference = (_figure(row, *names) for names in (("drop", ""), ("difference", "difference_")))
+    drop = percent(row["drop"]) + interval(row["low"], row["high"])
+    difference = percent(row["difference"]) + interval(row["difference_low"], row["difference_high"])
     figures = [drop, "" if itself else difference, percent(row["spread"]), percent(row["worst_drop"])]
     return [str(row["strategy"]), *figures, str(row["worst_task"]), str(row["worst_order"]), str(row["seeds"])]
-
-
-def _figure(row: dict[Any, Any], name: str, ends: str) -> str:
-    low, high = row[f"{ends}low"], row[f"{ends}high"]
-    return percent(row[name]) + ("" if math.isnan(low) else f" [{percent(low)}, {percent(high)}]")

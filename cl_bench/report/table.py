@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from cl_bench.errors import UserError, unknown
-from cl_bench.report.layout import NARROW, Bold, Heading, Section, count, number, percent, write
+from cl_bench.report.layout import NARROW, Bold, Heading, Section, count, interval, number, percent, write
 
 Row = dict[Any, Any]
 
@@ -176,8 +175,7 @@ def _average(row: Row, tasks: int) -> Row:
 
 
 def _drop(row: Row) -> str:
-    ends = "" if math.isnan(row["drop_low"]) else f" [{percent(row['drop_low'])}, {percent(row['drop_high'])}]"
-    cell = percent(row["drop"]) + ends
+    cell = percent(row["drop"]) + interval(row["drop_low"], row["drop_high"])
     return Bold(cell) if row["leading"] else cell
 
 

@@ -18,11 +18,16 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 class Fit(NamedTuple):
-    """prepared: the experiment with what fits alone; left_out: the other runs; seconds: what the rest is to take."""
+    """What fits, and what does not.
+
+    prepared: the experiment with what fits alone; left_out: the other runs; seconds: what the rest is to take;
+    shortest: what the shortest run is to take on its own.
+    """
 
     prepared: Prepared
     left_out: list[Run]
     seconds: float
+    shortest: float
 
 
 def duration(text: str) -> float:
@@ -37,7 +42,7 @@ def fitting(prepared: Prepared, seconds: float, workers: int = 1) -> Fit:
     """Leave out the runs that do not fit, in the order of the plan; runs are whole or not there.
 
     workers: stages trained side by side, each as fast as alone. What is stored costs nothing, and shared stages cost
-    once. Raises UserError where not even the first run fits, or nothing is stored to judge by.
+    once. Raises UserError where nothing is stored to judge by.
     """
     costs = {stage.key: seconds_of(stage, prepared) for stage in prepared.missing()}
     plan, left_out = Plan(prepared.plan.experiment), list[Run]()
@@ -53,31 +58,37 @@ def fitting(prepared: Prepared, seconds: float, workers: int = 1) -> Fit:
         spent, taken = spent + cost, taken | needed
         plan.runs.append(run)
         plan.baselines += [one for one in baselines if one not in plan.baselines]
-    if not plan.runs:
-        raise UserError(f"no run fits into {seconds:.0f} s: the shortest takes about {_least(prepared, costs):.0f} s")
     plan.stages = {key: stage for key, stage in prepared.plan.stages.items() if key in taken}
-    return Fit(replace(prepared, plan=plan), left_out, spent / workers)
+    return Fit(replace(prepared, plan=plan), left_out, spent / workers, _least(prepared, costs))
 
 
 def _least(prepared: Prepared, costs: Mapping[str, float]) -> float:
-    return min(sum(costs.get(key, 0.0) for key in run.stages) for run in prepared.plan.runs)
+    return min((sum(costs.get(key, 0.0) for key in run.stages) for run in prepared.plan.runs), default=0.0)
 
 
 def seconds_of(stage: Stage, prepared: Prepared) -> float:
-    """Return how long the stage is to take: its steps times the seconds a step of the stored stages most like it.
+    """Return how long the stage is to take, scoring included: its steps times those of the stored stages most like it.
 
     Like it: the same tasks, image sizes and strategy terms, then the same tasks and sizes, then any stage.
     """
     likes = [_likeness(stage.identity, found["settings"]) for found in prepared.stored]
     if not likes:
         raise UserError("--budget needs stages to judge by, and none is stored: run one seed of one strategy first")
-    best = max(likes)
+    best, costs = max(likes), {found["key"]: found["cost"] for found in prepared.stored}
     rates = [
-        found["cost"]["train_seconds"] / max(1, steps_of(found["settings"]))
+        _own_seconds(found, costs) / max(1, steps_of(found["settings"]))
         for found, like in zip(prepared.stored, likes, strict=True)
         if like == best
     ]
     return median(rates) * steps_of(stage.identity)
+
+
+def _own_seconds(found: Mapping[str, Any], costs: Mapping[str, Mapping[str, float]]) -> float:
+    """Return what the stage took without the baselines it follows, whose training its cost has, too."""
+    trained = {task["task"] for task in found["settings"]["train"]}
+    experts = [key for task, key in found["settings"].get("experts", {}).items() if task in trained and key in costs]
+    spent: float = found["cost"]["train_seconds"] + found["cost"]["evaluation_seconds"]
+    return spent - sum(costs[key]["train_seconds"] for key in experts)
 
 
 def _likeness(own: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[bool, bool, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -33,7 +34,23 @@ def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str
     pairs = changes.items() if isinstance(changes, Mapping) else map(_parse_change, changes)
     for key, value in pairs:
         _apply(content, key, value, "--set")
+    if content.pop("sweep", None):
+        raise UserError(
+            f"{path} sweeps, which is many experiments: `cl-bench run` trains all, and each has a name of its own"
+        )
     return validate(content, str(path))
+
+
+def swept(name_or_path: str) -> list[str]:
+    """Return what the experiment's `sweep` names, a text a key as `cl-bench run --sweep` takes them: `KEY=VALUE,VALUE`.
+
+    Raises UserError naming the file where it is no mapping from dotted keys to lists.
+    """
+    path = _find(name_or_path)
+    found = _read(path).get("sweep", {})
+    if not isinstance(found, dict) or not all(isinstance(values, list) and values for values in found.values()):
+        raise UserError(f"{path}: sweep takes lists of values by dotted keys, as in {{tasks.det.epochs: [12, 24]}}")
+    return [f"{key}={','.join(map(json.dumps, values))}" for key, values in found.items()]
 
 
 def name_of(path: Path) -> str:
@@ -71,7 +88,8 @@ def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     base = _find(extended, path.parent)
     if base.resolve() in below:
         raise UserError(f"{path}: extends {extended}, which extends this file")
-    inherited = {key: value for key, value in _read(base, below).items() if key not in ("name", "description")}
+    own = ("name", "description", "sweep")
+    inherited = {key: value for key, value in _read(base, below).items() if key not in own}
     for key, value in content.items():
         _apply(inherited, str(key), value, f"{path}:")
     return inherited

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from cl_bench import sources
 from cl_bench.errors import UserError, said, unknown
 
 T = TypeVar("T")
@@ -70,8 +71,11 @@ class Registry(Generic[T]):
         """Return what `name` stands for; raise UserError with the nearest known name where there is none."""
         self.load()
         if name not in self.entries:
-            raise unknown(self.what, name, self.entries, _plugin_hint(name))
+            raise unknown(self.what, name, self.entries, _plugin_hint(name) + self._broken_hint())
         return self.entries[name]
+
+    def _broken_hint(self) -> str:
+        return "".join(f"; {module} is not importable: {reason}" for module, reason in self.broken.items())
 
     def load(self) -> None:
         """Import every module of the package and every entry point; a failure is kept in `broken`, not raised."""
@@ -182,10 +186,9 @@ def source_of(thing: Any) -> str:
 
 
 def code_identity(thing: Any) -> str | None:
-    """Return the SHA-256 of the file that defines code from outside this package, for a stage's key.
+    """Return the SHA-256 of the files that define code from outside this package, for a stage's key.
 
     None for our own, which the numerics version covers.
     """
-    if _definition(thing).__module__.startswith("cl_bench."):
-        return None
-    return hashlib.sha256(Path(source_of(thing)).read_bytes()).hexdigest()
+    module = _definition(thing).__module__
+    return None if module.startswith("cl_bench.") else sources.identity(Path(source_of(thing)), module)

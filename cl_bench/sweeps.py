@@ -53,7 +53,7 @@ def _spread_term(text: str, strategy: str) -> list[str]:
 def points(sweeps: Sequence[str]) -> list[Point]:
     """Return every combination of what `sweeps` name, each a dotted key and values: `tasks.det.epochs=12,24`.
 
-    Raises UserError for what is no such text, or names a key twice.
+    Raises UserError for what is no such text, names a key twice, or has two points of one name.
     """
     axes = []
     for text in sweeps:
@@ -65,10 +65,15 @@ def points(sweeps: Sequence[str]) -> list[Point]:
     keys = [axis[0][0] for axis in axes]
     if len(set(keys)) < len(keys):
         raise UserError(f"--sweep names a key twice: {', '.join(keys)}")
-    return [
-        Point("".join(f"-{_word(k.rpartition('.')[2])}_{_word(v)}" for k, v in pairs), [f"{k}={v}" for k, v in pairs])
+    grid = [
+        Point(
+            "".join(f"-{_word(k.removeprefix('tasks.'))}_{_word(v)}" for k, v in pairs), [f"{k}={v}" for k, v in pairs]
+        )
         for pairs in product(*axes)
     ]
+    if len({point.name for point in grid}) < len(grid):
+        raise UserError(f"--sweep {' '.join(sweeps)}: two of its combinations have one name")
+    return grid
 
 
 def _word(text: str) -> str:

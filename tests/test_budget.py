@@ -52,5 +52,20 @@ def test_whole_runs_fit_in_the_order_of_the_plan(tiny: Callable[..., str], resul
     assert seconds_of(twice.plan.stages[twice.plan.runs[0].stages[1]], twice) == pytest.approx(
         2 * seconds_of(more.plan.stages[naive.stages[1]], more)
     )
-    with pytest.raises(UserError, match="no run fits into 0 s"):
-        fitting(api.prepare(path, seeds=[7]), 0.0)
+    nothing = fitting(api.prepare(path, seeds=[7]), 0.0)
+    assert (nothing.prepared.plan.runs, len(nothing.left_out), nothing.seconds) == ([], 1, 0)
+    assert nothing.shortest > 0
+
+
+def test_scoring_counts_and_the_baseline_that_a_stage_follows_counts_once(
+    tiny: Callable[..., str], results: Path
+) -> None:
+    path = tiny(orders=[["seg", "cls"]], epochs=1)
+    first = api.prepare(path, strategies=["expert_kd"])
+    api.train(first)
+    more = api.prepare(path, strategies=["expert_kd"], seeds=[1])
+    cost = {found["key"]: found["cost"] for found in more.stored}
+    key = first.plan.runs[0].stages[1]
+    baseline = next(run.stages[0] for run in first.plan.baselines if run.order == ("cls",))
+    own = cost[key]["train_seconds"] + cost[key]["evaluation_seconds"] - cost[baseline]["train_seconds"]
+    assert seconds_of(more.plan.stages[more.plan.runs[0].stages[1]], more) == pytest.approx(own)

@@ -239,6 +239,28 @@ def test_a_budget_says_what_it_leaves_out(command: Run, tiny: Callable[..., str]
     assert "1 of 2 runs fit" in shown
     assert "left out: naive, seg>cls, seed 1" in shown
     assert command("run", path, "--budget", "soon")[0] == 2
+    code, _, said = command("run", path, "--budget", "0.001s", "--seeds", "1")
+    assert code == 2
+    assert "no run fits into 0.001s: the shortest takes about" in said
+
+
+def test_a_file_sweeps_and_a_budget_is_for_all_of_it(command: Run, tiny: Callable[..., str], results: Path) -> None:
+    path = tiny(orders=[["seg", "cls"]], epochs=1)
+    assert command("run", path)[0] == 0
+    swept = tiny(orders=[["seg", "cls"]], epochs=1, sweep={"learning_rate": [1.0e-3, 2.0e-3]})
+    code, shown, _ = command("run", swept, "--dry-run")
+    assert code == 0
+    assert "tiny-learning_rate_0_001: 3 stages: 3 done" in shown
+    code, shown, _ = command("run", swept, "--budget", "0.001s", "--dry-run")
+    assert code == 0, shown
+    assert "tiny-learning_rate_0_001: 1 of 1 runs fit: about 0 s" in shown
+    assert "tiny-learning_rate_0_002: 0 of 1 runs fit" in shown
+    code, _, said = command("data", "audit", swept)
+    assert code == 2
+    assert "sweeps, which is many experiments" in " ".join(said.split())
+    code, _, said = command("run", tiny(sweep={"learning_rate": 1.0e-3}))
+    assert code == 2
+    assert "sweep takes lists of values" in " ".join(said.split())
 
 
 def test_a_new_strategy_is_written_checked_and_run(

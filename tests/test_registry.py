@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import importlib.metadata
 import subprocess
 import sys
@@ -90,6 +92,45 @@ def test_the_code_of_a_plugin_is_identified_and_ours_is_not(plugin: Callable[...
     assert code_identity(kinds.get("detection")) is None
 
 
+def test_what_a_file_imports_from_beside_it_is_part_of_its_code(
+    plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("its_helper.py", "its_deeper_helper.py", "of_no_use.py"):
+        (tmp_path / name).write_text("import its_deeper_helper\n" if name == "its_helper.py" else "FACTOR = 1\n")
+    load_plugin_files([plugin("alone.py", name="alone")])
+    load_plugin_files([plugin("more.py", "import json\nimport its_helper\nimport torch\n" + STRATEGY, "more")])
+
+    def codes() -> list[str | None]:
+        return [code_identity(strategies.get(name)) for name in ("alone", "more")]
+
+    before = codes()
+    (tmp_path / "of_no_use.py").write_text("FACTOR = 2\n")
+    assert codes() == before
+    (tmp_path / "its_deeper_helper.py").write_text("FACTOR = 2\n")
+    assert codes()[0] == before[0] == hashlib.sha256((tmp_path / "alone.py").read_bytes()).hexdigest()
+    assert codes()[1] != before[1]
+
+
+def test_the_modules_of_a_package_are_followed_wherever_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = tmp_path / "their_package" / "parts"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("from .parts import loss\n" + STRATEGY.replace("{name}", "theirs"))
+    for file in (folder / "__init__.py", folder / "loss.py", folder / "unused.py"):
+        file.write_text("")
+    monkeypatch.setattr(strategies, "entries", dict(strategies.entries))
+    (folder.parent / "__init__.py").write_text((folder.parent / "__init__.py").read_text().replace("{weight}", "1.0"))
+    importlib.import_module("their_package")
+    before = code_identity(strategies.get("theirs"))
+    (folder / "unused.py").write_text("FACTOR = 2\n")
+    assert code_identity(strategies.get("theirs")) == before
+    (folder / "loss.py").write_text("FACTOR = 2\n")
+    assert code_identity(strategies.get("theirs")) != before
+
+
 def test_one_name_in_two_files_names_both(plugin: Callable[..., Path]) -> None:
     first, second = plugin("one.py"), plugin("two.py")
     with pytest.raises(UserError) as caught:
@@ -158,6 +199,8 @@ def test_a_broken_entry_is_listed_and_stops_no_other(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point] if "strategies" in group else [])
     registry: Registry[object] = Registry("strategy", "cl_bench.strategies", "cl_bench.strategies")
     registry.load()
+    with pytest.raises(UserError, match="no_such_module:build is not importable: ModuleNotFoundError"):
+        registry.get("theirs")
     assert registry.broken == {"no_such_module:build": "ModuleNotFoundError: No module named 'no_such_module'"}
 
 

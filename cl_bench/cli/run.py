@@ -71,12 +71,12 @@ def run(
 ) -> None:
     """Train what is missing of an experiment, and print its table."""
     from cl_bench import api
-    from cl_bench.presets import load_experiment
+    from cl_bench.presets import load_experiment, swept
     from cl_bench.sweeps import points
 
     _refuse_idle_options(jobs, executor, address, why, dry_run)
-    grid, changes = points(sweep or ()), changes or []
-    base = load_experiment(experiment, changes).name
+    grid, changes = points([*swept(experiment), *(sweep or ())]), changes or []
+    base = load_experiment(experiment, [*changes, "sweep={}"]).name
     several = [
         api.prepare(
             experiment,
@@ -84,7 +84,7 @@ def run(
             orders=orders,
             seeds=numbers(seeds),
             split=split,
-            changes=[*changes, *point.changes, f"name={base}{point.name}"],
+            changes=[*changes, *point.changes, f"name={base}{point.name}", "sweep={}"],
             plugin_files=plugin or (),
             add=add,
         )
@@ -98,13 +98,14 @@ def run(
         for entry in prepared.catalog:
             for finding in entry.audit.findings if prepared is several[0] else ():
                 typer.echo(f"{entry.task.name}: {finding}")
-        typer.echo(f"{prepared.experiment.name}: {_summary(prepared)}" if sweep else _summary(prepared))
-        fitted = _fitted(prepared, budget, jobs) if budget else prepared
+        typer.echo(f"{prepared.experiment.name}: {_summary(prepared)}" if len(grid) > 1 else _summary(prepared))
+    several = _fitted(several, budget, jobs) if budget else several
+    for prepared in several:
         if dry_run:
-            _explain(fitted, why)
-        elif failed := _train(fitted, jobs, retry is not None, cluster):
-            errors.append(_what_failed(fitted, failed))
-    if sweep and not dry_run:
+            _explain(prepared, why)
+        elif failed := _train(prepared, jobs, retry is not None, cluster):
+            errors.append(_what_failed(prepared, failed))
+    if len(grid) > 1 and not dry_run:
         _print_sweep(several)
     if errors:
         raise StageFailedError("\n".join(errors))
@@ -147,14 +148,23 @@ def _note_crowd(several: list[Prepared], jobs: int) -> None:
         typer.echo(f"note: {remark}", err=True)
 
 
-def _fitted(prepared: Prepared, budget: str, jobs: int) -> Prepared:
+def _fitted(several: list[Prepared], budget: str, jobs: int) -> list[Prepared]:
+    """Return what fits of each, the first getting what it needs first; raise UserError where nothing does."""
     from cl_bench.budget import duration, fitting
 
-    fit = fitting(prepared, duration(budget), jobs)
-    typer.echo(f"{len(fit.prepared.plan.runs)} of {len(prepared.plan.runs)} runs fit: about {fit.seconds:.0f} s")
-    for run in fit.left_out:
-        typer.echo(f"  left out: {run.strategy}, {'>'.join(run.order)}, seed {run.seed}")
-    return fit.prepared
+    left, fits = duration(budget), []
+    for prepared in several:
+        fits.append(fit := fitting(prepared, left, jobs))
+        left -= fit.seconds
+        name = f"{prepared.experiment.name}: " if len(several) > 1 else ""
+        fitted, planned = len(fit.prepared.plan.runs), len(prepared.plan.runs)
+        typer.echo(f"{name}{fitted} of {planned} runs fit: about {fit.seconds:.0f} s")
+        for run in fit.left_out:
+            typer.echo(f"  left out: {run.strategy}, {'>'.join(run.order)}, seed {run.seed}")
+    if not any(fit.prepared.plan.runs for fit in fits):
+        shortest = min(fit.shortest for fit in fits)
+        raise UserError(f"no run fits into {budget}: the shortest takes about {shortest:.0f} s")
+    return [fit.prepared for fit in fits if fit.prepared.plan.runs]
 
 
 def _print_sweep(several: list[Prepared]) -> None:

@@ -40,6 +40,7 @@ class Cards:
 
     name = "cards"
     kinds = ("keypoints",)
+    embedded = True
 
     def read(self, options: Mapping[str, Any], kind: str, split: str, classes: tuple[str, ...] | None) -> Split:
         """Read `split`, after drawing the set where the cache has none; a target is four (x, y), in pixels."""

@@ -29,9 +29,15 @@ def add(
     is there already.
     """
     kinds.get(kind)
-    fitting = [one for one in formats if kind in formats.get(one).kinds and one != "scenes"]
+    fitting = [
+        one for one in formats if kind in formats.get(one).kinds and not getattr(formats.get(one), "embedded", False)
+    ]
+    if not fitting:
+        raise UserError(
+            f"no data format reads {kind} from a folder; one of your own can: --plugin, or an installed package"
+        )
     if not format and len(fitting) != 1:
-        raise UserError(f"{kind} data can be in the formats {', '.join(fitting) or 'none'}: name one by --format")
+        raise UserError(f"{kind} data can be in the formats {', '.join(fitting)}: name one by --format")
     place = output / f"{name}.yaml"
     if place.exists():
         raise UserError(f"{place} is there already")

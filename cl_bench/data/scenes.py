@@ -99,6 +99,7 @@ class Scenes:
 
     name = "scenes"
     kinds = tuple(STYLES)
+    embedded = True
 
     def read(self, options: Mapping[str, Any], kind: str, split: str, classes: tuple[str, ...] | None) -> Split:
         """Read `split`, after generating the set where the cache has none; options as in `Options`."""

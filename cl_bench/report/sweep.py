@@ -12,7 +12,10 @@ from cl_bench.report.layout import Heading, Section, number, percent, write
 def render(summaries: Mapping[str, pd.DataFrame], format: str = "terminal", *, width: int = 120) -> str:
     """Return the table; summaries: experiment -> what `summaries.summary` says of it, all of the same tasks."""
     tasks = list(dict.fromkeys(name for table in summaries.values() for name in table["task"]))
-    headings = [Heading("experiment", left=True, free=True), Heading("strategy", left=True), Heading("mean drop %")]
+    orders = len({order for table in summaries.values() for order in table["order"]}) > 1
+    headings = [Heading("experiment", left=True, free=True)]
+    headings += [*([Heading("order", left=True)] if orders else []), Heading("strategy", left=True)]
+    headings += [Heading("mean drop %")]
     headings += [Heading(f"{task}\nbaseline > final (drop %)") for task in tasks]
     groups = []
     for name, table in summaries.items():
@@ -21,11 +24,12 @@ def render(summaries: Mapping[str, pd.DataFrame], format: str = "terminal", *, w
             [
                 [
                     name if not place else "",
+                    *([str(order)] if orders else []),
                     str(strategy),
                     percent(own["average_drop"].iloc[0]),
                     *(_cell(own[own["task"] == task]) for task in tasks),
                 ]
-                for place, ((_, strategy), own) in enumerate(rows)
+                for place, ((order, strategy), own) in enumerate(rows)
             ]
         )
     return write([Section("sweep", headings, groups)], [], format, width=width)

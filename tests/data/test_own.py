@@ -41,6 +41,8 @@ def test_what_cannot_be_added_is_said(tmp_path: Path) -> None:
         add("../mine", "classification", folder("classification"), tmp_path)
     with pytest.raises(UserError, match="does not exist"):
         add("mine", "classification", tmp_path / "nowhere", tmp_path)
+    with pytest.raises(UserError, match="no data format reads keypoints from a folder"):
+        add("mine", "keypoints", tmp_path, tmp_path)
     assert list(tmp_path.glob("*.yaml")) == []
     add("mine", "classification", folder("classification"), tmp_path)
     with pytest.raises(UserError, match="is there already"):

@@ -147,6 +147,14 @@ def _predictors(run: _Run) -> Finding:
     return Finding("predictors", "OK", "those of tasks to come keep their bytes")
 
 
+def _gradients(run: _Run) -> Finding:
+    dropped = sorted(set[str]().union(*(seen.dropped for seen in run.bench.seen(run.plan))))
+    if dropped:
+        said = f"a loss reaches the predictors of {', '.join(dropped)}, which stay as they are"
+        return Finding("gradients", "note", f"{said}; `strategy.activate(strategy.past_tasks)` has them trained, too")
+    return Finding("gradients", "OK", "all that losses reach of past predictors is trained, or is to stay")
+
+
 def _batch_norm(run: _Run) -> Finding:
     updates = set[int]().union(*(seen.norm_updates for seen in run.bench.seen(run.plan)))
     if updates <= {0, 1}:
@@ -219,7 +227,7 @@ def _cost(run: _Run) -> Finding:
 
 
 _CHECKS: Sequence[Callable[[_Run], Finding]] = (
-    *(_effect, _neutral, _images, _predictors, _batch_norm, _teacher, _resume, _memory, _cost),
+    *(_effect, _neutral, _images, _predictors, _gradients, _batch_norm, _teacher, _resume, _memory, _cost),
 )
 
 

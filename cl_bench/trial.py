@@ -27,11 +27,16 @@ class CutOffError(Exception):
 
 @dataclass
 class Seen:
-    """What the watch saw of a stage: the current task's images by step, batch-norm updates and teachers' hashes."""
+    """What the watch saw of a stage.
+
+    images: the current task's, by step; norm_updates: of batch norm, in any step; teachers: their hashes; dropped:
+    past predictors that the plug-ins' losses reach, with gradients that nothing asked for.
+    """
 
     images: list[list[int]] = field(default_factory=list)
     norm_updates: set[int] = field(default_factory=set)
     teachers: list[str] = field(default_factory=list)
+    dropped: set[str] = field(default_factory=set)
 
 
 class Watch(SupervisedPlugin):
@@ -42,6 +47,7 @@ class Watch(SupervisedPlugin):
         self.seen = Seen()
         self.interrupt = False
         self._updates = 0
+        self._reached: set[str] = set()
 
     def before_training_epoch(self, strategy: Harness, **_: Any) -> None:
         """End the stage after its first epoch where that is wanted; note the teacher."""
@@ -53,6 +59,24 @@ class Watch(SupervisedPlugin):
         """Note the images of the current task, before a plug-in adds others."""
         self._updates = norm_updates(strategy.model)
         self.seen.images.append([int(target["index"]) for target in strategy.mb_y])
+
+    def after_backward(self, strategy: Harness, **_: Any) -> None:
+        """Note what the loss reaches, before what nobody activated is left without gradient."""
+        self._reached = {
+            task.name
+            for task in strategy.model.tasks
+            if any(p.grad is not None and p.grad.any() for p in strategy.model.predictors[task.owner].parameters())
+        }
+
+    def before_update(self, strategy: Harness, **_: Any) -> None:
+        """Note what of it is left without."""
+        self.seen.dropped |= {
+            task.name
+            for task in strategy.model.tasks
+            if task.name in self._reached
+            and task.index not in strategy._active_below
+            and all(p.grad is None for p in strategy.model.predictors[task.owner].parameters())
+        }
 
     def after_training_iteration(self, strategy: Harness, **_: Any) -> None:
         """Note how often batch norm was updated."""

@@ -111,6 +111,37 @@ def test_it_finds(fault: str, bench: Bench, tmp_path: Path) -> None:
     assert SAID.get(fault, "") in findings[fault].said
 
 
+def test_a_loss_on_past_outputs_that_trains_nothing_of_their_predictors_is_noted(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "half_way.py"
+    path.write_text(
+        HEAD
+        + """
+    def before_backward(self, strategy, **_):
+        for task in strategy.past_tasks:
+            (_, features), *_ = strategy.passes
+            strategy.loss = strategy.loss + strategy.model.raw(features, task).square().mean()
+"""
+        + TAIL.format(name="half_way")
+    )
+    try:
+        load_plugin_files([path])
+        found = {finding.check: finding for finding in check("half_way", bench)}["gradients"]
+        asked = path.with_name("asked.py")
+        asked.write_text(
+            path.read_text()
+            .replace("half_way", "asked")
+            .replace("        for task", "        strategy.activate(strategy.past_tasks)\n        for task")
+        )
+        load_plugin_files([asked])
+        other = {finding.check: finding for finding in check("asked", bench)}["gradients"]
+    finally:
+        for name in ("half_way", "asked"):
+            strategies.entries.pop(name, None)
+    assert found.state == "note"
+    assert "the predictors of det, seg, which stay as they are; `strategy.activate(" in found.said
+    assert other.state == "OK"
+
+
 def test_a_misspelt_setting_is_a_finding(bench: Bench) -> None:
     (finding,) = check("kd[wieght=2]", bench)
     assert (finding.check, finding.state) == ("settings", "failed")

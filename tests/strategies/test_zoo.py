@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,13 @@ import torch
 from conftest import Spy
 
 from cl_bench import teachers
+from cl_bench.kinds.base import Distill
+from cl_bench.strategies.ema_teacher import SlowTeacher
 from cl_bench.strategies.er import ClassBalanced
+from cl_bench.strategies.ewc import ElasticWeights
 from cl_bench.strategies.gem import projection
 from cl_bench.strategies.l2_sp import QuadraticPenalty
-from cl_bench.strategies.pod import pooled
+from cl_bench.strategies.pod import PooledDistillation, pooled
 from cl_bench.strategies.replay import Memory, Replay
 from cl_bench.training import Harness
 from cl_bench.trial import Bench
@@ -171,6 +176,26 @@ def test_a_teacher_that_never_moves_is_the_parent(bench: Bench) -> None:
     assert all(torch.equal(slow[-1][name], kd[-1][name]) for name in kd[-1])
 
 
+def test_a_slow_teacher_goes_a_part_of_the_way_at_each_step() -> None:
+    plugin = SlowTeacher(weight=1.0, decay=0.75, how=Distill())
+    plugin.teacher, student = (torch.nn.BatchNorm1d(2) for _ in range(2))  # type: ignore[assignment]
+    torch.nn.init.constant_(student.weight, 5.0)
+    student.running_mean.fill_(8.0)  # type: ignore[union-attr] # which it has
+    for expected in (2.0, 2.75):
+        plugin.after_update(SimpleNamespace(model=student))  # type: ignore[arg-type] # all that it looks at
+        state = plugin.state_dict()
+        torch.testing.assert_close(state["weight"], torch.full((2,), expected))
+    torch.testing.assert_close(state["running_mean"], torch.full((2,), 8 * (1 - 0.75**2)))
+
+
+def test_pod_is_zero_where_nothing_moved_and_not_where_the_features_did() -> None:
+    stage = SimpleNamespace(past_tasks=[SimpleNamespace(levels=(8,))], autocast=contextlib.nullcontext)
+    before, after = ({8: torch.rand(2, 3, 4, 5)} for _ in range(2))
+    plugin = PooledDistillation(1.0)
+    assert plugin.term(stage, before, before) == pytest.approx(0, abs=1e-7)  # type: ignore[arg-type]
+    assert 0.01 < plugin.term(stage, before, after) < 2  # type: ignore[arg-type]
+
+
 def test_pooled_features_have_length_one_and_forget_where_along_an_axis() -> None:
     features = torch.rand(2, 3, 4, 5)
     found = pooled(features)
@@ -197,6 +222,18 @@ def test_ewcs_anchors_are_one_after_one_stage(second_stage: Callable[..., Spy]) 
     for name, (anchor, weight) in latest.items():
         torch.testing.assert_close(weight, each[name][1])
         torch.testing.assert_close((anchor * weight).sum(), (each[name][0] * weight).sum(), rtol=1e-4, atol=1e-6)
+
+
+def test_ewcs_anchors_of_two_stages_pull_as_both_penalties_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends, fishers = torch.randn(2, 3), torch.rand(2, 3)
+    ancestors = [SimpleNamespace(weights=lambda end=end: {"w": end}, fisher=f) for end, f in zip(ends, fishers, strict=True)]
+    monkeypatch.setattr("cl_bench.strategies.ewc.sensitivity", lambda stage, ancestor, *_, **__: {"w": ancestor.fisher})
+    plugin = ElasticWeights(1.0, 1.0, 1, "each")
+    ((_, anchor, weight),) = plugin.held(SimpleNamespace(ancestors=ancestors))  # type: ignore[arg-type]
+    at, there = torch.randn(2, 3)
+    apart = [(fishers * (w - ends).square()).sum() for w in (at, there)]
+    together = [(weight * (w - anchor).square()).sum() for w in (at, there)]
+    torch.testing.assert_close(together[0] - together[1], apart[0] - apart[1], rtol=1e-4, atol=1e-5)
 
 
 def test_replay_takes_a_number_or_a_memory() -> None:

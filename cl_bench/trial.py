@@ -92,8 +92,12 @@ class Watch(SupervisedPlugin):
 
 
 def norm_updates(model: torch.nn.Module) -> int:
-    """Return how often the statistics of the first batch-norm layer were updated (0 without one)."""
-    return int(next((v for k, v in model.state_dict().items() if k.endswith("num_batches_tracked")), 0))
+    """Return how often the statistics of a batch-norm layer of the backbone were updated, at most (0 without one).
+
+    Those behind it run once a level of the pyramid.
+    """
+    counts = {k: v for k, v in model.state_dict().items() if k.endswith("num_batches_tracked")}
+    return max((int(v) for k, v in counts.items() if k.startswith("backbone.")), default=0)
 
 
 class Bench:

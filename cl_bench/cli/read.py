@@ -43,7 +43,7 @@ def table(
     over_orders: Annotated[
         bool, typer.Option("--over-orders", help="Mean drop over all orders, spread, worst task.")
     ] = False,
-    strategies: Annotated[str, typer.Option(help="These alone: a,b+c[x=1].")] = "",
+    strategies: Annotated[str, typer.Option(help=r"These alone: a,b+c\[x=1].")] = "",
     orders: Annotated[str, typer.Option(help="These alone: seg-det-cls,det-seg-cls.")] = "",
     seeds: Annotated[str, typer.Option(help="These alone: 0,1,2.")] = "",
     filters: Annotated[

@@ -41,9 +41,10 @@ STOPPED = (
 @app.command()
 def run(
     experiment: ExperimentName,
-    strategies: Annotated[str, typer.Option(help="Strategies in place of the experiment's: a,b+c[x=1].")] = "",
+    strategies: Annotated[str, typer.Option(help=r"Strategies in place of the experiment's: a,b+c\[x=1].")] = "",
     orders: Annotated[
-        str, typer.Option(help="Orders in place of the experiment's: seg-det-cls,det-seg-cls or all.")
+        str,
+        typer.Option(help="Orders in place of the experiment's: seg-det-cls,det-seg-cls, all, sample:4 or cycle:2."),
     ] = "",
     seeds: Annotated[str, typer.Option(help="Seeds in place of the experiment's: 0,1,2.")] = "",
     split: Annotated[

@@ -226,7 +226,9 @@ def test_ewcs_anchors_are_one_after_one_stage(second_stage: Callable[..., Spy]) 
 
 def test_ewcs_anchors_of_two_stages_pull_as_both_penalties_do(monkeypatch: pytest.MonkeyPatch) -> None:
     ends, fishers = torch.randn(2, 3), torch.rand(2, 3)
-    ancestors = [SimpleNamespace(weights=lambda end=end: {"w": end}, fisher=f) for end, f in zip(ends, fishers, strict=True)]
+    ancestors = [
+        SimpleNamespace(weights=lambda end=end: {"w": end}, fisher=f) for end, f in zip(ends, fishers, strict=True)
+    ]
     monkeypatch.setattr("cl_bench.strategies.ewc.sensitivity", lambda stage, ancestor, *_, **__: {"w": ancestor.fisher})
     plugin = ElasticWeights(1.0, 1.0, 1, "each")
     ((_, anchor, weight),) = plugin.held(SimpleNamespace(ancestors=ancestors))  # type: ignore[arg-type]

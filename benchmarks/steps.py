@@ -5,22 +5,21 @@ python benchmarks/steps.py --image-size 256 --batch-size 4 --rounds 7
 
 from __future__ import annotations
 
-import copy
 import itertools
 import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from avalanche.models import MultiTaskModule
-from avalanche.training.plugins import EvaluationPlugin, LwFPlugin, ReplayPlugin
-from avalanche.training.templates import SupervisedTemplate
+from avalanche.core import SupervisedPlugin
+from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin
 from pairs import arguments, interleaved, keep, ratio, timed
+from stock import StockLwF, epoch_seconds
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -28,12 +27,12 @@ from cl_bench.ancestry import Ancestor, frozen_copy
 from cl_bench.catalog import load_catalog
 from cl_bench.composition import parse
 from cl_bench.config import Augment, Experiment
+from cl_bench.flops import FlopMeter
 from cl_bench.kinds.base import Distill, Task
-from cl_bench.loss import StreamLoss
 from cl_bench.metrics.forgetting import StreamMetrics
 from cl_bench.model import UnifiedModel
 from cl_bench.presets import load_experiment
-from cl_bench.resources import keep_memory, processor, set_up_numerics
+from cl_bench.resources import keep_memory, peak_memory_mb, processor, reset_peak_memory, set_up_numerics
 from cl_bench.stages.plan import make_plan
 from cl_bench.stages.store import Store
 from cl_bench.stages.train import Trainer
@@ -50,10 +49,11 @@ CASES = {
     ("kd", 1): "",
     ("kd", 2): "LwF",
     ("kd+replay", 1): "",
-    ("kd+replay", 2): "",
+    ("kd+replay", 2): "LwF+Replay",
     ("replay", 2): "Replay",
 }
 """Strategy and number of past tasks -> what Avalanche has of the kind."""
+STOCK = ("avalanche", "avalanche, one pass")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +90,11 @@ class Bench:
         @torch.inference_mode()
         def alone() -> None:
             label = dataset.task.index
+            harness.model.eval()
             for start in range(0, len(dataset), size):
                 samples = [(*dataset[i], label) for i in range(start, min(start + size, len(dataset)))]
-                harness.model(*(collate(samples)[k] for k in (0, 2)))
+                images, _, labels = collate(samples)
+                harness.model(images, labels)
 
         return by_harness, lambda: timed(alone)
 
@@ -104,17 +106,19 @@ class Bench:
         model, entries = self.model(), self.trainer.entries
         found = {name: value.clone() for name, value in model.state_dict().items()}
         metrics = StreamMetrics(tuple(e.task for e in entries.values()), {n: e.audit.val for n, e in entries.items()})
+        meter = FlopMeter()  # as stages have it; it slows the first steps
         harness = Harness(
             model=model,
             settings=settings,
-            plugins=[plugin for term in parse(self.strategy).terms for plugin in term.build()],
+            plugins=[meter, *(plugin for term in parse(self.strategy).terms for plugin in term.build())],
             evaluator=_evaluator(metrics),
             initial=lambda: found,
         )
         *past, current = self.data
         ancestors = [Ancestor((dataset,), lambda: found) for dataset in past]
         benchmark = make_benchmark([[current]], [self.trainer.datasets(ORDER[self.past], 0)[1]])
-        harness.train_stage(benchmark.train_stream[0], settings, [current], ancestors, benchmark.test_stream)
+        with meter.stage(0.0):
+            harness.train_stage(benchmark.train_stream[0], settings, [current], ancestors, benchmark.test_stream)
         return harness
 
     def batches(self) -> Iterator[tuple[Tensor, Any]]:
@@ -159,59 +163,9 @@ class Bench:
             optimizer.step()
         return time.perf_counter() - began
 
-    def by_avalanche(self, plugins: list[Any]) -> float:
+    def by_avalanche(self, plugins: list[Any], once: bool) -> float:
         """Return the seconds of one epoch of Avalanche's template with its own plug-ins, the past tasks trained."""
-        model = _Stock(self.model())
-        template = SupervisedTemplate(
-            model=model,
-            optimizer=torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=True),
-            criterion=StreamLoss(model.inner.tasks),
-            train_mb_size=self.experiment.batch_size,
-            train_epochs=1,
-            plugins=plugins,
-            evaluator=_evaluator(),
-        )
-        *before, last = make_benchmark([[dataset] for dataset in self.data], []).train_stream
-        for experience in before:
-            template.train(experience)
-        return timed(lambda: template.train(last))
-
-
-class _Stock(MultiTaskModule):
-    """The same model as Avalanche's base class runs it: asked for all tasks, it runs as a whole for each."""
-
-    def __init__(self, inner: UnifiedModel) -> None:
-        super().__init__()
-        self.inner = inner
-        self.known_train_tasks_labels = set(range(len(inner.tasks)))
-
-    def adaptation(self, experience: Any) -> None:
-        """Do nothing, as all predictors exist."""
-
-    def forward(self, x: Tensor, task_labels: Tensor | None) -> Any:
-        return self.forward_all_tasks(x) if task_labels is None else self.inner(x, task_labels)
-
-    def forward_single_task(self, x: Tensor, task_label: int) -> Tensor:
-        return self.inner(x, torch.full((len(x),), task_label))[task_label][1]
-
-
-class _LwF(LwFPlugin):
-    """Avalanche's plug-in with a loss for every kind of task, as its own knows classes alone."""
-
-    def __init__(self, tasks: list[Task]) -> None:
-        super().__init__()
-        self.lwf._distillation_loss = self._distance
-        self.lwf.post_adapt = self._remember
-        self.tasks, self.turn = tasks, 0
-
-    def _distance(self, out: Tensor, wanted: Tensor, labels: set[int]) -> Tensor:
-        task = self.tasks[next(iter(labels))]
-        return task.kind.distillation(task, out, wanted, Distill())
-
-    def _remember(self, agent: Any, experience: Any) -> None:
-        self.lwf.prev_model = copy.deepcopy(agent.model)
-        for label in experience.task_labels:
-            self.lwf.prev_classes_by_task[label] = {label}
+        return epoch_seconds(self.model(), self.data, self.experiment.batch_size, plugins, once)
 
 
 def _evaluator(*metrics: Any) -> EvaluationPlugin:
@@ -234,28 +188,35 @@ def _endless(dataset: TaskDataset, size: int) -> Iterator[tuple[Task, list[Any]]
 def training(bench: Bench, stock: str, rounds: int) -> dict[str, list[float]]:
     """Return the seconds of an epoch in every round, by who did it."""
     ways = {"harness": bench.by_harness, "by hand": bench.by_hand}
-    if stock:
-        tasks = [dataset.task for dataset in bench.data]
-        plugins: dict[str, Callable[[], list[Any]]] = {
-            "naive": list,
-            "LwF": lambda: [_LwF(tasks)],
-            "Replay": lambda: [ReplayPlugin(STORED * bench.past, batch_size_mem=bench.experiment.batch_size)],
-        }
-        ways["avalanche"] = lambda: bench.by_avalanche(plugins[stock]())
+    tasks, size = [dataset.task for dataset in bench.data], bench.experiment.batch_size
+    plugins: dict[str, Callable[[], Any]] = {
+        "naive": SupervisedPlugin,
+        "LwF": lambda: StockLwF(tasks),
+        "Replay": lambda: ReplayPlugin(STORED * bench.past, batch_size_mem=size),
+    }
+    for way, once in zip(STOCK, (False, True), strict=True) if stock else ():
+        if not once or "LwF" in stock:
+            made = partial(bench.by_avalanche, once=once)
+            ways[way] = lambda made=made: made([plugins[name]() for name in stock.split("+")])  # type: ignore[misc]
     return interleaved(ways, rounds)
 
 
 def tell_training(experiment: Experiment, trainer: Trainer, steps: int, rounds: int) -> dict[str, Any]:
-    """Print a line a case; return the seconds of every round."""
-    print("| strategy | past tasks | harness ms | by hand ms | harness / by hand | avalanche / harness |")
-    print("|---|--:|--:|--:|--:|--:|")
-    found = {}
+    """Print a line a case; return the seconds of every round, and the peak memory of a case in MB."""
+    print("| strategy | past tasks | harness ms | by hand ms | harness / by hand | lowest, highest |", end="")
+    print(" avalanche / harness | with one pass for all tasks | peak MB |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|")
+    found: dict[str, Any] = {}
     for (strategy, past), stock in CASES.items():
+        reset_peak_memory("cpu")
         seconds = found[f"{strategy} {past}"] = training(Bench(experiment, trainer, strategy, past), stock, rounds)
         middle = {way: 1000 * statistics.median(times) / steps for way, times in seconds.items()}
-        beside = f"{ratio(seconds['avalanche'], seconds['harness']):.2f}" if stock else ""
-        over = ratio(seconds["harness"], seconds["by hand"])
-        print(f"| {strategy} | {past} | {middle['harness']:.1f} | {middle['by hand']:.1f} | {over:.3f} | {beside} |")
+        beside = [ratio(seconds[way], seconds["harness"]) if way in seconds else None for way in STOCK]
+        each = [a / b for a, b in zip(seconds["harness"], seconds["by hand"], strict=True)]
+        over, peak = statistics.median(each), peak_memory_mb("cpu")
+        found.setdefault("peak_memory_mb", {})[f"{strategy} {past}"] = peak
+        print(f"| {strategy} | {past} | {middle['harness']:.1f} | {middle['by hand']:.1f} | {over:.3f} |", end="")
+        print(f" {min(each):.3f}, {max(each):.3f} |", end="")
+        print(*(f" {'' if one is None else f'{one:.2f}'} |" for one in beside), f"{peak:.0f} |", flush=True)
     return found
 
 

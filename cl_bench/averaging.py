@@ -13,12 +13,14 @@ from torch.optim.swa_utils import AveragedModel
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
     """Return the average of the parameters of `model`, to be updated after every step; buffers are the latest."""
 
-    def update(average: list[Tensor], latest: list[Tensor], updates: Tensor | int) -> None:
-        # Young averages follow closely, so that the first weights do not linger in them.
-        warm = min(decay, (1 + int(updates)) / (10 + int(updates)))
-        torch._foreach_lerp_(average, latest, 1 - warm)
+    def update(means: list[Tensor], latest: list[Tensor], _: Tensor | int) -> None:
+        # Young averages follow closely, so that the first weights do not linger in them. The number is read where it
+        # is, as what is passed is a copy on the model's device, for which the host would wait.
+        updates = int(average.n_averaged)
+        torch._foreach_lerp_(means, latest, 1 - min(decay, (1 + updates) / (10 + updates)))
 
-    return AveragedModel(model, multi_avg_fn=update)  # type: ignore[arg-type]
+    average = AveragedModel(model, multi_avg_fn=update)  # type: ignore[arg-type]
+    return average
 
 
 @contextmanager

@@ -135,7 +135,7 @@ class UnifiedModel(MultiTaskModule):
             positions = None if bool(mine.all()) else mine.nonzero().flatten()
             task = self.tasks[index]
             everything = torch.arange(len(labels)) if positions is None else positions
-            where = None if positions is None else positions.to(self.mean.device)
+            where = None if positions is None else positions.to(self.mean.device, non_blocking=True)
             result[index] = (everything, self.finish(self.raw(features, task, where), task))
         return result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import platform
 import resource
@@ -25,6 +26,7 @@ def set_up_numerics(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False  # by default on: float32 is to be what it says
 
 
 def crowded(threads: int, jobs: int) -> str:
@@ -81,6 +83,7 @@ def environment(threads: int, device: str, precision: str) -> dict[str, str | in
 
 def reset_peak_memory(device: str) -> None:
     """Start measuring peak memory anew, where the system allows it (Linux; CUDA)."""
+    gc.collect()  # models of earlier stages are in cycles, and would count
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
     if device.startswith("cuda"):

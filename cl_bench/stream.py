@@ -28,8 +28,11 @@ class Targets(list[Target]):
     """The targets of a batch, one mapping an image; moves, slices and concatenates as plug-ins expect of a tensor."""
 
     def to(self, device: torch.device | str, **options: Any) -> Targets:
-        """Return the targets with every tensor on `device`."""
-        return Targets({key: value.to(device, **options) for key, value in target.items()} for target in self)
+        """Return the targets with every tensor on `device`, but for the image's `index`, which the host alone reads."""
+        return Targets(
+            {key: value if key == "index" else value.to(device, **options) for key, value in target.items()}
+            for target in self
+        )
 
     def clone(self) -> Targets:
         """Return a copy of the list; the tensors are never written to."""

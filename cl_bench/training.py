@@ -253,8 +253,8 @@ class Harness(StageContext, SupervisedTemplate):
 
     def _after_training_epoch(self, **kwargs: Any) -> None:
         super()._after_training_epoch(**kwargs)
-        seconds = time.perf_counter() - self._started - (self.evaluation_seconds - self._evaluated)
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        seconds = time.perf_counter() - self._started - (self.evaluation_seconds - self._evaluated)
         # A loss scaler skips steps whose gradient overflows, on purpose: there only the losses must be finite.
         watched = {k: v for k, v in means.items() if k != "gradient_norm" or not self.scaler.is_enabled()}
         if not all(map(math.isfinite, watched.values())):
@@ -284,6 +284,8 @@ class Harness(StageContext, SupervisedTemplate):
 
     def eval(self, experiences: Any, **kwargs: Any) -> Any:
         """Score `experiences`; the random streams of training are left as they are."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # what training has queued is not evaluation's time
         started, calls = time.perf_counter(), [0]
         batches = sum(-(-len(e.dataset) // self.eval_mb_size) for e in experiences)
 

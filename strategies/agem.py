@@ -51,10 +51,10 @@ class GradientProjection(SupervisedPlugin):
         """Return the task loss of a memory batch: of the past task `which`, of the one whose turn it is where None."""
         images, targets, labels = collate(self.memory.batch(strategy, which))
         with frozen_statistics(strategy.model), strategy.autocast():
-            features = strategy.model.features(images.to(strategy.device))
+            features = strategy.model.features(images.to(strategy.device, non_blocking=True))
             ((index, (_, output)),) = strategy.model.outputs(features, labels).items()
         task = strategy.model.tasks[index]
-        return task.kind.loss(task, output, targets.to(strategy.device))
+        return task.kind.loss(task, output, targets.to(strategy.device, non_blocking=True))
 
 
 @strategy(

@@ -31,6 +31,8 @@ class GradientCone(GradientProjection):
         if not self.memory.stored:
             return
         shared = [p for p in strategy.learnt_parameters().values() if p.grad is not None]
+        if not shared:
+            return
         own = _flat([p.grad for p in shared], shared)
         rows = []
         for which in range(len(self.memory.stored)):
@@ -45,13 +47,17 @@ class GradientCone(GradientProjection):
 
 
 def projection(gradient: Tensor, past: Tensor) -> Tensor:
-    """Return what brings `gradient` (n,) to the nearest one whose product with each of `past` (tasks, n) is >= 0."""
-    if not bool((past @ gradient < 0).any()):
+    """Return what brings `gradient` (n,) to the nearest one whose product with each of `past` (tasks, n) is >= 0.
+
+    Nothing where one is not finite, as a loss scaler's are at times: it will skip the step.
+    """
+    agreement = past @ gradient
+    if not bool((agreement < 0).any() & agreement.isfinite().all()):
         return torch.zeros_like(gradient)
     gram = (past @ past.T).double().cpu().numpy()
     gram += 1e-9 * np.trace(gram) * np.eye(len(gram))  # gradients that all point one way
     factor = np.linalg.cholesky(gram)
-    wanted = np.linalg.solve(factor, -(past @ gradient).double().cpu().numpy())
+    wanted = np.linalg.solve(factor, -agreement.double().cpu().numpy())
     shares, _ = nnls(factor.T, wanted)
     return torch.from_numpy(shares).to(gradient) @ past
 

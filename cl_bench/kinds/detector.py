@@ -91,7 +91,7 @@ def assign(
     """
     boxes, labels = target["boxes"], target["labels"]
     if len(boxes) == 0:
-        nowhere = boxes.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(grid), 4)
+        nowhere = torch.cat([boxes.new_zeros(2), boxes.new_ones(2)]).expand(len(grid), 4)
         return nowhere, labels.new_full((len(grid),), -1), found.new_zeros(len(grid))
     if settings.assignment == "task_aligned":
         own = scores.T[labels] if scores.shape[1] > 1 else scores.T.expand(len(labels), -1)

@@ -60,6 +60,7 @@ def test_gems_projection_is_the_nearest_gradient_that_agrees_with_all() -> None:
 def test_gem_leaves_a_gradient_that_agrees_and_is_agem_with_one_past_task() -> None:
     gradient, past = torch.tensor([1.0, 0.0]), torch.tensor([[-1.0, 1.0]])
     assert projection(gradient, -past).tolist() == [0, 0]
+    assert projection(torch.tensor([torch.inf, 0.0]), past).tolist() == [0, 0], "which a loss scaler skips"
     torch.testing.assert_close(gradient + projection(gradient, past), torch.tensor([0.5, 0.5]))
     twice = torch.cat([past, past])  # two gradients that point one way
     torch.testing.assert_close(gradient + projection(gradient, twice), torch.tensor([0.5, 0.5]))
@@ -174,6 +175,14 @@ def test_lwfs_warm_up_leaves_what_was_learnt_alone(second_stage: Callable[..., S
 def test_a_teacher_that_never_moves_is_the_parent(bench: Bench) -> None:
     slow, kd = ends(bench, "ema_teacher[decay=1.0]"), ends(bench, "kd[direction=teacher_student]")
     assert all(torch.equal(slow[-1][name], kd[-1][name]) for name in kd[-1])
+
+
+@pytest.mark.parametrize("strategy", ["agem", "gem"])
+def test_a_projection_has_nothing_to_do_where_all_that_was_learnt_is_held(
+    strategy: str, second_stage: Callable[..., Spy]
+) -> None:
+    held = "layer_rates[backbone=0,neck=0,shared=0,predictors=0]"
+    assert second_stage(f"{strategy}[memory=3]+{held}").last == second_stage(held).last
 
 
 def test_a_slow_teacher_goes_a_part_of_the_way_at_each_step() -> None:

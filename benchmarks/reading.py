@@ -2,14 +2,18 @@
 
 python benchmarks/reading.py unified_onehead_best
 
-Torchvision decodes and resizes each file at each access and builds no targets but masks; the data path here reads
-images that were decoded once, and builds all targets. With augmentation it does what torchvision does not.
+Torchvision decodes and resizes each file at each access and builds no targets but masks. The data path here reads
+images that were decoded and resized once, and builds all targets; `decoding` is the same path without that cache, and
+`filling` how many images a second go into it. With augmentation it does what torchvision does not.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +32,8 @@ from cl_bench.stages.store import Store
 from cl_bench.stages.train import Trainer
 from cl_bench.stream import TaskDataset, collate
 from cl_bench.weights import load_weights
+
+NO_CACHE = ("CL_BENCH_CACHE_LIMIT_MB", "0")
 
 
 class Files(Dataset[tuple[Tensor, Tensor]]):
@@ -66,6 +72,23 @@ def loader(dataset: TaskDataset, batch: int) -> DataLoader[tuple[Tensor, object]
     )
 
 
+@contextmanager
+def setting(name: str, value: str) -> Iterator[None]:
+    """Have an environment variable until the context ends."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name) if before is None else os.environ.update({name: before})
+
+
+def filling(trainer: Trainer, name: str) -> float:
+    """Return the seconds of decoding the task's training and validation images into an empty cache."""
+    with tempfile.TemporaryDirectory() as empty, setting("CL_BENCH_CACHE", empty):
+        return timed(lambda: trainer.datasets(name, 0))
+
+
 def main() -> None:
     """Print a row a task."""
     parser = arguments(__doc__, rounds=5, threads=1)
@@ -75,22 +98,32 @@ def main() -> None:
     experiment = load_experiment(options.experiment)
     weights = load_weights(experiment.model.backbone, experiment.model.weights)
     trainer = Trainer(experiment, load_catalog(experiment), weights, Store(Path("unused"), writable=False))
-    print("| task | images/s | augmented | torchvision | ratio | augmented, ratio |\n|---|--:|--:|--:|--:|--:|")
+    shown = ("plain", "augmented", "decoding")
+    print(
+        f"| task, images/s | torchvision | {' | '.join(shown)} | filling | {' | '.join(f'{s}, ratio' for s in shown)} |"
+    )
+    print("|---|" + "--:|" * 8)
     found = {}
     for entry in trainer.catalog:
         task, batch = entry.task, entry.protocol.batch_size
         augmented = trainer.datasets(task.name, 0)[0]
+        with tempfile.TemporaryDirectory() as empty, setting("CL_BENCH_CACHE", empty), setting(*NO_CACHE):
+            decoding = trainer.datasets(task.name, 0)[0].plain
         examples = entry.audit.train.examples
         files = Files(examples, task.image_size, masks=task.kind.name == "segmentation")
         loaders = {
             "plain": loader(augmented.plain, batch),
             "augmented": loader(augmented, batch),
+            "decoding": loader(decoding, batch),
             "torchvision": DataLoader(files, batch, shuffle=True),
         }
         ways = {way: partial(through, one) for way, one in loaders.items()}
+        ways["filling"] = partial(filling, trainer, task.name)
         seconds = found[task.name] = interleaved(ways, options.rounds)
-        rates = [f"{len(examples) / statistics.median(seconds[way]):.0f}" for way in loaders]
-        ratios = [f"{ratio(seconds[way], seconds['torchvision']):.2f}" for way in ("plain", "augmented")]
+        counts = dict.fromkeys(ways, len(examples)) | {"filling": len(examples) + len(entry.audit.val.examples)}
+        order = ("torchvision", *shown, "filling")
+        rates = [f"{counts[way] / statistics.median(seconds[way]):.0f}" for way in order]
+        ratios = [f"{ratio(seconds[way], seconds['torchvision']):.2f}" for way in shown]
         print(f"| {task.name} | {' | '.join([*rates, *ratios])} |", flush=True)
     keep(options, {"seconds": found})
 

@@ -89,6 +89,23 @@ def test_the_drops_it_shows_of_real_photographs_are_those_of_the_committed_resul
         assert drops == [f"{drop:.1f} [{low:.1f}, {high:.1f}]" for drop, low, high in rows]
 
 
+def test_the_table_of_all_strategies_is_the_one_of_the_committed_results() -> None:
+    from cl_bench.results import load_results
+    from cl_bench.summaries import summary
+
+    table = summary(load_results(committed("zoo"))).set_index(["strategy", "task"])
+    page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\| `(\w[\w+]*)` \| (.*\[.*) \|$", page, re.MULTILINE)
+    assert {name for name, _ in shown} == {name for name, _ in table.index}
+    for name, cells in shown:
+        *drops, mean, never, flops = cells.split(" | ")
+        rows = [100 * table.loc[(name, task), ["drop", "drop_low", "drop_high"]] for task in ("seg", "det", "cls")]
+        assert drops == [f"{drop:.1f} [{low:.1f}, {high:.1f}]" for drop, low, high in rows]
+        row = table.loc[(name, "det")]
+        assert [mean, flops] == [f"{100 * row['average_drop']:.1f}", f"{row['relative_flops']:.2f}"]
+        assert never in ("-", f"{100 * row['intransigence']:.1f}")
+
+
 def test_every_file_it_names_exists() -> None:
     named = re.findall(r"`((?:results|experiments|strategies|cl_bench)/[\w./-]+)`", README)
     assert named

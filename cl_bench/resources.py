@@ -7,12 +7,12 @@ import ctypes
 import gc
 import os
 import platform
-import resource
-import sys
 from pathlib import Path
 
 import torch
 import torchvision
+
+from cl_bench import process_memory
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Names of options in glibc's malloc.h."""
@@ -96,9 +96,4 @@ def peak_memory_mb(device: str) -> float:
     """Return the peak in MB since the reset: of the device on CUDA, of the process elsewhere."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 1e6
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM"):
-                return int(line.split()[1]) * 1024 / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return process_memory.peak_mb()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import platform
 import tempfile
-import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,13 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from cl_bench.deploy import export, runtimes
+from cl_bench import process_memory
+from cl_bench.deploy import export, stopwatch
 from cl_bench.deploy.trained import Trained, untrained
 from cl_bench.errors import UserError, unknown
-from cl_bench.resources import peak_memory_mb, processor, set_up_numerics
+from cl_bench.resources import processor
 
 LIBRARIES = {"eager": "torch", "onnxruntime": "onnxruntime", "onnxruntime-int8": "onnxruntime", "openvino": "openvino"}
 """By runtime, the library whose version is kept with a record."""
+ROUNDS, WARM_UP = 10, 5
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,10 @@ def measure(
     batch: int = 1,
     repeats: int = 50,
 ) -> list[Latency]:
-    """Time one forward pass of all tasks in each runtime, every runtime in a process of its own.
+    """Time one forward pass of all tasks in each runtime, every runtime in a process of its own, in turns.
 
-    The weights are random, which serves: no layer's time depends on them. batch: images; repeats: timed passes, after
-    a tenth as many (at least 3) that are not. Raises UserError.
+    The weights are random, which serves: no layer's time depends on them. batch: images; repeats: timed passes, in
+    rounds of which each begins with passes that are not. Raises UserError.
     """
     for name in names:
         if name not in LIBRARIES:
@@ -69,17 +72,23 @@ def measure(
     if min(threads, batch, repeats) < 1:
         raise UserError("threads, batch and repeats must be at least 1")
     trained = untrained(experiment, changes)
+    shape = (batch, 3, trained.image_size, trained.image_size)
     spawn = multiprocessing.get_context("spawn")
-    found = []
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as alive:
         files = _files(trained, names, Path(temporary))
-        for name in names:
-            with ProcessPoolExecutor(1, mp_context=spawn) as process:
-                passes = process.submit(
-                    _timed, experiment, tuple(changes), name, files.get(name), threads, batch, repeats
-                )
-                found.append(_record(trained, name, threads, batch, *passes.result()))
-    return found
+        processes = {name: alive.enter_context(ProcessPoolExecutor(1, mp_context=spawn)) for name in names}
+        for name, process in processes.items():
+            process.submit(
+                stopwatch.prepare, name, files.get(name), threads, shape, experiment, tuple(changes)
+            ).result()
+        seconds: dict[str, list[float]] = {name: [] for name in names}
+        rounds = min(ROUNDS, repeats)
+        for round_ in range(rounds):
+            count = repeats // rounds + (round_ < repeats % rounds)
+            for name, process in processes.items():  # in turns: a slower while of the machine is everybody's
+                seconds[name] += process.submit(stopwatch.passes, count, WARM_UP if not round_ else 1).result()
+        peaks = {name: process.submit(process_memory.peak_mb).result() for name, process in processes.items()}
+    return [_record(trained, name, threads, batch, seconds[name], peaks[name]) for name in names]
 
 
 def _files(trained: Trained, names: Sequence[str], folder: Path) -> dict[str, Path]:
@@ -92,27 +101,6 @@ def _files(trained: Trained, names: Sequence[str], folder: Path) -> dict[str, Pa
         images = np.random.default_rng(0).random((1, 3, trained.image_size, trained.image_size), np.float32)
         files["onnxruntime-int8"] = export.quantized(file, folder / "int8.onnx", [images] * 2)
     return files
-
-
-def _timed(
-    experiment: str, changes: Sequence[str], name: str, file: Path | None, threads: int, batch: int, repeats: int
-) -> tuple[list[float], float]:
-    """Return the seconds of every timed pass, and the process's peak memory in MB."""
-    set_up_numerics(threads)
-    trained = untrained(experiment, changes)
-    images = np.random.default_rng(0).random((batch, 3, trained.image_size, trained.image_size), np.float32)
-    if file is None:
-        forward = runtimes.eager(trained.deployed(), threads)
-    else:
-        forward = (runtimes.openvino if name == "openvino" else runtimes.onnxruntime)(file, threads)
-    for _ in range(max(3, repeats // 10)):
-        forward(images)
-    seconds = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        forward(images)
-        seconds.append(time.perf_counter() - started)
-    return seconds, peak_memory_mb("cpu")
 
 
 def _record(
@@ -147,14 +135,14 @@ def to_json(found: Sequence[Latency]) -> str:
 
 def load(files: Sequence[Path]) -> list[Latency]:
     """Return the records of all `files`; raise UserError, naming the file, for what is none."""
-    found = []
+    found: dict[Latency, None] = {}  # a record that is in two of them is one
     for file in files:
         try:
             content = json.loads(file.read_bytes())
-            found += [_checked(record) for record in content]
+            found |= dict.fromkeys(_checked(record) for record in content)
         except (OSError, ValueError, TypeError) as error:
             raise UserError(f"{file} holds no latencies of this version: {error}") from error
-    return found
+    return list(found)
 
 
 def _checked(record: dict[str, Any]) -> Latency:
@@ -162,6 +150,8 @@ def _checked(record: dict[str, Any]) -> Latency:
     for name, kind in Latency.__annotations__.items():
         if name not in record or not isinstance(record[name], kinds[kind]):
             raise ValueError(f"{name} is missing or not a {kind}")
+        if kind in ("int", "float") and not 0 < record[name] < math.inf:
+            raise ValueError(f"{name} is {record[name]}, which is no measurement")
     if record["schema"] != 1:
         raise ValueError(f"schema {record['schema']} is not 1")
     return Latency(**record)
@@ -181,8 +171,12 @@ def table(found: Sequence[Latency]) -> str:
             f"{r.image_size}x{r.image_size}",
         )
         numbers = (f"{r.p50:.1f}", f"{r.p95:.1f}", f"{r.p99:.1f}", f"{r.throughput:.1f}", f"{r.memory_mb:.0f}")
-        lines.append(f"| {' | '.join((*what, str(r.batch), str(r.threads), _cell(r.runtime), *numbers))} |")
+        lines.append(f"| {' | '.join((*what, str(r.batch), str(r.threads), _runtime(r), *numbers))} |")
     return "\n".join(lines)
+
+
+def _runtime(record: Latency) -> str:
+    return f"{_cell(record.runtime)} ({_cell(record.library)})"
 
 
 def _cell(text: str) -> str:

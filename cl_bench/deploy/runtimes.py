@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
 from cl_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Images = npt.NDArray[np.float32]
 Forward = Callable[[Images], list[npt.NDArray[np.float32]]]
@@ -29,6 +30,8 @@ def needed(module: str) -> Any:
 
 def eager(model: nn.Module, threads: int) -> Forward:
     """Run `model` (images -> tuple of outputs) in PyTorch."""
+    import torch
+
     torch.set_num_threads(threads)
 
     def forward(images: Images) -> list[npt.NDArray[np.float32]]:
@@ -71,4 +74,6 @@ def openvino(file: Path, threads: int) -> Forward:
 
 def exported_program(file: Path, threads: int) -> Forward:
     """Run a PyTorch ExportedProgram."""
+    import torch
+
     return eager(torch.export.load(file).module(), threads)

@@ -13,6 +13,7 @@ from cl_bench.deploy.export import FORMATS, MANIFEST
 from cl_bench.deploy.images import as_images
 from cl_bench.deploy.runtimes import Forward, eager
 from cl_bench.deploy.trained import Trained
+from cl_bench.files import write_whole
 
 _BATCH = 8
 
@@ -33,14 +34,21 @@ def scores(catalog: Sequence[Entry], forward: Forward) -> dict[str, dict[str, fl
 
 
 def compared(trained: Trained, folder: Path, format: str) -> list[str]:
-    """Return one line a metric: what PyTorch and the export in `folder` score on the validation images."""
+    """Return one line a metric: what PyTorch and the export in `folder` score on the validation images.
+
+    What the export scores is written into its `model.json`, too.
+    """
     catalog = load_catalog(trained.experiment)
-    file = folder / json.loads((folder / MANIFEST).read_text())["file"]
+    described = json.loads((folder / MANIFEST).read_text())
+    file = folder / described["file"]
     threads = torch.get_num_threads()
     plain = scores(catalog, eager(trained.deployed(), threads))
     other = scores(catalog, FORMATS[format].run(file, threads))
+    content = {**described, "scores": {"pytorch": plain, format: other}}
+    write_whole(folder / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
     return [
-        f"{task} {metric}: PyTorch {value:.4f}, {format} {other[task][metric]:.4f} ({other[task][metric] - value:+.4f})"
+        f"{task} {metric}: PyTorch {value:.4f}, {format} {other[task][metric]:.4f}"
+        f" ({100 * (other[task][metric] - value):+.2f} points)"
         for task, metrics in plain.items()
         for metric, value in metrics.items()
     ]

@@ -69,7 +69,9 @@ def test_an_export_says_what_pytorch_says_of_any_number_of_images(
     images = np.random.default_rng(3).random((3, 3, 64, 64), np.float32)
     for one, other in zip(eager(trained.deployed(), 1)(images), forward(images), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-3 * np.abs(one).max())
-    assert all(line.endswith(("(+0.0000)", "(-0.0000)")) for line in compared(trained, folder, format))
+    assert all(line.endswith(("(+0.00 points)", "(-0.00 points)")) for line in compared(trained, folder, format))
+    scored = json.loads((folder / "model.json").read_text())["scores"]
+    assert scored[format]["cls"].keys() == scored["pytorch"]["cls"].keys() == {"Top-1", "Top-5"}
     assert "is there already" in message(export, trained, format, folder)
 
 

@@ -29,6 +29,12 @@ def test_every_runtime_has_a_record_and_machines_are_merged(tiny: Callable[..., 
     assert len(lines) == 2 + len(found) + 1
     assert sum("another / one" in line for line in lines) == 1
     assert {line.count("|") for line in lines} == {12}
+    assert "onnxruntime (onnxruntime 1." in latency.table(found)
+    assert latency.load([here, here]) == found
+    eager, *others = (one.memory_mb for one in found)
+    assert max(others) < eager, "which need no PyTorch"
+    here.write_text(latency.to_json([replace(found[0], p50=float("nan"))]))
+    assert "p50 is nan, which is no measurement" in message(latency.load, [here])
 
 
 def test_what_is_no_latency_is_refused(tiny: Callable[..., str], tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import gc
 import os
 import platform
 from pathlib import Path
@@ -83,7 +82,6 @@ def environment(threads: int, device: str, precision: str) -> dict[str, str | in
 
 def reset_peak_memory(device: str) -> None:
     """Start measuring peak memory anew, where the system allows it (Linux; CUDA)."""
-    gc.collect()  # models of earlier stages are in cycles, and would count
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
     if device.startswith("cuda"):

@@ -6,6 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -96,6 +97,8 @@ class Harness(StageContext, SupervisedTemplate):
             for p in self._still:
                 p.requires_grad_(True)
         self.passes, self._taught, self._still, self._teachers = [], None, [], Teachers(self.model, {})
+        # What leads back to here would keep a finished stage's models until the collector comes by.
+        self._snapshot, self._between_epochs, self._endings = None, lambda: None, []
 
     # Avalanche's seams.
 
@@ -155,7 +158,7 @@ class Harness(StageContext, SupervisedTemplate):
             dataset.occasion, dataset.remembered = ("memory", *names, self.epoch), True
         for dataset in self.current:
             dataset.occasion, dataset.remembered = (self.settings.visit(dataset.task.name), self.epoch), False
-        self._sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), device=self.device))
+        self._sums: dict[str, Tensor] = defaultdict(partial(torch.zeros, (), device=self.device))
         self._counts: dict[str, int] = defaultdict(int)
         self._started = time.perf_counter()
         self._epoch_step, self._evaluated = self.step, self.evaluation_seconds

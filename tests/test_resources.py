@@ -1,12 +1,16 @@
 """What a stage takes of the machine."""
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 
 from cl_bench import resources
+from cl_bench.stages import train
+from cl_bench.trial import Bench
 
 PEAKS = """
 import torch
@@ -24,6 +28,28 @@ print(before - peak_memory_mb("cpu"))
 def test_memory_that_is_kept_does_not_count_for_the_next_stage() -> None:
     found = subprocess.run([sys.executable, "-W", "ignore", "-c", PEAKS], capture_output=True, text=True, check=True)
     assert float(found.stdout) > 300, "of the 400 MB that were freed"
+
+
+@pytest.mark.parametrize("strategy", ["consolidate", "gem+si", "avalanche.training.plugins.EWCPlugin[ewc_lambda=0.5]"])
+def test_a_trained_stage_leaves_no_model_for_the_collector(
+    strategy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref] = []
+
+    class Unit(train._Unit):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)
+            made.extend((weakref.ref(self.harness), weakref.ref(self.harness.model)))
+
+    monkeypatch.setattr(train, "_Unit", Unit)
+    bench = Bench(tmp_path)
+    gc.disable()
+    try:
+        assert bench.train(bench.plan(strategy)) is None
+        assert made
+        assert not [reference for reference in made if reference() is not None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def made_up(prepared: Any) -> None:
     draw, here, noise = random.Random(0), environment(1, "cpu", "float32"), np.random.default_rng(0)
     image = pictures.encode(Image.fromarray(noise.integers(0, 255, (64, 64, 3), np.uint8)))
     shown = [pictures.Picture(f"image {place}", image, image) for place in range(12)]
+    classes = {entry.task.name: entry.task.classes for entry in prepared.catalog}
     metrics = {task.name: kind for task, kind in ((e.task, e.task.kind.metrics) for e in prepared.catalog)}
     cost = {"train_seconds": 1.0, "evaluation_seconds": 0.1, "peak_memory_mb": 100.0, "parameters": 1000}
     cost |= {"added_parameters": 0, "added_passes": 0.0, "stored_images": 0}
@@ -61,12 +62,24 @@ def made_up(prepared: Any) -> None:
             for task in (*stage.past, *stage.trained)
             for metric in metrics[task]
         ]
+        scores = [
+            {"task": task, "class": name, "value": draw.random()}
+            for task in (*stage.past, *stage.trained)
+            for name in classes[task]
+        ]
+        learnt = [
+            {"epoch": epoch, "task": name, "loss": 1.0, "gradient_norm": 1.0, "learning_rate": 1e-3, "seconds": 1.0}
+            for epoch in range(1, stage.epochs + 1)
+            for name in (*stage.trained, "total")
+        ]
+        files = {"evaluations.csv": rows, "classes.csv": scores, "training.csv": learnt}
         description = {"key": stage.key, "parent": stage.parent, "tasks": list(stage.trained), "cost": cost}
         description |= {"settings": stage.identity, "environment": here, "hashes": {"first": "", "last": ""}}
 
-        def write(folder: Path, stage: Any = stage, rows: list[dict[str, Any]] = rows) -> None:
+        def write(folder: Path, stage: Any = stage, files: dict[str, list[dict[str, Any]]] = files) -> None:
             tasks = (*stage.past, *stage.trained)
-            write_csv(folder / "evaluations.csv", rows, ["epoch", "task", "metric", "value"])
+            for name, lines in files.items():
+                write_csv(folder / name, lines, list(lines[0]))
             save_file({task: noise.random(1000, np.float32) for task in tasks}, folder / "resamples.safetensors")
             if stage.seed == 0:  # reports show no other seed's
                 pictures.save(dict.fromkeys(tasks, shown), folder / pictures.FILE)

@@ -203,7 +203,7 @@ def _train(
         report(key, state)
 
     plan, missing = prepared.plan, {stage.key for stage in prepared.missing()}
-    before = results.scores(folder, prepared.kept & missing)
+    before = results.scores(folder, prepared.kept)
     stored = prepared.store.__contains__
     frontier = Frontier(plan.units(), plan.parents(), lambda key: key not in missing or stored(key), kept)
     for key, failure in frontier.failures.items():
@@ -212,7 +212,7 @@ def _train(
     try:
         _train_units(prepared, frontier, workers, cluster, progress, record)
     finally:
-        results.export(folder)
+        results.export(folder, before)
     for key, scores in results.scores(folder, before).items():
         if scores != before[key]:
             report(key, "differs")

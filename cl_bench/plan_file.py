@@ -117,6 +117,14 @@ def describe_plan(prepared: Prepared, command: str = "") -> dict[str, Any]:
     from cl_bench.resources import processor
 
     plan = prepared.plan
+    provenance = {
+        "command": command or "cl_bench.run (Python)",
+        "commit": commit(),
+        "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "version": cl_bench.__version__,
+    }
+    if prepared.adds:
+        provenance |= _added_to(provenance, read_plan(prepared.folder)["provenance"])
     return {
         "experiment": prepared.folder.name,
         "settings": prepared.experiment.model_dump(mode="json"),
@@ -127,13 +135,16 @@ def describe_plan(prepared: Prepared, command: str = "") -> dict[str, Any]:
             stage.key: {"tasks": list(stage.trained), "parent": stage.parent, "epochs": stage.epochs}
             for stage in plan.stages.values()
         },
-        "provenance": {
-            "command": command or "cl_bench.run (Python)",
-            "commit": commit(),
-            "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
-            "version": cl_bench.__version__,
-        },
+        "provenance": provenance,
     }
+
+
+def _added_to(now: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
+    """Return what the results that something is added to were made with, where it is not the same."""
+    made = ", ".join(before[what] for what in ("commit", "machine") if before.get(what))
+    same = all(now[what] == before.get(what) for what in ("commit", "machine"))
+    earlier = [*([] if same or not made else [made]), *([before["added_to"]] if "added_to" in before else [])]
+    return {"added_to": "; ".join(earlier)} if earlier else {}
 
 
 def _describe_task(entry: Entry) -> dict[str, Any]:

@@ -86,11 +86,17 @@ def _cost_table(plan: Record, costs: Mapping[str, Record]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["stage", "tasks", *NUMBERS, *ENVIRONMENT])
 
 
-def export(path: str | Path) -> list[Path]:
-    """Write what a clone without the store rebuilds every table from beside the plan; return the paths."""
+def export(path: str | Path, before: Mapping[str, list[Evaluation]] | None = None) -> list[Path]:
+    """Write what a clone without the store rebuilds every table from beside the plan; return the paths.
+
+    before: rows that were there, by stage. What was trained again and gives them once more keeps its earlier cost, so
+    that all costs of what was published are of one machine.
+    """
     folder = experiment_folder(path)
     plan = read_plan(folder)
     evaluations, costs = _read_stages(folder, plan, store_first=True)
+    same = {key for key, rows in (before or {}).items() if evaluations.get(key) == rows}
+    costs |= dict(_lines_of(same, folder / "stages.csv", _cost))
     rows = [(key, *row) for key, stage in evaluations.items() for row in stage]
     table = pd.DataFrame(rows, columns=["stage", "epoch", "task", "metric", "value"])
     tables = {"rows.csv": table, "stages.csv": _cost_table(plan, costs).drop(columns="tasks")}

@@ -41,7 +41,8 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
 
     Scores, drops and verdict as in `measures.compare`, of each task's headline metric; all_metrics: also a row, without
     verdict, for every further metric. Costs are of a run: `train_seconds` and `training_flops` means over seeds,
-    `relative_cost` and `relative_flops` these against naive on the same seeds and order, `peak_memory_mb` the largest,
+    `relative_cost` and `relative_flops` these against naive on the same seeds and order (the former nan where their
+    environments differ), `peak_memory_mb` the largest,
     `stored_images` for one past task. `together`: the run learns all tasks in one stage.
     `mixed_environment`: the stages compared ran on different software or machines. `status`: "done", or "failed" or
     "incomplete" where stages are, and then there is no verdict. `average_drop`: the mean relative drop of the run's
@@ -222,12 +223,16 @@ def _run_costs(
             return math.fsum(costs[key][what] if key in costs else math.nan for key in stages)
 
         each = [(of(run[0], seed), of(REFERENCE, seed)) for seed in seeds]
+        if what == "train_seconds" and mixed:
+            return measures.mean([own for own, _ in each if not math.isnan(own)]), math.nan
         paired = [(own, naive) for own, naive in each if not math.isnan(own + naive)]
         naive = measures.mean([naive for _, naive in paired])
         ratio = measures.mean([own for own, _ in paired]) / naive if naive else math.nan
         return measures.mean([own for own, _ in each if not math.isnan(own)]), ratio
 
     seeds = list(seeds)
+    both = [key for seed in seeds for name in (run[0], REFERENCE) for key in chains.get((name, run[1], seed), [])]
+    mixed = any(len(values) > 1 for values in environments([costs[key] for key in both if key in costs]).values())
     (seconds, relative_cost), (flops, relative_flops) = spent("train_seconds"), spent("training_flops")
     stages = [costs[key] for seed in seeds for key in chains[(*run, seed)] if key in costs]
     singles = [costs[line["stage"]] for line in plan["baselines"] if line["task"] == task and line["stage"] in costs]

@@ -12,6 +12,9 @@ import pytest
 from conftest import message
 
 from cl_bench import api, results
+from cl_bench.plan_file import read_plan
+from cl_bench.report.table import render
+from cl_bench.summaries import summary
 
 
 def rows(folder: Path) -> pd.DataFrame:
@@ -44,6 +47,25 @@ def test_only_what_a_new_strategy_starts_from_is_trained_again(
     monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path / "at_once"))
     api.train(together := api.prepare(tiny(), strategies=["naive", "kd"], seeds=[0]))
     pd.testing.assert_frame_equal(rows(published), rows(together.folder))
+
+
+def test_what_was_published_keeps_its_costs_and_where_it_is_from(tiny: Callable[..., str], published: Path) -> None:
+    costs = pd.read_csv(published / "stages.csv").assign(train_seconds=1234.5, processor="another")
+    costs.to_csv(published / "stages.csv", index=False)
+    plan = json.loads((published / "plan.json").read_text())
+    plan["provenance"] |= {"commit": "abc", "machine": "another, 4 cores"}
+    (published / "plan.json").write_text(json.dumps(plan))
+    api.train(api.prepare(tiny(), strategies=["kd"], add=True))
+    api.train(api.prepare(tiny(), strategies=["replay"], add=True))  # whose first stage is in the store by now
+    after = pd.read_csv(published / "stages.csv").set_index("stage").loc[costs["stage"]]
+    assert list(after["train_seconds"]) == list(costs["train_seconds"])
+    assert read_plan(published)["provenance"]["added_to"] == "abc, another, 4 cores"
+    found = summary(results.load_results(published)).set_index("strategy")
+    assert found.loc["naive", "mixed_environment"].tolist() == [False] * 3
+    assert found.loc["naive", "relative_cost"].tolist() == [1.0] * 3
+    assert found.loc["kd", "relative_cost"].isna().all(), "as another machine trained it than naive"
+    shown = render(summary(results.load_results(published)), read_plan(published), "markdown")
+    assert "added to what was made with abc, another, 4 cores" in shown
 
 
 def test_a_stage_that_scores_otherwise_than_before_is_told(tiny: Callable[..., str], published: Path) -> None:

@@ -25,10 +25,10 @@ def new_strategy(
     first, test = write(name, folder)
     typer.echo(f"{first} and {test}; next:")
     typer.echo(f"  cl-bench check {name} --plugin {first}")
-    typer.echo(f"  cl-bench run quickstart --set name={name} --strategies naive,{name} --plugin {first}")
-    typer.echo("  (where the cores are not free, with --set threads=1 from the start)")
-    typer.echo("or, for a row beside those that quickstart has already:")
+    typer.echo("then, for a row beside those that quickstart has already (three stages, minutes):")
     typer.echo(f"  cl-bench run quickstart --add --strategies {name} --plugin {first}")
+    typer.echo("or results of their own (where the cores are not free, with --set threads=1 from the start):")
+    typer.echo(f"  cl-bench run quickstart --set name={name} --strategies naive,{name} --plugin {first}")
 
 
 @app.command()

@@ -140,7 +140,10 @@ def origin_notes(attrs: Row) -> list[str]:
     lines = []
     mixed = [f"{field} {' | '.join(values)}" for field, values in environment.items() if len(values) > 1]
     if mixed:
-        lines.append(f"† WARNING: these rows mix environments: {'; '.join(mixed)}.")
+        lines.append(
+            f"† WARNING: these rows mix environments: {'; '.join(mixed)}."
+            " Their times cannot be compared; scores have equal bits where only machines of one processor type differ."
+        )
     lines += [f"Failed stage {key[:12]}: {reason}." for key, reason in attrs["failures"].items()]
     made = [f"{what} {origin[what]}" for what in ("commit", "machine", "version") if origin.get(what)]
     fields = ("processor", "device", "precision", "threads", "torch")
@@ -148,7 +151,8 @@ def origin_notes(attrs: Row) -> list[str]:
     if str(origin.get("machine")).startswith(f"{known.get('processor')},"):
         del known["processor"]
     made += [f"{field} {value}" for field, value in known.items()]
-    return [*lines, f"Made with {', '.join(made)}."]
+    added = f"; added to what was made with {origin['added_to']}" if "added_to" in origin else ""
+    return [*lines, f"Made with {', '.join(made)}{added}."]
 
 
 def blocks(summary: pd.DataFrame, columns: list[Column]) -> Iterator[tuple[str, list[list[list[str]]]]]:

@@ -154,24 +154,36 @@ def load_plugin_files(paths: Sequence[str | Path]) -> None:
     for path in map(Path, paths):
         if not path.is_file():
             raise UserError(f"plugin file {path} does not exist")
-        # The content is part of the name: a file edited since it was imported is imported anew.
-        content = str(path.resolve()).encode() + path.read_bytes()
-        name = f"cl_bench_plugin_{hashlib.sha256(content).hexdigest()[:12]}"
-        if _imported.get(path.resolve()) == name:
+        place = path.resolve()
+        # The content is part of the name: what was edited since it was imported is imported anew.
+        content = f"{place} {sources.identity(place, place.stem)}"
+        name = f"cl_bench_plugin_{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+        if _imported.get(place) == name:
             continue
+        _forget(sources.files(place, place.stem)[1:])
+        if str(place.parent) not in sys.path:
+            sys.path.append(str(place.parent))  # last, so that a helper beside it hides nothing
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise UserError(f"plugin file {path} is not a Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        _imported[path.resolve()] = name
+        _imported[place] = name
         try:
             spec.loader.exec_module(module)
         except BaseException as error:  # a file may raise anything
-            del sys.modules[name], _imported[path.resolve()]
+            del sys.modules[name], _imported[place]
             if isinstance(error, (UserError, KeyboardInterrupt)):
                 raise
             raise UserError(f"plugin file {path} failed to import: {said(error)}") from error
+
+
+def _forget(helpers: Sequence[Path]) -> None:
+    """Have modules of these files imported anew."""
+    importlib.invalidate_caches()
+    gone = {str(path) for path in helpers}
+    for name in [name for name, module in sys.modules.items() if getattr(module, "__file__", None) in gone]:
+        del sys.modules[name]
 
 
 def _definition(thing: Any) -> Any:

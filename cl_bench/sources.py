@@ -4,45 +4,59 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import sys
 from collections.abc import Iterator
 from importlib.util import resolve_name
 from pathlib import Path
 
 
 def identity(path: Path, module: str) -> str:
-    """Return the SHA-256 of the file at `path`, imported as `module`, and of all that it imports from beside it.
+    """Return the SHA-256 of the file at `path`, imported as `module`, and of all that it imports from beside it."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files(path, module))).hexdigest()
+
+
+def files(path: Path, module: str) -> list[Path]:
+    """Return the file, and sorted behind it what it imports from beside it, directly or not, whether it runs or not.
 
     Beside it: the modules of its own package, or those in the folder of a file that is in no package. Other packages
     are known by their versions, Avalanche's own modules among them.
     """
-    return hashlib.sha256(b"".join(file.read_bytes() for file in _files(path, module))).hexdigest()
-
-
-def _files(path: Path, module: str) -> list[Path]:
-    """Return the file, and sorted behind it what it needs, directly or not."""
-    top = module.partition(".")[0]
-    if top == "avalanche":
+    if module.partition(".")[0] == "avalanche":
         return [path]
     packaged = "." in module or path.name == "__init__.py"
-    found, left = {path}, [(path, module)]
+    above = len(module.split(".")) - (path.name != "__init__.py")
+    root = path.parents[min(above, len(path.parents) - 1)] if packaged else path.parent
+    top = module.partition(".")[0] if packaged else None
+    found, left = {path}, [path]
     while left:
-        for name in set(_imported(*left.pop())):
-            file = getattr(sys.modules.get(name), "__file__", None)
-            beside = name.partition(".")[0] == top if packaged else file and Path(file).parent == path.parent
-            if file and beside and file.endswith(".py") and Path(file) not in found:
-                found.add(Path(file))
-                left.append((Path(file), name))
+        for name in set(_imported(left.pop(), root)):
+            if top is None or name.partition(".")[0] == top:
+                for file in _of(root, name, whole=top is not None):
+                    if file not in found:
+                        found.add(file)
+                        left.append(file)
     return [path, *sorted(found - {path})]
 
 
-def _imported(path: Path, module: str) -> Iterator[str]:
+def _of(root: Path, name: str, whole: bool) -> Iterator[Path]:
+    """Give the files that run when `name` is imported; whole: those of packages, too."""
+    parts = name.split(".") if whole else name.split(".")[:1]
+    for length in range(1, len(parts) + 1):
+        place = root.joinpath(*parts[:length])
+        choices = (place.with_name(f"{place.name}.py"), *([place / "__init__.py"] if whole else []))
+        yield from (file for file in choices if file.is_file())
+
+
+def _imported(path: Path, root: Path) -> Iterator[str]:
     """Give the absolute names of what the file's imports may mean: modules, and what may be one."""
-    package = getattr(sys.modules.get(module), "__package__", None) or ""
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    package = ".".join(path.parent.relative_to(root).parts)
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # which its import says better
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (package or not node.level):
+        elif isinstance(node, ast.ImportFrom) and node.level <= len(path.parent.relative_to(root).parts):
             base = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module or ""
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)

@@ -95,11 +95,15 @@ def test_the_code_of_a_plugin_is_identified_and_ours_is_not(plugin: Callable[...
 def test_what_a_file_imports_from_beside_it_is_part_of_its_code(
     plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("its_helper.py", "its_deeper_helper.py", "of_no_use.py"):
-        (tmp_path / name).write_text("import its_deeper_helper\n" if name == "its_helper.py" else "FACTOR = 1\n")
+        text = "def late():\n    import its_deeper_helper\n" if name == "its_helper.py" else "FACTOR = 1\n"
+        (tmp_path / name).write_text(text)
     load_plugin_files([plugin("alone.py", name="alone")])
-    load_plugin_files([plugin("more.py", "import json\nimport its_helper\nimport torch\n" + STRATEGY, "more")])
+    using = "import json\nimport its_helper\nimport torch\n" + STRATEGY.replace(
+        "weight: float = {weight}", "late=its_helper"
+    )
+    load_plugin_files([more := plugin("more.py", using, "more")])
 
     def codes() -> list[str | None]:
         return [code_identity(strategies.get(name)) for name in ("alone", "more")]
@@ -110,6 +114,13 @@ def test_what_a_file_imports_from_beside_it_is_part_of_its_code(
     (tmp_path / "its_deeper_helper.py").write_text("FACTOR = 2\n")
     assert codes()[0] == before[0] == hashlib.sha256((tmp_path / "alone.py").read_bytes()).hexdigest()
     assert codes()[1] != before[1]
+    (tmp_path / "its_helper.py").write_text("import its_deeper_helper\nNEW = True\n")
+    load_plugin_files([more])
+    helper = strategies.get("more").parameters["late"].default
+    assert helper.NEW, "and is imported anew"
+    (tmp_path / "its_deeper_helper.py").write_text("def broken(:")
+    with pytest.raises(UserError, match=r"more.py failed to import: SyntaxError"):
+        load_plugin_files([more])
 
 
 def test_the_modules_of_a_package_are_followed_wherever_they_lie(

@@ -204,7 +204,9 @@ def training(bench: Bench, stock: str, rounds: int) -> dict[str, list[float]]:
 def tell_training(experiment: Experiment, trainer: Trainer, steps: int, rounds: int) -> dict[str, Any]:
     """Print a line a case; return the seconds of every round, and the peak memory of a case in MB."""
     print("| strategy | past tasks | harness ms | by hand ms | harness / by hand | lowest, highest |", end="")
-    print(" avalanche / harness | with one pass for all tasks | peak MB |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|")
+    print(
+        " avalanche / harness | with one pass for all tasks | peak MB of all |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    )
     found: dict[str, Any] = {}
     for (strategy, past), stock in CASES.items():
         reset_peak_memory("cpu")

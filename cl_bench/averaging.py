@@ -16,10 +16,11 @@ def averaged(model: nn.Module, decay: float) -> AveragedModel:
     def update(means: list[Tensor], latest: list[Tensor], _: Tensor | int) -> None:
         # Young averages follow closely, so that the first weights do not linger in them. The number is read where it
         # is, as what is passed is a copy on the model's device, for which the host would wait.
-        updates = int(average.n_averaged)
+        updates = int(counter)
         torch._foreach_lerp_(means, latest, 1 - min(decay, (1 + updates) / (10 + updates)))
 
     average = AveragedModel(model, multi_avg_fn=update)  # type: ignore[arg-type]
+    counter = average.n_averaged  # and not the average, which would be in a cycle
     return average
 
 

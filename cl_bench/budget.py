@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,19 +39,20 @@ def duration(text: str) -> float:
     return sum(float(part) * unit for part, unit in zip(found.groups(), _UNITS.values(), strict=True) if part)
 
 
-def fitting(prepared: Prepared, seconds: float, workers: int = 1) -> Fit:
+def fitting(prepared: Prepared, seconds: float, workers: int = 1, paid: Collection[str] = ()) -> Fit:
     """Leave out the runs that do not fit, in the order of the plan; runs are whole or not there.
 
-    workers: stages trained side by side, each as fast as alone. What is stored costs nothing, and shared stages cost
-    once. Raises UserError where nothing is stored to judge by.
+    workers: stages trained side by side, each as fast as alone; paid: stages that are to be trained anyway. What is
+    stored costs nothing, and shared stages cost once. Raises UserError where nothing is stored to judge by.
     """
-    costs = {stage.key: seconds_of(stage, prepared) for stage in prepared.missing()}
+    costs = {stage.key: seconds_of(stage, prepared) for stage in prepared.missing() if stage.key not in paid}
     plan, left_out = Plan(prepared.plan.experiment), list[Run]()
-    spent, taken = 0.0, set[str]()
+    spent, taken, shortest = 0.0, set[str](), math.inf
     single = {(run.order[0], run.seed): run for run in prepared.plan.baselines}
     for run in prepared.plan.runs:
         baselines = [single[task, run.seed] for task in dict.fromkeys(run.order)]
         needed = {key for one in (run, *baselines) for key in one.stages}
+        shortest = min(shortest, sum(costs.get(key, 0.0) for key in needed))
         cost = sum(costs.get(key, 0.0) for key in needed - taken)
         if (spent + cost) / workers > seconds:
             left_out.append(run)
@@ -59,11 +61,7 @@ def fitting(prepared: Prepared, seconds: float, workers: int = 1) -> Fit:
         plan.runs.append(run)
         plan.baselines += [one for one in baselines if one not in plan.baselines]
     plan.stages = {key: stage for key, stage in prepared.plan.stages.items() if key in taken}
-    return Fit(replace(prepared, plan=plan), left_out, spent / workers, _least(prepared, costs))
-
-
-def _least(prepared: Prepared, costs: Mapping[str, float]) -> float:
-    return min((sum(costs.get(key, 0.0) for key in run.stages) for run in prepared.plan.runs), default=0.0)
+    return Fit(replace(prepared, plan=plan), left_out, spent / workers, shortest / workers)
 
 
 def seconds_of(stage: Stage, prepared: Prepared) -> float:

@@ -33,6 +33,8 @@ def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str
     content.setdefault("name", path.stem)
     pairs = changes.items() if isinstance(changes, Mapping) else map(_parse_change, changes)
     for key, value in pairs:
+        if key.partition(".")[0] == "sweep" and value:
+            raise UserError("--set sweep: on the command line, --sweep KEY=VALUE,VALUE does that")
         _apply(content, key, value, "--set")
     if content.pop("sweep", None):
         raise UserError(

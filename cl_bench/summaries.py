@@ -215,6 +215,10 @@ def _run_costs(
 ) -> Record:
     plan, costs = results.attrs["plan"], results.attrs["costs"]
 
+    seeds = list(seeds)
+    both = [key for seed in seeds for name in (run[0], REFERENCE) for key in chains.get((name, run[1], seed), [])]
+    mixed = any(len(values) > 1 for values in environments([costs[key] for key in both if key in costs]).values())
+
     def spent(what: str) -> tuple[float, float]:
         """Return the mean over seeds, and its ratio to naive's where both are known."""
 
@@ -230,9 +234,6 @@ def _run_costs(
         ratio = measures.mean([own for own, _ in paired]) / naive if naive else math.nan
         return measures.mean([own for own, _ in each if not math.isnan(own)]), ratio
 
-    seeds = list(seeds)
-    both = [key for seed in seeds for name in (run[0], REFERENCE) for key in chains.get((name, run[1], seed), [])]
-    mixed = any(len(values) > 1 for values in environments([costs[key] for key in both if key in costs]).values())
     (seconds, relative_cost), (flops, relative_flops) = spent("train_seconds"), spent("training_flops")
     stages = [costs[key] for seed in seeds for key in chains[(*run, seed)] if key in costs]
     singles = [costs[line["stage"]] for line in plan["baselines"] if line["task"] == task and line["stage"] in costs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from itertools import product
@@ -77,4 +78,6 @@ def points(sweeps: Sequence[str]) -> list[Point]:
 
 
 def _word(text: str) -> str:
+    with contextlib.suppress(ValueError):
+        text = f"{float(text):g}"  # 5e-4 and 0.0005 are one value, and have one name
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")

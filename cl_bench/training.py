@@ -257,6 +257,7 @@ class Harness(StageContext, SupervisedTemplate):
     def _after_training_epoch(self, **kwargs: Any) -> None:
         super()._after_training_epoch(**kwargs)
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        # Only now, as reading a loss waits for what the device has yet to do.
         seconds = time.perf_counter() - self._started - (self.evaluation_seconds - self._evaluated)
         # A loss scaler skips steps whose gradient overflows, on purpose: there only the losses must be finite.
         watched = {k: v for k, v in means.items() if k != "gradient_norm" or not self.scaler.is_enabled()}

@@ -214,12 +214,12 @@ def test_a_sweep_runs_every_combination_and_prints_one_table(
     code, shown, _ = command("run", path, "--strategies", "kd[weight=[0,1]]", "--sweep", "learning_rate=1e-3,2e-3")
     assert code == 0
     assert sorted(plan.parent.name for plan in results.glob("*/plan.json")) == [
-        "tiny-learning_rate_1e_3",
-        "tiny-learning_rate_2e_3",
+        "tiny-learning_rate_0_001",
+        "tiny-learning_rate_0_002",
     ]
     table = shown[shown.rindex("sweep") :]
     assert table.count("kd[weight=0]") == table.count("kd[weight=1]") == 2
-    assert "tiny-learning_rate_1e_3: 4 stages" in shown
+    assert "tiny-learning_rate_0_001: 4 stages" in shown
 
 
 def test_a_sweep_of_what_is_no_setting_is_refused_before_anything_is_trained(
@@ -255,6 +255,7 @@ def test_a_file_sweeps_and_a_budget_is_for_all_of_it(command: Run, tiny: Callabl
     assert code == 0, shown
     assert "tiny-learning_rate_0_001: 1 of 1 runs fit: about 0 s" in shown
     assert "tiny-learning_rate_0_002: 0 of 1 runs fit" in shown
+    assert "--sweep KEY=VALUE,VALUE does that" in command("run", path, "--set", "sweep.epochs=[1,2]")[2]
     code, _, said = command("data", "audit", swept)
     assert code == 2
     assert "sweeps, which is many experiments" in " ".join(said.split())

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,11 @@ def test_a_trained_stage_leaves_no_model_for_the_collector(
         def __init__(self, *args: object) -> None:
             super().__init__(*args)
             made.extend((weakref.ref(self.harness), weakref.ref(self.harness.model)))
+
+        def train(self, *args: Any) -> None:
+            super().train(*args)
+            assert self.harness.average is not None
+            made.append(weakref.ref(self.harness.average))
 
     monkeypatch.setattr(train, "_Unit", Unit)
     bench = Bench(tmp_path)

@@ -62,8 +62,8 @@ def test_an_experiment_spreads_its_strategies_and_shares_their_stages(tiny: Call
 def test_points_are_named_after_what_they_change() -> None:
     found = points(["tasks.det.epochs=12,24", "learning_rate=1e-3"])
     assert [point.name for point in found] == [
-        "-det_epochs_12-learning_rate_1e_3",
-        "-det_epochs_24-learning_rate_1e_3",
+        "-det_epochs_12-learning_rate_0_001",
+        "-det_epochs_24-learning_rate_0_001",
     ]
     assert found[1].changes == ["tasks.det.epochs=24", "learning_rate=1e-3"]
     assert [point.changes for point in points(["augment.zoom=[1,2],[1,3]"])] == [
@@ -80,4 +80,6 @@ def test_what_is_no_sweep_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="names a key twice"):
         points(["epochs=1", "epochs=2"])
     with pytest.raises(UserError, match="two of its combinations have one name"):
-        points(["learning_rate=1e-3,1e+3"])
+        points(["learning_rate=1e-9,1e+9"])
+    with pytest.raises(UserError, match="two of its combinations have one name"):
+        points(["learning_rate=1e-3,0.001"])

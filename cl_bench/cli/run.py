@@ -153,10 +153,11 @@ def _fitted(several: list[Prepared], budget: str, jobs: int) -> list[Prepared]:
     """Return what fits of each, the first getting what it needs first; raise UserError where nothing does."""
     from cl_bench.budget import duration, fitting
 
-    left, fits = duration(budget), []
+    left, fits, paid = duration(budget), [], set[str]()
     for prepared in several:
-        fits.append(fit := fitting(prepared, left, jobs))
+        fits.append(fit := fitting(prepared, left, jobs, paid))
         left -= fit.seconds
+        paid |= fit.prepared.plan.stages.keys()
         name = f"{prepared.experiment.name}: " if len(several) > 1 else ""
         fitted, planned = len(fit.prepared.plan.runs), len(prepared.plan.runs)
         typer.echo(f"{name}{fitted} of {planned} runs fit: about {fit.seconds:.0f} s")

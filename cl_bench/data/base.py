@@ -51,7 +51,10 @@ class Split:
 
 
 class DataFormat(Protocol):
-    """A reader of one way to lay out data on disk; one file a format, found by `name`."""
+    """A reader of one way to lay out data on disk; one file a format, found by `name`.
+
+    A format whose data come with it, so that it takes no `path`, says `embedded = True`.
+    """
 
     name: str
     kinds: tuple[str, ...]

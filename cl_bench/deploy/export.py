@@ -140,9 +140,9 @@ def compare(trained: Trained, forward: Forward) -> dict[str, float]:
     for batch in (1, _BATCH + 1):
         images = example(trained, batch).numpy()
         for task, one, other in zip(trained.model.tasks, plain(images), forward(images), strict=True):
-            share = float(np.abs(one - other).max() / max(np.abs(one).max(), 1e-12))
-            # Not max(), for which nothing is greater than what is no number.
-            differences[task.name] = share if not share <= differences[task.name] else differences[task.name]
+            share = np.abs(one - other).max() / max(np.abs(one).max(), 1e-12)
+            # Not max(), which would forget what is no number.
+            differences[task.name] = float(np.maximum(differences[task.name], share))
     return differences
 
 

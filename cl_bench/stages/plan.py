@@ -186,6 +186,7 @@ class _Planner:
                 "threads": experiment.threads,
                 "device": torch.device(experiment.device).type,
                 "precision": experiment.precision,
+                **({"tf32": False} if torch.device(experiment.device).type == "cuda" else {}),
                 **_versions(),
             },
         }

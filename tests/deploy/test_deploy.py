@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 import yaml
@@ -17,7 +18,7 @@ from pycocotools.mask import decode
 from cl_bench import api
 from cl_bench.deploy.export import FORMATS, MANIFEST, compare, export
 from cl_bench.deploy.predict import predict
-from cl_bench.deploy.runtimes import eager
+from cl_bench.deploy.runtimes import Images, eager
 from cl_bench.deploy.scores import compared, scores
 from cl_bench.deploy.trained import Trained, load_trained
 
@@ -144,3 +145,14 @@ def test_which_run_is_meant_must_be_plain(prepared: api.Prepared, trained: Train
     said = message(predicted, trained, tmp_path, tmp_path / "out")
     assert "broken.png" in said
     assert (tmp_path / "out" / "whole.json").is_file()
+
+
+def test_what_is_no_number_for_one_image_is_no_match_however_others_come_out(trained: Trained) -> None:
+    plain, seen = eager(trained.deployed(), 1), []
+
+    def forward(images: Images) -> list[npt.NDArray[np.float32]]:
+        seen.append(len(images))
+        return [output * (np.float32("nan") if len(images) == 1 else 1) for output in plain(images)]
+
+    assert np.isnan(list(compare(trained, forward).values())).all()
+    assert seen == [1, 3]

@@ -47,7 +47,6 @@ class Watch(SupervisedPlugin):
         self.seen = Seen()
         self.interrupt = False
         self._updates = 0
-        self._reached: set[str] = set()
 
     def before_training_epoch(self, strategy: Harness, **_: Any) -> None:
         """End the stage after its first epoch where that is wanted; note the teacher."""
@@ -61,21 +60,13 @@ class Watch(SupervisedPlugin):
         self.seen.images.append([int(target["index"]) for target in strategy.mb_y])
 
     def after_backward(self, strategy: Harness, **_: Any) -> None:
-        """Note what the loss reaches, before what nobody activated is left without gradient."""
-        self._reached = {
-            task.name
-            for task in strategy.model.tasks
-            if any(p.grad is not None and p.grad.any() for p in strategy.model.predictors[task.owner].parameters())
-        }
-
-    def before_update(self, strategy: Harness, **_: Any) -> None:
-        """Note what of it is left without."""
+        """Note the past predictors that the loss reaches, and that no part of the strategy activated."""
+        asked = {strategy.model.tasks[index].owner for index in strategy._active | strategy._active_below}
         self.seen.dropped |= {
             task.name
-            for task in strategy.model.tasks
-            if task.name in self._reached
-            and task.index not in strategy._active_below
-            and all(p.grad is None for p in strategy.model.predictors[task.owner].parameters())
+            for task in strategy.past_tasks
+            if task.owner not in asked
+            and any(p.grad is not None and p.grad.any() for p in strategy.model.predictors[task.owner].parameters())
         }
 
     def after_training_iteration(self, strategy: Harness, **_: Any) -> None:

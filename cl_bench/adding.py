@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,16 @@ def beside(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[
     return {key: tuple(dict.fromkeys([*there[key], *values])) for key, values in own.items()}
 
 
-def refuse_others(folder: Path, plan: Plan, experiment: Experiment) -> None:
-    """Raise UserError, with the first things that differ, where the folder has rows that the plan would drop."""
-    if results.exported(folder) - plan.stages.keys():
+def refuse_others(folder: Path, plan: Plan, experiment: Experiment, renewed: Collection[str]) -> None:
+    """Raise UserError, with the first things that differ, where the folder has rows that the plan would drop.
+
+    renewed: strategies that were asked for, whose own rows may go, as when their code was edited.
+    """
+    there = read_plan(folder)
+    free, due = set[str](), {single["stage"] for single in there["baselines"]}
+    for run in there["runs"]:
+        (free if run["strategy"] in renewed else due).update(run["stages"])
+    if results.exported(folder) - (free - due) - plan.stages.keys():
         changed = _changed_settings(folder, experiment)
         reason = f"other settings ({'; '.join(changed[:3])})" if changed else "another version, other libraries or data"
         raise UserError(f"the results in {folder} were made with {reason}: name these otherwise")

@@ -51,8 +51,8 @@ class Prepared:
     plugin_files: tuple[str, ...]
     kept: frozenset[str] = frozenset()
     """Stages whose rows, in the folder, are enough: they are trained only where another one starts from them."""
-    adds: bool = False
-    """Whether the rows in the folder are kept."""
+    renewed: frozenset[str] | None = None
+    """Strategies that come beside the rows in the folder, which are kept; None where nothing is kept."""
 
     def missing(self) -> list[Stage]:
         """Return the stages that are still to be trained."""
@@ -115,8 +115,14 @@ def prepare(
     loaded = validate({**loaded.model_dump(), **{key: value for key, value in own.items() if value}}, experiment)
     spread_out = [one for text in loaded.strategies for one in spread(text)]
     loaded = validate({**loaded.model_dump(), "strategies": spread_out}, experiment)
+    asked = frozenset(one for text in strategies for one in spread(text))
     for text in loaded.strategies:
-        parse(text)
+        try:
+            parse(text)
+        except UserError as error:
+            if not add or text in asked:
+                raise
+            raise UserError(f"{folder / 'plan.json'} has strategy {text}, whose --plugin is needed: {error}") from error
     set_up_numerics(loaded.threads)
     _check_device(loaded, here=False)
     tracking.check(loaded.trackers)
@@ -128,9 +134,9 @@ def prepare(
     files = tuple(str(Path(path).resolve()) for path in plugin_files)
     kept = frozenset[str]()
     if add:
-        refuse_others(folder, plan, loaded)
+        refuse_others(folder, plan, loaded, asked)
         kept = kept_stages(folder, plan, catalog)
-    return Prepared(loaded, catalog, weights, plan, store, folder, files, kept, add)
+    return Prepared(loaded, catalog, weights, plan, store, folder, files, kept, asked if add else None)
 
 
 def run(
@@ -182,8 +188,8 @@ def train(
     _check_device(prepared.experiment, here=cluster is None)
     if cluster is not None:
         reach(cluster)
-    if prepared.adds:  # again: much may have come since it was prepared
-        refuse_others(prepared.folder, prepared.plan, prepared.experiment)
+    if prepared.renewed is not None:  # again: much may have come since it was prepared
+        refuse_others(prepared.folder, prepared.plan, prepared.experiment, prepared.renewed)
     with planned(make_writable(prepared.folder), describe_plan(prepared, command)):
         return _train(prepared, workers, progress, report, retry, cluster)
 

@@ -87,6 +87,19 @@ class _Run:
         return self.bench.ends(self.naive)
 
 
+def _learning(run: _Run) -> Finding:
+    untrained = run.bench.trainer.untrained(run.plan.runs[0].seed)
+    learnt = [name for name, _ in untrained.named_parameters()]
+    starts = [untrained.state_dict(), *run.ends]
+    pairs = enumerate(zip(starts, run.ends, strict=False), 1)
+    if still := [place for place, (a, b) in pairs if all(torch.equal(a[name], b[name]) for name in learnt)]:
+        said = f"stage {still[0]} ends with the weights it began with: nothing was learnt"
+        return Finding(
+            "learning", "failed", f"{said}; the model and its optimizer are the harness's, not to be replaced"
+        )
+    return Finding("learning", "OK", "every stage ends with other weights than it began with")
+
+
 def _effect(run: _Run) -> Finding:
     first = next((n for n, pair in enumerate(zip(run.ends, run.reference, strict=True), 1) if not _same(*pair)), None)
     if first is None:
@@ -227,7 +240,7 @@ def _cost(run: _Run) -> Finding:
 
 
 _CHECKS: Sequence[Callable[[_Run], Finding]] = (
-    *(_effect, _neutral, _images, _predictors, _gradients, _batch_norm, _teacher, _resume, _memory, _cost),
+    *(_learning, _effect, _neutral, _images, _predictors, _gradients, _batch_norm, _teacher, _resume, _memory, _cost),
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, said, unknown
 from cl_bench.lists import split, split_list
 from cl_bench.registry import StrategyEntry, code_identity, strategies
 from cl_bench.states import storable
@@ -37,11 +37,19 @@ class Term:
         return f"{self.name}[{','.join(own)}]" if own else self.name
 
     def build(self) -> list[Any]:
-        """Return fresh plug-ins."""
+        """Return fresh plug-ins; raise UserError where the strategy raises, or returns what is none."""
         try:
-            return list(self.entry.build(**self.settings))
+            plugins = list(self.entry.build(**self.settings))
         except (TypeError, ValueError, AssertionError) as error:
             raise UserError(f"strategy {self.name} does not accept its settings: {error}") from error
+        except Exception as error:  # somebody's code may raise anything
+            raise UserError(f"strategy {self.name} cannot be built: {said(error)}") from error
+        for plugin in plugins:
+            if not hasattr(plugin, "before_training_exp"):
+                raise UserError(f"strategy {self.name} returns {plugin!r}, which is no plug-in of Avalanche's")
+            if not isinstance(getattr(plugin, "acts_from", 1), int):
+                raise UserError(f"strategy {self.name}: acts_from is the number of a stage, not {plugin.acts_from!r}")
+        return plugins
 
     @cached_property
     def acts_from(self) -> int | None:

@@ -12,7 +12,7 @@ def split(text: str, separator: str) -> list[str]:
     """Split at separators outside of brackets."""
     parts, depth = [""], 0
     for sign in text:
-        depth += (sign == "[") - (sign == "]")
+        depth += (sign in "[{") - (sign in "]}")
         if sign == separator and depth == 0:
             parts.append("")
         else:

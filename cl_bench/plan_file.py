@@ -123,8 +123,9 @@ def describe_plan(prepared: Prepared, command: str = "") -> dict[str, Any]:
         "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
         "version": cl_bench.__version__,
     }
-    if prepared.adds:
-        provenance |= _added_to(provenance, read_plan(prepared.folder)["provenance"])
+    if prepared.renewed is not None:
+        before = read_plan(prepared.folder)["provenance"]
+        provenance = {**provenance, **_added_to(provenance, before)} if prepared.missing() else before
     return {
         "experiment": prepared.folder.name,
         "settings": prepared.experiment.model_dump(mode="json"),

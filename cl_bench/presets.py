@@ -43,16 +43,18 @@ def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str
     return validate(content, str(path))
 
 
-def swept(name_or_path: str) -> list[str]:
-    """Return what the experiment's `sweep` names, a text a key as `cl-bench run --sweep` takes them: `KEY=VALUE,VALUE`.
+def swept(name_or_path: str) -> dict[str, list[str]]:
+    """Return the values, as YAML, of each dotted key that the experiment's `sweep` names.
 
-    Raises UserError naming the file where it is no mapping from dotted keys to lists.
+    Raises UserError naming the file where it is no mapping from settings to lists.
     """
     path = _find(name_or_path)
     found = _read(path).get("sweep", {})
     if not isinstance(found, dict) or not all(isinstance(values, list) and values for values in found.values()):
         raise UserError(f"{path}: sweep takes lists of values by dotted keys, as in {{tasks.det.epochs: [12, 24]}}")
-    return [f"{key}={','.join(map(json.dumps, values))}" for key, values in found.items()]
+    if own := {"name", "sweep"} & found.keys():
+        raise UserError(f"{path}: sweep: {min(own)} is no setting to sweep")
+    return {str(key): [json.dumps(value, default=str) for value in values] for key, values in found.items()}
 
 
 def name_of(path: Path) -> str:

@@ -39,7 +39,10 @@ class StrategyEntry:
     @property
     def parameters(self) -> dict[str, inspect.Parameter]:
         """The settings: name -> parameter with default and annotation."""
-        return dict(inspect.signature(self.build, eval_str=True, follow_wrapped=False).parameters)
+        try:
+            return dict(inspect.signature(self.build, eval_str=True, follow_wrapped=False).parameters)
+        except (NameError, SyntaxError) as error:
+            raise UserError(f"strategy {self.name}: the type of a setting is not known: {error}") from error
 
 
 @dataclass
@@ -127,9 +130,10 @@ def strategy(
         raise UserError("a strategy cannot be called 'baseline', as the tasks' own baselines are")
 
     def declare(build: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
-        for setting in added or {}:
-            if setting not in (known := inspect.signature(build).parameters):
-                raise unknown(f"added setting of strategy {name!r}", setting, known)
+        for which, settings in (("added", added), ("neutral", neutral)):
+            for setting in settings or {}:
+                if setting not in (known := inspect.signature(build).parameters):
+                    raise unknown(f"{which} setting of strategy {name!r}", setting, known)
         strategies.add(name, StrategyEntry(name, build, summary, paper, together, neutral, added or {}))
         return build
 
@@ -163,7 +167,7 @@ def load_plugin_files(paths: Sequence[str | Path]) -> None:
         _forget(sources.files(place, place.stem)[1:])
         if str(place.parent) not in sys.path:
             sys.path.append(str(place.parent))  # last, so that a helper beside it hides nothing
-        spec = importlib.util.spec_from_file_location(name, path)
+        spec = importlib.util.spec_from_file_location(name, place)
         if spec is None or spec.loader is None:
             raise UserError(f"plugin file {path} is not a Python file")
         module = importlib.util.module_from_spec(spec)
@@ -182,7 +186,8 @@ def _forget(helpers: Sequence[Path]) -> None:
     """Have modules of these files imported anew."""
     importlib.invalidate_caches()
     gone = {str(path) for path in helpers}
-    for name in [name for name, module in sys.modules.items() if getattr(module, "__file__", None) in gone]:
+    stale = {name for name, module in sys.modules.items() if getattr(module, "__file__", None) in gone}
+    for name in [name for name in sys.modules if any(f"{name}.".startswith(f"{one}.") for one in stale)]:
         del sys.modules[name]
 
 

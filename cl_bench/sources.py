@@ -17,33 +17,33 @@ def identity(path: Path, module: str) -> str:
 def files(path: Path, module: str) -> list[Path]:
     """Return the file, and sorted behind it what it imports from beside it, directly or not, whether it runs or not.
 
-    Beside it: the modules of its own package, or those in the folder of a file that is in no package. Other packages
-    are known by their versions, Avalanche's own modules among them.
+    Beside it: the modules of its own package, or what lies in the folder of a file that is in no package. What is
+    installed is known by its version, Avalanche's own modules among it.
     """
     if module.partition(".")[0] == "avalanche":
         return [path]
+    path = path.resolve()
     packaged = "." in module or path.name == "__init__.py"
     above = len(module.split(".")) - (path.name != "__init__.py")
     root = path.parents[min(above, len(path.parents) - 1)] if packaged else path.parent
-    top = module.partition(".")[0] if packaged else None
+    if not packaged and root.name in ("site-packages", "dist-packages"):
+        return [path]  # what lies beside it is everything
     found, left = {path}, [path]
     while left:
         for name in set(_imported(left.pop(), root)):
-            if top is None or name.partition(".")[0] == top:
-                for file in _of(root, name, whole=top is not None):
-                    if file not in found:
-                        found.add(file)
-                        left.append(file)
+            if not packaged or name.partition(".")[0] == module.partition(".")[0]:
+                new = set(_run_by(root, name)) - found
+                found |= new
+                left += new
     return [path, *sorted(found - {path})]
 
 
-def _of(root: Path, name: str, whole: bool) -> Iterator[Path]:
-    """Give the files that run when `name` is imported; whole: those of packages, too."""
-    parts = name.split(".") if whole else name.split(".")[:1]
+def _run_by(root: Path, name: str) -> Iterator[Path]:
+    """Give the files below `root` that run when `name` is imported: its own, and those of the packages it is in."""
+    parts = name.split(".")
     for length in range(1, len(parts) + 1):
         place = root.joinpath(*parts[:length])
-        choices = (place.with_name(f"{place.name}.py"), *([place / "__init__.py"] if whole else []))
-        yield from (file for file in choices if file.is_file())
+        yield from (file for file in (place.with_name(f"{place.name}.py"), place / "__init__.py") if file.is_file())
 
 
 def _imported(path: Path, root: Path) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import NamedTuple, get_origin
 
@@ -51,12 +51,13 @@ def _spread_term(text: str, strategy: str) -> list[str]:
     return [f"{name}[{','.join(combination)}]" for combination in product(*choices)]
 
 
-def points(sweeps: Sequence[str]) -> list[Point]:
+def points(sweeps: Sequence[str], known: Mapping[str, Sequence[str]] | None = None) -> list[Point]:
     """Return every combination of what `sweeps` name, each a dotted key and values: `tasks.det.epochs=12,24`.
 
-    Raises UserError for what is no such text, names a key twice, or has two points of one name.
+    known: keys with their values, in front of these. Raises UserError for a text that is none, a key that comes twice,
+    or points of one name.
     """
-    axes = []
+    axes = [[(key, value) for value in values] for key, values in (known or {}).items()]
     for text in sweeps:
         key, sign, values = text.partition("=")
         found = split_list(values)
@@ -65,7 +66,7 @@ def points(sweeps: Sequence[str]) -> list[Point]:
         axes.append([(key.strip(), value) for value in found])
     keys = [axis[0][0] for axis in axes]
     if len(set(keys)) < len(keys):
-        raise UserError(f"--sweep names a key twice: {', '.join(keys)}")
+        raise UserError(f"a sweep names a key twice: {', '.join(keys)}")
     grid = [
         Point(
             "".join(f"-{_word(k.removeprefix('tasks.'))}_{_word(v)}" for k, v in pairs), [f"{k}={v}" for k, v in pairs]
@@ -73,11 +74,12 @@ def points(sweeps: Sequence[str]) -> list[Point]:
         for pairs in product(*axes)
     ]
     if len({point.name for point in grid}) < len(grid):
-        raise UserError(f"--sweep {' '.join(sweeps)}: two of its combinations have one name")
+        names = [point.name for point in grid]
+        raise UserError(f"two combinations of a sweep have one name, {max(names, key=names.count)}")
     return grid
 
 
 def _word(text: str) -> str:
     with contextlib.suppress(ValueError):
-        text = f"{float(text):g}"  # 5e-4 and 0.0005 are one value, and have one name
+        text = f"{float(text):g}".replace("-", "minus ")  # 5e-4 and 0.0005 are one value, and have one name
     return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cl_bench.errors import UserError, unknown
-from cl_bench.report.figures import figures
-from cl_bench.report.style import save
 from cl_bench.results import load_results
 from cl_bench.trackers.base import Tracker, tracked
 
@@ -27,6 +25,10 @@ def send(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
     Raises UserError where one does not take them: they are stored all the same.
     """
+    # Not before something is sent: matplotlib takes a second.
+    from cl_bench.report.figures import figures
+    from cl_bench.report.style import save
+
     results, places = load_results(folder), {}
     with tempfile.TemporaryDirectory() as drawn:
         paths = [path for stem, figure in figures(results).items() for path in save(figure, drawn, stem)]

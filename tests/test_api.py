@@ -13,6 +13,7 @@ from conftest import message
 
 from cl_bench import api, results
 from cl_bench.plan_file import read_plan
+from cl_bench.registry import strategies
 from cl_bench.report.table import render
 from cl_bench.summaries import summary
 
@@ -66,6 +67,31 @@ def test_what_was_published_keeps_its_costs_and_where_it_is_from(tiny: Callable[
     assert found.loc["kd", "relative_cost"].isna().all(), "as another machine trained it than naive"
     shown = render(summary(results.load_results(published)), read_plan(published), "markdown")
     assert "added to what was made with abc, another, 4 cores" in shown
+
+
+def test_an_edited_strategy_takes_the_place_of_its_rows_and_is_needed_by_name(
+    tiny: Callable[..., str], published: Path, tmp_path: Path
+) -> None:
+    code = "from cl_bench import strategy\nfrom cl_bench.strategies.l2_sp import QuadraticPenalty\n"
+    code += "@strategy('ours')\ndef ours():\n    return [QuadraticPenalty({})]\n"
+    file = tmp_path / "ours.py"
+    stages = []
+    try:
+        for weight in (0.1, 0.2):
+            file.write_text(code.format(weight))
+            prepared = api.prepare(tiny(), strategies=["ours"], plugin_files=[file], add=True)
+            assert api.train(prepared) == {}
+            stages.append(prepared.plan.runs[1].stages)
+        assert stages[0][0] == stages[1][0]
+        assert stages[0][1] != stages[1][1]
+        assert not set(stages[0][1:]) & results.exported(published)
+        made = read_plan(published)["provenance"]
+        api.train(api.prepare(tiny(), plugin_files=[file], add=True), command="nothing new")
+        assert read_plan(published)["provenance"] == made
+    finally:
+        strategies.entries.pop("ours", None)
+    found = message(api.prepare, tiny(), strategies=["kd"], add=True)
+    assert "plan.json has strategy ours, whose --plugin is needed: unknown strategy 'ours'" in found
 
 
 def test_a_stage_that_scores_otherwise_than_before_is_told(tiny: Callable[..., str], published: Path) -> None:

@@ -35,6 +35,11 @@ FAULTS = {
         pass
 """,
     "effect": "",
+    "learning": """
+    def before_training_exp(self, strategy, **_):
+        import copy
+        strategy.model = copy.deepcopy(strategy.model)
+""",
     "training": """
     def before_update(self, strategy, **_):
         raise ValueError("boom")
@@ -84,6 +89,7 @@ FAULTS = {
 SAID = {
     "hooks": "Plugin.befor_update is no callback and is never called; did you mean before_update?",
     "effect": "every stage has the bits of naive's: the strategy changes nothing",
+    "learning": "stage 2 ends with the weights it began with: nothing was learnt",
     "training": "ValueError: boom",
     "predictors": "that of cls moves before cls is learnt",
     "batch norm": "its statistics are updated 2 times a step",

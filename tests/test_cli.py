@@ -259,6 +259,9 @@ def test_a_file_sweeps_and_a_budget_is_for_all_of_it(command: Run, tiny: Callabl
     code, _, said = command("data", "audit", swept)
     assert code == 2
     assert "sweeps, which is many experiments" in " ".join(said.split())
+    assert "--set learning_rate: it is swept" in command("run", swept, "--set", "learning_rate=1")[2]
+    assert "--budget takes a time" in command("run", swept, "--budget", "")[2]
+    assert "name is no setting to sweep" in command("run", tiny(sweep={"name": ["a", "b"]}))[2]
     code, _, said = command("run", tiny(sweep={"learning_rate": 1.0e-3}))
     assert code == 2
     assert "sweep takes lists of values" in " ".join(said.split())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cl_bench.composition import parse
 from cl_bench.errors import UserError
 from cl_bench.registry import Registry, code_identity, formats, kinds, load_plugin_files, source_of, strategies
 
@@ -121,6 +122,50 @@ def test_what_a_file_imports_from_beside_it_is_part_of_its_code(
     (tmp_path / "its_deeper_helper.py").write_text("def broken(:")
     with pytest.raises(UserError, match=r"more.py failed to import: SyntaxError"):
         load_plugin_files([more])
+
+
+def test_packages_beside_a_file_are_followed_and_a_link_to_it_is_the_same(
+    plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (deep := tmp_path / "its_parts" / "sub").mkdir(parents=True)
+    for file in (deep.parent / "__init__.py", deep / "weights.py"):  # sub is a namespace package
+        file.write_text("W = 1\n")
+    path = plugin("parted.py", "from its_parts.sub.weights import W\n" + STRATEGY, "parted")
+    (link := tmp_path.parent / f"{tmp_path.name}_link").symlink_to(tmp_path)
+    seen = set()
+    for number, file in enumerate((deep.parent / "__init__.py", deep / "weights.py")):
+        file.write_text(f"W = {number + 2}\n")
+        found = set()
+        for one in (path, link / "parted.py"):
+            load_plugin_files([one])
+            found.add(code_identity(strategies.get("parted")))
+        assert len(found) == 1
+        seen |= found
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("raise KeyError('nope')", "strategy odd cannot be built: KeyError: 'nope'"),
+        ("return [3]", "strategy odd returns 3, which is no plug-in"),
+        ("return [type('P', (), {'acts_from': 'two', 'before_training_exp': 0})()]", "acts_from is the number of a"),
+    ],
+)
+def test_what_a_strategy_cannot_be_is_said(plugin: Callable[..., Path], body: str, said: str) -> None:
+    load_plugin_files([plugin(content=STRATEGY.replace("return []", body), name="odd")])
+    with pytest.raises(UserError, match=said):
+        parse("odd")
+
+
+def test_settings_that_cannot_be_are_said(plugin: Callable[..., Path]) -> None:
+    load_plugin_files([plugin(content=STRATEGY.replace("weight: float", "weight: 'Nope'"), name="odd")])
+    with pytest.raises(UserError, match="strategy odd: the type of a setting is not known: name 'Nope'"):
+        parse("odd")
+    neutral = STRATEGY.replace('summary="mine"', "neutral={'wait': 0.0}")
+    with pytest.raises(UserError, match="unknown neutral setting of strategy 'odder' 'wait'"):
+        load_plugin_files([plugin("odder.py", neutral, "odder")])
 
 
 def test_the_modules_of_a_package_are_followed_wherever_they_lie(

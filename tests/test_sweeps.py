@@ -77,9 +77,15 @@ def test_points_are_named_after_what_they_change() -> None:
 def test_what_is_no_sweep_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="--sweep takes KEY=VALUE,VALUE"):
         points([text])
+    mappings = points(
+        ["tasks.cls.corruption={name: noise, severity: 3},{name: blur, severity: 1}", "weight_decay=-1,1"]
+    )
+    assert [point.name for point in mappings[:2]] == [
+        "-cls_corruption_name_noise_severity_3-weight_decay_minus_1",
+        "-cls_corruption_name_noise_severity_3-weight_decay_1",
+    ]
+    assert points([], {"description": ['"a,b"', '"c]d"']})[1].changes == ['description="c]d"']
     with pytest.raises(UserError, match="names a key twice"):
         points(["epochs=1", "epochs=2"])
-    with pytest.raises(UserError, match="two of its combinations have one name"):
-        points(["learning_rate=1e-9,1e+9"])
-    with pytest.raises(UserError, match="two of its combinations have one name"):
+    with pytest.raises(UserError, match="two combinations of a sweep have one name, -learning_rate_0_001"):
         points(["learning_rate=1e-3,0.001"])

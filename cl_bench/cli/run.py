@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +14,11 @@ from cl_bench.errors import StageFailedError, UserError
 from cl_bench.lists import split_list
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cl_bench.api import Prepared
     from cl_bench.executors.frontier import Failure
+    from cl_bench.sweeps import Point
 
 
 class Executor(str, Enum):
@@ -64,7 +66,9 @@ def run(
         list[str] | None,
         typer.Option(metavar="KEY=A,B", help="Run once for each value of a setting; repeatable, for all combinations."),
     ] = None,
-    budget: Annotated[str, typer.Option(metavar="TIME", help="Train what fits into 2h, 90m, ...: whole runs.")] = "",
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Train what fits into 2h, 90m, ...: whole runs.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
     why: Annotated[
         bool, typer.Option("--why", help="With --dry-run: which setting makes a stage train again.")
@@ -72,11 +76,15 @@ def run(
 ) -> None:
     """Train what is missing of an experiment, and print its table."""
     from cl_bench import api
+    from cl_bench.budget import duration
     from cl_bench.presets import load_experiment, swept
     from cl_bench.sweeps import points
 
     _refuse_idle_options(jobs, executor, address, why, dry_run)
-    grid, changes = points([*swept(experiment), *(sweep or ())]), changes or []
+    grid, changes = points(sweep or (), swept(experiment)), changes or []
+    _refuse_set_and_swept(grid, changes)
+    if budget is not None:
+        duration(budget)
     base = load_experiment(experiment, [*changes, "sweep={}"]).name
     several = [
         api.prepare(
@@ -100,7 +108,7 @@ def run(
             for finding in entry.audit.findings if prepared is several[0] else ():
                 typer.echo(f"{entry.task.name}: {finding}")
         typer.echo(f"{prepared.experiment.name}: {_summary(prepared)}" if len(grid) > 1 else _summary(prepared))
-    several = _fitted(several, budget, jobs) if budget else several
+    several = several if budget is None else _fitted(several, budget, jobs)
     for prepared in several:
         if dry_run:
             _explain(prepared, why)
@@ -119,6 +127,12 @@ def _refuse_idle_options(jobs: int, executor: Executor, address: str, why: bool,
         raise UserError("-j is for this machine alone: with --executor ray the cluster's resources say how many")
     if why and not dry_run:
         raise UserError("--why explains a --dry-run: it needs that option")
+
+
+def _refuse_set_and_swept(grid: Sequence[Point], changes: Sequence[str]) -> None:
+    swept = {change.partition("=")[0].strip() for point in grid for change in point.changes}
+    if both := swept & {change.partition("=")[0].strip() for change in changes}:
+        raise UserError(f"--set {min(both)}: it is swept")
 
 
 def _train(prepared: Prepared, jobs: int, retry: bool, cluster: str | None) -> dict[str, Failure]:
@@ -165,7 +179,7 @@ def _fitted(several: list[Prepared], budget: str, jobs: int) -> list[Prepared]:
             typer.echo(f"  left out: {run.strategy}, {'>'.join(run.order)}, seed {run.seed}")
     if not any(fit.prepared.plan.runs for fit in fits):
         shortest = min(fit.shortest for fit in fits)
-        raise UserError(f"no run fits into {budget}: the shortest takes about {shortest:.0f} s")
+        raise UserError(f"no run fits into {budget}: the shortest takes about {math.ceil(shortest)} s")
     return [fit.prepared for fit in fits if fit.prepared.plan.runs]
 
 

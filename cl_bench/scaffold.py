@@ -21,9 +21,8 @@ from cl_bench import Harness, strategy
 
 
 class {title}(SupervisedPlugin):
-    acts_from = 2  # the first stage is naive's, and is shared with it
-    stateless = True  # it gathers nothing in the steps; what does has state_dict() and load_state_dict(tensors)
-    stores_images = False
+    # The first stage is naive's and shared; what gathers in its steps has state_dict and load_state_dict(tensors).
+    acts_from, stateless, stores_images = 2, True, False
 
     def __init__(self, weight: float) -> None:
         super().__init__()

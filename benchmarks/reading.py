@@ -12,10 +12,10 @@ from __future__ import annotations
 import os
 import statistics
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from pairs import arguments, interleaved, keep, ratio, timed
@@ -33,7 +33,7 @@ from cl_bench.stages.train import Trainer
 from cl_bench.stream import TaskDataset, collate
 from cl_bench.weights import load_weights
 
-NO_CACHE = ("CL_BENCH_CACHE_LIMIT_MB", "0")
+NO_CACHE = {"CL_BENCH_CACHE_LIMIT_MB": "0"}
 
 
 class Files(Dataset[tuple[Tensor, Tensor]]):
@@ -72,20 +72,9 @@ def loader(dataset: TaskDataset, batch: int) -> DataLoader[tuple[Tensor, object]
     )
 
 
-@contextmanager
-def setting(name: str, value: str) -> Iterator[None]:
-    """Have an environment variable until the context ends."""
-    before = os.environ.get(name)
-    os.environ[name] = value
-    try:
-        yield
-    finally:
-        os.environ.pop(name) if before is None else os.environ.update({name: before})
-
-
 def filling(trainer: Trainer, name: str) -> float:
     """Return the seconds of decoding the task's training and validation images into an empty cache."""
-    with tempfile.TemporaryDirectory() as empty, setting("CL_BENCH_CACHE", empty):
+    with tempfile.TemporaryDirectory() as empty, patch.dict(os.environ, CL_BENCH_CACHE=empty):
         return timed(lambda: trainer.datasets(name, 0))
 
 
@@ -107,7 +96,7 @@ def main() -> None:
     for entry in trainer.catalog:
         task, batch = entry.task, entry.protocol.batch_size
         augmented = trainer.datasets(task.name, 0)[0]
-        with tempfile.TemporaryDirectory() as empty, setting("CL_BENCH_CACHE", empty), setting(*NO_CACHE):
+        with tempfile.TemporaryDirectory() as empty, patch.dict(os.environ, NO_CACHE, CL_BENCH_CACHE=empty):
             decoding = trainer.datasets(task.name, 0)[0].plain
         examples = entry.audit.train.examples
         files = Files(examples, task.image_size, masks=task.kind.name == "segmentation")

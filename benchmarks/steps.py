@@ -163,10 +163,6 @@ class Bench:
             optimizer.step()
         return time.perf_counter() - began
 
-    def by_avalanche(self, plugins: list[Any], once: bool) -> float:
-        """Return the seconds of one epoch of Avalanche's template with its own plug-ins, the past tasks trained."""
-        return epoch_seconds(self.model(), self.data, self.experiment.batch_size, plugins, once)
-
 
 def _evaluator(*metrics: Any) -> EvaluationPlugin:
     with warnings.catch_warnings():
@@ -194,10 +190,14 @@ def training(bench: Bench, stock: str, rounds: int) -> dict[str, list[float]]:
         "LwF": lambda: StockLwF(tasks),
         "Replay": lambda: ReplayPlugin(STORED * bench.past, batch_size_mem=size),
     }
+
+    def by_avalanche(once: bool) -> float:
+        made = [plugins[name]() for name in stock.split("+")]
+        return epoch_seconds(bench.model(), bench.data, size, made, once)
+
     for way, once in zip(STOCK, (False, True), strict=True) if stock else ():
         if not once or "LwF" in stock:
-            made = partial(bench.by_avalanche, once=once)
-            ways[way] = lambda made=made: made([plugins[name]() for name in stock.split("+")])  # type: ignore[misc]
+            ways[way] = partial(by_avalanche, once)
     return interleaved(ways, rounds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -83,15 +84,16 @@ def latency(
 ) -> None:
     """Time a forward pass of all tasks, with random weights, in each runtime on this machine."""
     from cl_bench.deploy import latency as timing
-    from cl_bench.files import write_whole
+    from cl_bench.files import replacing
     from cl_bench.registry import load_plugin_files
 
     load_plugin_files(plugin or ())
     names = split_list(runtimes) or list(timing.LIBRARIES)
-    found = timing.measure(experiment, changes or (), names, threads, batch, repeats)
-    typer.echo(timing.table(found))
-    if output:
-        write_whole(output, timing.to_json(found).encode())
+    with replacing(output) if output else nullcontext() as file:  # where it cannot be written, before the work
+        found = timing.measure(experiment, changes or (), names, threads, batch, repeats)
+        typer.echo(timing.table(found))
+        if file:
+            file.write(timing.to_json(found).encode())
 
 
 @app.command()

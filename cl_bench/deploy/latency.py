@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import multiprocessing
 import os
 import platform
@@ -27,6 +26,8 @@ from cl_bench.resources import processor
 LIBRARIES = {"eager": "torch", "onnxruntime": "onnxruntime", "onnxruntime-int8": "onnxruntime", "openvino": "openvino"}
 """By runtime, the library whose version is kept with a record."""
 ROUNDS, WARM_UP = 10, 5
+HIGHEST = 1e12
+"""What no number of a record reaches, of whatever unit."""
 
 
 @dataclass(frozen=True)
@@ -150,10 +151,12 @@ def _checked(record: dict[str, Any]) -> Latency:
     for name, kind in Latency.__annotations__.items():
         if name not in record or not isinstance(record[name], kinds[kind]):
             raise ValueError(f"{name} is missing or not a {kind}")
-        if kind in ("int", "float") and not 0 < record[name] < math.inf:
-            raise ValueError(f"{name} is {record[name]}, which is no measurement")
+        if kind in ("int", "float") and not 0 < record[name] < HIGHEST:
+            raise ValueError(f"{name} is {str(record[name])[:20]}, which is no measurement")
     if record["schema"] != 1:
         raise ValueError(f"schema {record['schema']} is not 1")
+    if not record["p50"] <= record["p95"] <= record["p99"]:
+        raise ValueError(f"of {record['runtime']}, p50, p95 and p99 do not rise")
     return Latency(**record)
 
 

@@ -35,6 +35,10 @@ def test_every_runtime_has_a_record_and_machines_are_merged(tiny: Callable[..., 
     assert max(others) < eager, "which need no PyTorch"
     here.write_text(latency.to_json([replace(found[0], p50=float("nan"))]))
     assert "p50 is nan, which is no measurement" in message(latency.load, [here])
+    here.write_text(latency.to_json([replace(found[0], parameters=10**400)]))
+    assert "parameters is 1000000000" in message(latency.load, [here])
+    here.write_text(latency.to_json([replace(found[0], p50=found[0].p99 + 1)]))
+    assert "of eager, p50, p95 and p99 do not rise" in message(latency.load, [here])
 
 
 def test_what_is_no_latency_is_refused(tiny: Callable[..., str], tmp_path: Path) -> None:

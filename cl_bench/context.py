@@ -93,7 +93,10 @@ class StageContext:
         limit_rate(self.optimizer, parameters, most)
 
     def learnt_parameters(self) -> dict[str, nn.Parameter]:
-        """Return by name the parameters that outputs of tasks learnt before depend on; none in a run's first stage."""
+        """Return by name the parameters that outputs of tasks learnt before depend on; none in a run's first stage.
+
+        Names begin with their part: `backbone.`, `neck.`, `shared.`, or `predictors.` and the task's.
+        """
         learnt = frozenset(dataset.task.index for ancestor in self.ancestors for dataset in ancestor.datasets)
         if not learnt:
             return {}

@@ -33,7 +33,7 @@ class {title}(SupervisedPlugin):
 
     def before_backward(self, strategy: Harness, **_: Any) -> None:
         for name, value in self.anchor.items():
-            strategy.loss += self.weight * (strategy.model.get_parameter(name) - value).square().sum()
+            strategy.loss += self.weight / 2 * (strategy.model.get_parameter(name) - value).square().sum()
 
 
 @strategy("{name}", summary="say in a line what it does", neutral={{"weight": 0.0}})

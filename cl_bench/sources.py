@@ -18,7 +18,8 @@ def files(path: Path, module: str) -> list[Path]:
     """Return the file, and sorted behind it what it imports from beside it, directly or not, whether it runs or not.
 
     Beside it: the modules of its own package, or what lies in the folder of a file that is in no package. What is
-    installed is known by its version, Avalanche's own modules among it.
+    installed is known by its version, Avalanche's own modules among it, and this package is nobody's helper, though in
+    a clone it lies beside what is written there.
     """
     if module.partition(".")[0] == "avalanche":
         return [path]
@@ -31,7 +32,8 @@ def files(path: Path, module: str) -> list[Path]:
     found, left = {path}, [path]
     while left:
         for name in set(_imported(left.pop(), root)):
-            if not packaged or name.partition(".")[0] == module.partition(".")[0]:
+            top = name.partition(".")[0]
+            if top == module.partition(".")[0] if packaged else top != "cl_bench":
                 new = set(_run_by(root, name)) - found
                 found |= new
                 left += new

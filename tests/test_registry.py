@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cl_bench import sources
 from cl_bench.composition import parse
 from cl_bench.errors import UserError
 from cl_bench.registry import Registry, code_identity, formats, kinds, load_plugin_files, source_of, strategies
@@ -143,6 +144,16 @@ def test_packages_beside_a_file_are_followed_and_a_link_to_it_is_the_same(
         assert len(found) == 1
         seen |= found
     assert len(seen) == 2
+
+
+def test_this_package_is_no_helper_of_what_lies_beside_it_as_in_a_clone(plugin: Callable[..., Path]) -> None:
+    path = plugin(content="from cl_bench import strategy\n@strategy('beside_it')\ndef beside_it(): return []\n")
+    (path.parent / "cl_bench").symlink_to(Path(sources.__file__).parent)
+    assert sources.files(path, path.stem) == [path.resolve()]
+    before = dict(sys.modules)
+    load_plugin_files([path])
+    assert all(sys.modules.get(name) is module for name, module in before.items())
+    assert "beside_it" in strategies
 
 
 @pytest.mark.parametrize(

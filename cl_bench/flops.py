@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from avalanche.core import SupervisedPlugin
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 if TYPE_CHECKING:
     from cl_bench.training import Harness
 
-COUNTED = 2
-"""Steps of a task that are counted in an epoch."""
-
 
 class FlopMeter(SupervisedPlugin):
     """Adds up the operations of a stage's steps: convolutions and matrix products, forward and backward, of all models.
 
-    Counting slows a step, so the second one of each task in an epoch stands for all of them; the first one may do more,
-    as what is looked up once, and counts where there is no other. What plug-ins do outside of steps is not in it.
+    Counting slows a step, so the second one of an epoch stands for all of them, as the first may do more; and each
+    task's first one in epochs of one step or of several tasks. What plug-ins do outside of steps is not in it.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.total = 0.0
-        self._of_steps: dict[int, list[int]] = defaultdict(list)
         self._counting = ExitStack()
 
     @contextmanager
@@ -42,23 +39,26 @@ class FlopMeter(SupervisedPlugin):
 
     def before_training_epoch(self, strategy: Harness, **_: Any) -> None:
         """Count anew: strategies may do more, or less, from some epoch on."""
-        self._of_steps = defaultdict(list)
+        self._counted = 1 if len(strategy.experience.task_labels) > 1 else min(2, len(strategy.dataloader))
+        self._steps: Counter[int] = Counter()
+        self._operations: dict[int, int] = {}
 
     def before_training_iteration(self, strategy: Harness, **_: Any) -> None:
-        """Begin to count the first steps of a task."""
+        """Begin to count where the step stands for others."""
         self._task = int(strategy.mb_task_id[0])
-        if len(self._of_steps[self._task]) < COUNTED:
+        self._steps[self._task] += 1
+        if self._steps[self._task] == self._counted:
             self._counter = self._counting.enter_context(FlopCounter())
 
     def after_training_iteration(self, strategy: Harness, **_: Any) -> None:
-        """Add the step."""
-        found = self._of_steps[self._task]
-        if len(found) < COUNTED:
+        """Add the step, and with the one that is counted those before it."""
+        steps = self._steps[self._task]
+        if steps == self._counted:
             self._counting.close()
-            found.append(self._counter.total)
-            if len(found) == COUNTED:
-                self.total += found[-1] - found[0]
-        self.total += found[-1]
+            self._operations[self._task] = self._counter.total
+            self.total += steps * self._counter.total
+        elif steps > self._counted:
+            self.total += self._operations[self._task]
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the sum so far, for a stage that is resumed."""
@@ -75,6 +75,9 @@ class FlopCounter(TorchDispatchMode):
     torch's FlopCounterMode also keeps a tally by module, for which a small step takes four times as long.
     """
 
+    _single: ClassVar[set[Any]] = set()
+    """Operations that were found to have no others inside of them."""
+
     def __init__(self) -> None:
         super().__init__()
         self.total = 0
@@ -83,16 +86,28 @@ class FlopCounter(TorchDispatchMode):
         """Compute one operation and add what it takes."""
         kwargs = kwargs or {}
         formula = _formula(func)
-        if formula is None:
+        if formula is None and func not in self._single:
             # In inference mode operations come whole, with what is counted inside of them.
             with self:
                 found = func.decompose(*args, **kwargs)
-            return func(*args, **kwargs) if found is NotImplemented else found
+            if found is not NotImplemented:
+                return found
+            self._single.add(func)
         found = func(*args, **kwargs)
-        self.total += formula(*args, **kwargs, out_val=found)
+        if formula is not None:
+            self.total += formula(*args, **kwargs, out_val=found)
         return found
 
 
+def multiply_adds(model: nn.Module, image_size: int) -> int:
+    """Return the multiply-adds of a forward pass for one image; model: in evaluation mode."""
+    image = torch.zeros(1, 3, image_size, image_size, device=next(model.parameters()).device)
+    with torch.inference_mode(), FlopCounter() as counter:
+        model(image)
+    return counter.total // 2
+
+
+@cache
 def _formula(operation: Any) -> Any:
     if operation is torch.ops.aten.convolution_backward.default:
         return _convolution_backward

@@ -27,9 +27,9 @@ COLUMNS = (
     *("experiment", "strategy", "order", "seed", "position", "stage", "trained", "epoch", "step", "last"),
     *("task", "kind", "metric", "value", "status"),
 )
-COSTS = ("parameters", "added_parameters", "added_passes", "stored_images", "peak_memory_mb")
+COSTS = ("parameters", "multiply_adds", "added_parameters", "added_passes", "stored_images", "peak_memory_mb")
 NUMBERS = ("train_seconds", "evaluation_seconds", *COSTS, "training_flops")
-LATER = {"training_flops": ""}
+LATER = {"training_flops": "", "multiply_adds": ""}
 """What older results do not tell."""
 ENVIRONMENT = ("python", "torch", "torchvision", "platform", "processor", "threads", "device", "precision")
 
@@ -74,7 +74,8 @@ def stage_costs(path: str | Path) -> pd.DataFrame:
     """Return cost and environment of every stage that was trained, one row a stage.
 
     Seconds, megabytes and counts as in `stage.json`; `stored_images`: the most stored for one past task;
-    `training_flops`: floating-point operations of the stage and of the experts that it follows.
+    `training_flops`: floating-point operations of the stage and of the experts that it follows; `multiply_adds`: of one
+    image's forward pass, all tasks answered.
     """
     folder = experiment_folder(path)
     plan = read_plan(folder)

@@ -45,8 +45,8 @@ _TEST = '''"""{name} keeps to what every strategy must: pytest {test}"""
 from pathlib import Path
 
 from cl_bench.checking import check
-from cl_bench.trial import Bench
 from cl_bench.registry import load_plugin_files
+from cl_bench.trial import Bench
 
 
 def test_{name}(tmp_path: Path) -> None:

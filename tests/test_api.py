@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -67,6 +68,8 @@ def test_what_was_published_keeps_its_costs_and_where_it_is_from(tiny: Callable[
     assert found.loc["kd", "relative_cost"].isna().all(), "as another machine trained it than naive"
     shown = render(summary(results.load_results(published)), read_plan(published), "markdown")
     assert "added to what was made with abc, another, 4 cores" in shown
+    told = pd.read_csv(io.StringIO(render(summary(results.load_results(published)), read_plan(published), "csv")))
+    assert set(told["added_to"]) == {"abc, another, 4 cores"}
 
 
 def test_an_edited_strategy_takes_the_place_of_its_rows_and_is_needed_by_name(

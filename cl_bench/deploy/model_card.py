@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from cl_bench.catalog import make_task, read_task
 from cl_bench.config import Experiment
 from cl_bench.errors import UserError
+from cl_bench.flops import FlopCounter
 from cl_bench.kinds.base import Task
 from cl_bench.model import UnifiedModel, build_model
 from cl_bench.presets import load_experiment
@@ -41,15 +41,15 @@ def untrained_model(experiment: Experiment) -> UnifiedModel:
 def parts_of(model: UnifiedModel, image_size: int) -> list[Part]:
     """Count what each part holds, and what it does for one image of `image_size` in one forward pass."""
     done: dict[str, int] = {}
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounter()
     hooks = []
     for name, part in model.parts().items():
 
         def before(*_: object, name: str = name) -> None:
-            done[name] = done.get(name, 0) - counter.get_total_flops()
+            done[name] = done.get(name, 0) - counter.total
 
         def after(*_: object, name: str = name) -> None:
-            done[name] += counter.get_total_flops()
+            done[name] += counter.total
 
         hooks += [part.register_forward_pre_hook(before), part.register_forward_hook(after)]
     with torch.no_grad(), counter:

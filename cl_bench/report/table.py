@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from cl_bench.errors import UserError, unknown
@@ -112,7 +113,9 @@ def _heading(column: Column) -> Heading:
 
 def notes(summary: pd.DataFrame, plan: Row) -> list[str]:
     """Return what a reader of the table must know: protocol, trivial scores, environment, failures, definitions."""
-    model = f"Model: {count(summary['parameters'].max())} parameters; {_added(summary)}."
+    passes = summary["multiply_adds"].max()  # nan where older results do not tell
+    work = "" if np.isnan(passes) else f", {passes / 1e9:.2f} billion multiply-adds for an image"
+    model = f"Model: {count(summary['parameters'].max())} parameters{work}; {_added(summary)}."
     return [*protocol_notes(plan, summary.attrs["seeds"]), model, DEFINITIONS, *origin_notes(summary.attrs)]
 
 
@@ -245,6 +248,8 @@ def _csv(summary: pd.DataFrame, plan: Row) -> str:
     table["schedule"] = plan["settings"].get("schedule", "")
     for field in ("epochs", "image_size", "train_images", "val_images"):
         table[field] = [tasks[name][field] for name in table["task"]]
-    for field in ("commit", "machine", "version"):
-        table[field] = plan["provenance"].get(field, "")
+    origin = {"commit": "", "machine": "", "version": "", **plan["provenance"]}
+    origin.pop("command", None)
+    for field, value in origin.items():  # of what `--add` kept, `added_to` says what it was made with
+        table[field] = value
     return table.to_csv(index=False, lineterminator="\n")

@@ -19,7 +19,7 @@ from cl_bench.ancestry import Ancestor
 from cl_bench.catalog import Entry, pixels
 from cl_bench.config import Experiment
 from cl_bench.errors import StageFailedError
-from cl_bench.flops import FlopMeter
+from cl_bench.flops import FlopMeter, multiply_adds
 from cl_bench.kinds.base import labelled_together
 from cl_bench.metrics.forgetting import Row, StreamMetrics
 from cl_bench.model import UnifiedModel, build_model
@@ -216,11 +216,13 @@ class _Unit:
         experts = [self.trainer.store.describe(key)["cost"] for key in own]
         flops = sum((expert.get("training_flops") or math.nan for expert in experts), self.meter.total)
         seconds = cost["seconds"] - self.harness.evaluation_seconds
+        size = max(self.trainer.entries[name].task.image_size for name in stage.trained)
         measured = {
             "train_seconds": seconds + sum(expert["train_seconds"] for expert in experts),
             "training_flops": None if math.isnan(flops) else flops,
             "peak_memory_mb": cost["peak_memory_mb"],
             "parameters": counted,
+            "multiply_adds": multiply_adds(self.harness.model.eval(), size),
             "added_parameters": counted - self.parameters,
         }
         description = {

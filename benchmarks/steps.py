@@ -1,13 +1,12 @@
 """A training step of the harness beside a loop written by hand and beside Avalanche's own, in interleaved rounds.
 
-python benchmarks/steps.py --image-size 256 --batch-size 4 --rounds 7
+python benchmarks/steps.py --image-size 256 --batch-size 4
 """
 
 from __future__ import annotations
 
 import itertools
 import statistics
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -53,7 +52,8 @@ CASES = {
     ("replay", 2): "Replay",
 }
 """Strategy and number of past tasks -> what Avalanche has of the kind."""
-STOCK = ("avalanche", "avalanche, one pass")
+ONCE = "one pass for all tasks"
+STOCK = ("avalanche", ONCE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,12 @@ class Bench:
         """Return the seconds of one epoch of the harness, evaluation left out."""
         return self._trained().log[-1]["seconds"]
 
+    def in_turns(self) -> tuple[float, float]:
+        """Return the seconds of one epoch of the harness and of one by hand, which take turns after every step."""
+        turns = Turns(self.by_hand())
+        both = self._trained(turns).log[-1]["seconds"]
+        return both - turns.seconds, turns.seconds
+
     def scoring(self) -> tuple[Callable[[], float], Callable[[], float]]:
         """Return what times an evaluation of the task at hand by the harness, and what times its forward passes."""
         harness = self._trained()
@@ -98,7 +104,7 @@ class Bench:
 
         return by_harness, lambda: timed(alone)
 
-    def _trained(self) -> Harness:
+    def _trained(self, *watching: SupervisedPlugin) -> Harness:
         """Return a harness that has trained the stage; it scores the task at hand."""
         experiment = self.experiment.model_copy(update={"strategies": (self.strategy,)})
         plan = make_plan(experiment, self.trainer.catalog, self.trainer.weights)
@@ -110,7 +116,7 @@ class Bench:
         harness = Harness(
             model=model,
             settings=settings,
-            plugins=[meter, *(plugin for term in parse(self.strategy).terms for plugin in term.build())],
+            plugins=[meter, *(plugin for term in parse(self.strategy).terms for plugin in term.build()), *watching],
             evaluator=_evaluator(metrics),
             initial=lambda: found,
         )
@@ -133,16 +139,18 @@ class Bench:
         )
         return ((images, targets) for images, targets, _ in loader)
 
-    def by_hand(self) -> float:
-        """Return the seconds of one epoch of a plain loop that does the same arithmetic."""
+    def by_hand(self) -> Iterator[float]:
+        """Return one epoch of a plain loop that does the same arithmetic, as the seconds of its steps."""
         model = self.model().train()
         teacher = frozen_copy(model) if "kd" in self.strategy and self.past else None
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
         current, *_ = reversed(self.data)
         past = [dataset.task for dataset in self.data[:-1]]
         memories = itertools.cycle([_endless(d, self.experiment.batch_size) for d in self.data[:-1]])
-        began = time.perf_counter()
-        for images, targets in self.batches():
+        batches = self.batches()
+
+        def step() -> None:
+            images, targets = next(batches)
             count, memory = len(images), next(memories) if "replay" in self.strategy and past else None
             if memory is not None:
                 task, (more, labels, _) = next(memory)
@@ -161,7 +169,21 @@ class Bench:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        return time.perf_counter() - began
+
+        return (timed(step) for _ in range(-(-len(current) // self.experiment.batch_size)))
+
+
+class Turns(SupervisedPlugin):
+    """Takes a step of another loop after each of the harness's, so that a slow while of the machine is both's."""
+
+    def __init__(self, steps: Iterator[float]) -> None:
+        super().__init__()
+        self.steps = steps
+        self.seconds = 0.0
+
+    def after_training_iteration(self, strategy: Any, **_: Any) -> None:
+        """Take the step."""
+        self.seconds += next(self.steps)
 
 
 def _evaluator(*metrics: Any) -> EvaluationPlugin:
@@ -181,9 +203,8 @@ def _endless(dataset: TaskDataset, size: int) -> Iterator[tuple[Task, list[Any]]
         yield dataset.task, collate([(*dataset.read(i, start, among=chosen), dataset.task.index) for i in chosen])
 
 
-def training(bench: Bench, stock: str, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of an epoch in every round, by who did it."""
-    ways = {"harness": bench.by_harness, "by hand": bench.by_hand}
+def by_stock(bench: Bench, stock: str, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of an epoch in every round, of the harness and of Avalanche's own plug-ins."""
     tasks, size = [dataset.task for dataset in bench.data], bench.experiment.batch_size
     plugins: dict[str, Callable[[], Any]] = {
         "naive": SupervisedPlugin,
@@ -195,30 +216,29 @@ def training(bench: Bench, stock: str, rounds: int) -> dict[str, list[float]]:
         made = [plugins[name]() for name in stock.split("+")]
         return epoch_seconds(bench.model(), bench.data, size, made, once)
 
-    for way, once in zip(STOCK, (False, True), strict=True) if stock else ():
-        if not once or "LwF" in stock:
-            ways[way] = partial(by_avalanche, once)
-    return interleaved(ways, rounds)
+    ways = {way: partial(by_avalanche, way == ONCE) for way in STOCK if way != ONCE or "LwF" in stock}
+    return interleaved({"harness": bench.by_harness, **ways}, rounds)
 
 
 def tell_training(experiment: Experiment, trainer: Trainer, steps: int, rounds: int) -> dict[str, Any]:
     """Print a line a case; return the seconds of every round, and the peak memory of a case in MB."""
     print("| strategy | past tasks | harness ms | by hand ms | harness / by hand | lowest, highest |", end="")
-    print(
-        " avalanche / harness | with one pass for all tasks | peak MB of all |\n|---|--:|--:|--:|--:|--:|--:|--:|--:|"
-    )
+    print(f" avalanche / harness | with {ONCE} | peak MB of all |\n|---|{'--:|' * 8}")
     found: dict[str, Any] = {}
     for (strategy, past), stock in CASES.items():
         reset_peak_memory("cpu")
-        seconds = found[f"{strategy} {past}"] = training(Bench(experiment, trainer, strategy, past), stock, rounds)
+        bench = Bench(experiment, trainer, strategy, past)
+        both = [bench.in_turns() for _ in range(rounds + 1)][1:]  # the first warms up
+        seconds = dict(zip(("harness", "by hand"), map(list, zip(*both, strict=True)), strict=True))
+        others = by_stock(bench, stock, rounds) if stock else {}
         middle = {way: 1000 * statistics.median(times) / steps for way, times in seconds.items()}
-        beside = [ratio(seconds[way], seconds["harness"]) if way in seconds else None for way in STOCK]
-        each = [a / b for a, b in zip(seconds["harness"], seconds["by hand"], strict=True)]
-        over, peak = statistics.median(each), peak_memory_mb("cpu")
-        found.setdefault("peak_memory_mb", {})[f"{strategy} {past}"] = peak
-        print(f"| {strategy} | {past} | {middle['harness']:.1f} | {middle['by hand']:.1f} | {over:.3f} |", end="")
-        print(f" {min(each):.3f}, {max(each):.3f} |", end="")
-        print(*(f" {'' if one is None else f'{one:.2f}'} |" for one in beside), f"{peak:.0f} |", flush=True)
+        beside = [f"{ratio(others[way], others['harness']):.2f}" if way in others else "" for way in STOCK]
+        each = [harness / hand for harness, hand in both]
+        peak = peak_memory_mb("cpu")
+        found[f"{strategy} {past}"] = {"in turns": seconds, "by epoch": others, "peak_memory_mb": peak}
+        cells = [f"{middle['harness']:.1f}", f"{middle['by hand']:.1f}", f"{statistics.median(each):.3f}"]
+        cells += [f"{min(each):.3f}, {max(each):.3f}", *beside, f"{peak:.0f}"]
+        print(f"| {strategy} | {past} | {' | '.join(cells)} |", flush=True)
     return found
 
 

@@ -260,8 +260,8 @@ def tell_teachers(experiment: Experiment, trainer: Trainer, steps: int, rounds: 
     return seconds
 
 
-def tell_scoring(experiment: Experiment, trainer: Trainer, rounds: int) -> dict[str, Any]:
-    """Print a line a task; return the seconds of every round."""
+def tell_scoring(experiment: Experiment, trainer: Trainer, steps: int, rounds: int) -> dict[str, Any]:
+    """Print a line a task; return the seconds of every round. An evaluation has no `steps`."""
     print("| evaluation of | harness s | forward alone s | ratio |\n|---|--:|--:|--:|")
     found = {}
     for past, name in enumerate(ORDER):
@@ -273,12 +273,16 @@ def tell_scoring(experiment: Experiment, trainer: Trainer, rounds: int) -> dict[
     return found
 
 
+TABLES = {"training": tell_training, "teachers": tell_teachers, "evaluation": tell_scoring}
+
+
 def main() -> None:
     """Print the tables, and keep all rounds as JSON where a file is named."""
     parser = arguments(__doc__, rounds=7)
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--only", choices=TABLES, nargs="*", default=list(TABLES), help="which tables; all by default")
     options = parser.parse_args()
     changes = {"image_size": options.image_size, "batch_size": options.batch_size, "epochs": 1, "seeds": [0]}
     changes |= {f"tasks.{name}.data.train": options.images for name in ORDER}
@@ -289,11 +293,7 @@ def main() -> None:
     trainer = Trainer(experiment, load_catalog(experiment), weights, Store(Path("unused"), writable=False))
     print(f"{processor()}, {options.threads} threads, {options.image_size} px, batch {options.batch_size}")
     steps = -(-options.images // options.batch_size)
-    found = {
-        "training": tell_training(experiment, trainer, steps, options.rounds),
-        "teachers": tell_teachers(experiment, trainer, steps, options.rounds),
-        "evaluation": tell_scoring(experiment, trainer, options.rounds),
-    }
+    found = {name: TABLES[name](experiment, trainer, steps, options.rounds) for name in options.only}
     keep(options, found)
 
 

@@ -24,7 +24,7 @@ class Listing(str, Enum):
 def list_(
     what: Annotated[Listing, typer.Argument(help="What to list.")] = Listing.strategies, plugin: Plugins = None
 ) -> None:
-    """List strategies, experiments, kinds, data formats or backbones."""
+    """List strategies, experiments, kinds, formats, backbones."""
     from cl_bench import listing
     from cl_bench.registry import load_plugin_files
 
@@ -35,7 +35,7 @@ def list_(
 
 @app.command()
 def model(experiment: ExperimentName, changes: Changes = None, plugin: Plugins = None) -> None:
-    """Print the parts of the experiment's model with parameters and multiply-adds."""
+    """Print a model's parts, parameters and multiply-adds."""
     from cl_bench.deploy.model_card import model_card
     from cl_bench.registry import load_plugin_files
 

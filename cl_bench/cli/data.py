@@ -17,7 +17,10 @@ app.add_typer(data_app)
 
 @data_app.command()
 def audit(experiment: ExperimentName, changes: Changes = None, plugin: Plugins = None) -> None:
-    """Check the data of every task: labels, values, leaks between train and val, unreadable files."""
+    """Check labels, values, leaks and files of every task.
+
+    Leaks are images that stand in train and in val; files are those that cannot be read, too.
+    """
     from cl_bench.catalog import load_catalog
     from cl_bench.data.audit import report
     from cl_bench.presets import load_experiment
@@ -37,7 +40,7 @@ def show(
     changes: Changes = None,
     plugin: Plugins = None,
 ) -> None:
-    """Draw a contact sheet of a task's images with their masks, boxes or labels."""
+    """Draw a task's images with their masks, boxes or labels."""
     from cl_bench.catalog import read_task
     from cl_bench.data.audit import contact_sheet
     from cl_bench.errors import unknown
@@ -70,7 +73,7 @@ def add_data(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write NAME.yaml to.")] = Path(),
     plugin: Plugins = None,
 ) -> None:
-    """Audit a folder of yours, and write an experiment of it to begin with."""
+    """Audit a folder of yours, and write an experiment of it."""
     from cl_bench.data.own import add
     from cl_bench.registry import load_plugin_files
 
@@ -87,7 +90,10 @@ def prepare_data(
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to; CL_BENCH_DATA otherwise.")] = None,
 ) -> None:
-    """Download VOC2012, COCO 2017 and Imagenette and cut the Mini sets of 240 / 60 images from them."""
+    """Download the public sets and cut the Mini sets from them.
+
+    These are VOC2012, COCO 2017 and Imagenette; the Mini sets have 240 / 60 images.
+    """
     from cl_bench.data.prepare import RECIPES, prepare
     from cl_bench.paths import data_root
     from cl_bench.report.progress import download_progress

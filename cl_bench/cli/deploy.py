@@ -41,7 +41,10 @@ def export(
     score: Annotated[bool, typer.Option("--score", help="Score val with PyTorch and with the export.")] = False,
     plugin: Plugins = None,
 ) -> None:
-    """Write the model that a run ended with, checked against PyTorch, with a file that says how to read it."""
+    """Write a run's last model, checked against PyTorch.
+
+    A file beside it says how to read what it answers.
+    """
     from cl_bench.deploy import export as exporting
 
     trained = _trained(experiment, strategy, order, seed, plugin)
@@ -64,7 +67,10 @@ def predict(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write to.")] = Path("predictions"),
     plugin: Plugins = None,
 ) -> None:
-    """Draw mask, boxes and label of images, from one forward pass, and write them as JSON."""
+    """Draw masks, boxes and labels of your images.
+
+    All are answers of one forward pass, and are written as JSON, too.
+    """
     from cl_bench.deploy import predict as predicting
 
     for path in predicting.predict(_trained(experiment, strategy, order, seed, plugin), source, output):
@@ -82,7 +88,10 @@ def latency(
     changes: Changes = None,
     plugin: Plugins = None,
 ) -> None:
-    """Time a forward pass of all tasks, with random weights, in each runtime on this machine."""
+    """Time a forward pass in each runtime on this machine.
+
+    It answers all tasks; the weights are random, which no time depends on.
+    """
     from cl_bench.deploy import latency as timing
     from cl_bench.files import replacing
     from cl_bench.registry import load_plugin_files
@@ -98,7 +107,7 @@ def latency(
 
 @app.command()
 def latencies(files: Annotated[list[Path], typer.Argument(help="What `latency --output` wrote, anywhere.")]) -> None:
-    """Merge the latencies of several machines into one table."""
+    """Merge the latencies of several machines into a table."""
     from cl_bench.deploy import latency as timing
 
     typer.echo(timing.table(timing.load(files)))

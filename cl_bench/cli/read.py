@@ -20,7 +20,10 @@ def status(
     experiment: ExperimentName,
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds, until Ctrl-C.")] = False,
 ) -> None:
-    """Show which stages are done, being trained, stopped, failed, skipped or waiting, live from any terminal."""
+    """Show what every stage is doing, from any terminal.
+
+    Done, being trained, stopped, failed, skipped or waiting.
+    """
     from rich.console import Console
 
     from cl_bench.report.status import render, status
@@ -43,7 +46,7 @@ def table(
     over_orders: Annotated[
         bool, typer.Option("--over-orders", help="Mean drop over all orders, spread, worst task.")
     ] = False,
-    strategies: Annotated[str, typer.Option(help=r"These alone: a,b+c\[x=1].")] = "",
+    strategies: Annotated[str, typer.Option(help="These alone: a,b+c[x=1].")] = "",
     orders: Annotated[str, typer.Option(help="These alone: seg-det-cls,det-seg-cls.")] = "",
     seeds: Annotated[str, typer.Option(help="These alone: 0,1,2.")] = "",
     filters: Annotated[
@@ -54,7 +57,7 @@ def table(
     sort: Annotated[str, typer.Option(help="Strategies by their mean in this column, smallest first: drop.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
 ) -> None:
-    """Print the drops of every strategy against the tasks' baselines."""
+    """Print every strategy's drops against the baselines."""
     wanted = Table(
         format=format,
         full=full,
@@ -78,7 +81,10 @@ def compare(
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
 ) -> None:
-    """Print two experiments side by side: scores, drops, verdicts, and the settings in which they differ."""
+    """Print two experiments side by side, and how they differ.
+
+    Scores, drops, verdicts, and the settings that are not the same.
+    """
     from cl_bench.comparison import versions
     from cl_bench.report.versions import render
     from cl_bench.results import load_results
@@ -113,7 +119,10 @@ def plot(
     ] = None,
     width: Annotated[float, typer.Option(help="Inches, 3 to 40; 3.4 is a column of a paper.")] = 7.2,
 ) -> None:
-    """Draw it as PNG, SVG and PDF; where there are only baselines, their learning curves."""
+    """Draw forgetting curves as PNG, SVG and PDF.
+
+    Where there are only baselines, their learning curves.
+    """
     from cl_bench.report.figures import figures
     from cl_bench.report.style import save
     from cl_bench.results import load_results
@@ -134,7 +143,10 @@ def report(
         Path | None, typer.Option("--output", "-o", help="File; report.html in the experiment's folder otherwise.")
     ] = None,
 ) -> None:
-    """Write one self-contained HTML page: verdicts, curves, what is left after each stage, and the gallery."""
+    """Write one self-contained HTML page of the results.
+
+    Verdicts, curves, what is left after each stage, and the gallery.
+    """
     from cl_bench.report.page import save_report
 
     typer.echo(save_report(results_folder(experiment), output))
@@ -145,7 +157,10 @@ def track(
     experiment: ExperimentName,
     trackers: Annotated[list[str], typer.Argument(help="tensorboard, wandb or mlflow; several.")],
 ) -> None:
-    """Send an experiment's runs, curves and table to trackers; what they have already is not sent again."""
+    """Send runs, curves and table to trackers.
+
+    What they have already is not sent again.
+    """
     from cl_bench import tracking
 
     tracking.check(trackers)
@@ -162,7 +177,10 @@ def gallery(
         Path | None, typer.Option("--output", "-o", help="Folder; the experiment's own otherwise.")
     ] = None,
 ) -> None:
-    """Draw validation images of every task with truth and prediction, side by side, as JPEG."""
+    """Draw truth and prediction of validation images.
+
+    A JPEG for every task, side by side.
+    """
     from cl_bench.report.gallery import save_galleries
 
     folder = results_folder(experiment)

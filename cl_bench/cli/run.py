@@ -43,7 +43,7 @@ STOPPED = (
 @app.command()
 def run(
     experiment: ExperimentName,
-    strategies: Annotated[str, typer.Option(help=r"Strategies in place of the experiment's: a,b+c\[x=1].")] = "",
+    strategies: Annotated[str, typer.Option(help="Strategies in place of the experiment's: a,b+c[x=1].")] = "",
     orders: Annotated[
         str,
         typer.Option(help="Orders in place of the experiment's: seg-det-cls,det-seg-cls, all, sample:4 or cycle:2."),
@@ -74,7 +74,7 @@ def run(
         bool, typer.Option("--why", help="With --dry-run: which setting makes a stage train again.")
     ] = False,
 ) -> None:
-    """Train what is missing of an experiment, and print its table."""
+    """Train what is missing, and print the table."""
     from cl_bench import api
     from cl_bench.budget import duration
     from cl_bench.presets import load_experiment, swept

@@ -19,7 +19,10 @@ def gc(
         typer.Option("--results", metavar="DIR", help="A further folder of results that uses the store; repeatable."),
     ] = None,
 ) -> None:
-    """List, or remove, what the store holds for no experiment of the results folders."""
+    """List, or remove, stages that no experiment needs.
+
+    Experiments are those of the results folders.
+    """
     from cl_bench.paths import results_root, store_root
     from cl_bench.stages.storage import garbage, remove
     from cl_bench.stages.store import Store
@@ -45,7 +48,10 @@ def export_results(
     experiment: ExperimentName,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="EXPERIMENT.tar otherwise.")] = None,
 ) -> None:
-    """Write an experiment's results and stages, weights included, into one file with checksums."""
+    """Write an experiment's results and stages into one file.
+
+    Weights are included, and checksums of all.
+    """
     from cl_bench.paths import store_root
     from cl_bench.plan_file import read_plan
     from cl_bench.stages import storage
@@ -61,7 +67,10 @@ def export_results(
 
 @app.command(name="import-results")
 def import_results(file: Annotated[Path, typer.Argument(help="What `export-results` wrote.")]) -> None:
-    """Take results and stages from another machine, checked against their checksums."""
+    """Take results and stages from another machine.
+
+    They are checked against their checksums.
+    """
     from cl_bench.paths import results_root, store_root
     from cl_bench.stages import storage
     from cl_bench.stages.store import Store

@@ -36,7 +36,10 @@ def check(
     strategies: Annotated[list[str], typer.Argument(help="Strategies as an experiment names them, or `all`.")],
     plugin: Plugins = None,
 ) -> None:
-    """Train strategies on a tiny stream, and say what they get wrong; exits with 1 where one does."""
+    """Train strategies on a tiny stream, and say what is wrong.
+
+    Exits with 1 where something is.
+    """
     import tempfile
 
     from cl_bench import registry

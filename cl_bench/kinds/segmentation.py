@@ -44,7 +44,14 @@ class PixelPredictor(Predictor):
 
     def finish(self, raw: Tensor, image_size: int) -> Tensor:
         """Return logits (B, classes, image_size, image_size)."""
-        return F.interpolate(raw.float(), size=(image_size, image_size), mode="bilinear", align_corners=False)
+        return resized(raw, (image_size, image_size))
+
+
+def resized(logits: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Return logits (B, classes, *size) float32; of that size, they are as they were, as interpolation leaves them."""
+    if logits.shape[-2:] == size:
+        return logits.float()
+    return F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
 
 
 class SegmentationMetric:
@@ -60,7 +67,7 @@ class SegmentationMetric:
         """Take logits (B, classes, S, S) of the examples at `indices`."""
         for logits, index in zip(output, indices, strict=True):
             truth = decode_mask(self._examples[index].target, None)
-            original = F.interpolate(logits[None].float(), size=truth.shape, mode="bilinear", align_corners=False)
+            original = resized(logits[None], truth.shape)
             # The same classes as argmax(0) gives, which takes a CPU twice to five times as long.
             self._miou.update(index, original[0].max(0).indices.cpu().numpy(), truth)
             if index in self._kept:
@@ -151,7 +158,7 @@ class Segmentation(Kind):
 
     def answer(self, task: Task, output: Tensor, size: tuple[int, int]) -> tuple[npt.NDArray[np.uint8], Any]:
         """Return the mask (H, W) and, by class in it, its share of the pixels and COCO's compressed RLE."""
-        logits = F.interpolate(output.float(), size=size[::-1], mode="bilinear", align_corners=False)
+        logits = resized(output, size[::-1])
         found = logits[0].argmax(0).numpy().astype(np.uint8)
         answer = {}
         for label in np.unique(found).tolist():

@@ -1,6 +1,6 @@
 """A whole comparison with its stages shared, as always here, beside every run and baseline trained by itself.
 
-python benchmarks/sharing.py quickstart --strategies naive,kd,kd+replay
+python benchmarks/sharing.py quickstart --strategies naive,kd,kd+replay --epochs 2
 
 Both train and evaluate the same stages in one process, one after the other; the second is what a runner does that knows
 nothing of stages.
@@ -51,6 +51,7 @@ def main() -> None:
     parser = arguments(__doc__, rounds=3)
     parser.add_argument("experiment")
     parser.add_argument("--strategies", default="naive,kd,kd+replay")
+    parser.add_argument("--epochs", type=int, default=2)
     options = parser.parse_args()
     from cl_bench.catalog import load_catalog
     from cl_bench.presets import load_experiment
@@ -58,6 +59,7 @@ def main() -> None:
 
     set_up_numerics(options.threads)
     changes = {"strategies": split_list(options.strategies), "seeds": [0], "threads": options.threads}
+    changes["epochs"] = options.epochs
     experiment = load_experiment(options.experiment, changes)
     weights, catalog = load_weights(experiment.model.backbone, experiment.model.weights), load_catalog(experiment)
     stages: dict[str, int] = {}

@@ -15,6 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cl_bench import api
 from cl_bench.flops import FlopCounter
+from cl_bench.plan_file import read_plan
+from cl_bench.report.table import notes
+from cl_bench.results import load_results, stage_costs
+from cl_bench.summaries import summary
 from cl_bench.training import Harness
 
 
@@ -66,6 +70,17 @@ def test_a_teacher_costs_a_third_and_a_memory_as_much_again(tiny: Callable[..., 
 def test_steps_are_added_up(tiny: Callable[..., str], results: Path) -> None:
     one, two, four = (costs(tiny(name=f"x{n}", epochs=n, schedule="per_stage"), ["naive"])["naive"] for n in (1, 2, 4))
     assert four - two == 2 * (two - one) > 0
+
+
+def test_a_table_tells_the_multiply_adds_of_an_image(tiny: Callable[..., str], results: Path) -> None:
+    prepared = api.prepare(tiny(orders=[["seg", "det"]]))
+    assert api.train(prepared) == {}
+    found = stage_costs(prepared.folder)["multiply_adds"]
+    assert found.nunique() == 1
+    assert found.min() > 1e6
+    rows = summary(load_results(prepared.folder))
+    shown = f"{found.min() / 1e9:.2f} billion multiply-adds for an image"
+    assert any(shown in note for note in notes(rows, read_plan(prepared.folder)))
 
 
 def test_steps_before_the_counted_one_and_epochs_of_one_step_are_in_it(tiny: Callable[..., str], results: Path) -> None:

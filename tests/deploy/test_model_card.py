@@ -9,6 +9,7 @@ from torch import nn
 
 from cl_bench.deploy.model_card import count_parameters, model_card, parts_of, untrained_model
 from cl_bench.errors import UserError
+from cl_bench.flops import multiply_adds
 from cl_bench.presets import load_experiment
 
 
@@ -46,6 +47,11 @@ def test_multiply_adds_grow_with_the_area() -> None:
     model = untrained_model(load_experiment("unified_onehead", {"image_size": 64}))
     small, large = (sum(part.multiply_adds for part in parts_of(model, size)[:3]) for size in (64, 128))
     assert large / small == pytest.approx(4, rel=0.01)
+
+
+def test_a_stage_s_cost_is_the_card_s_total() -> None:
+    model = untrained_model(load_experiment("unified_onehead", {"image_size": 64}))
+    assert multiply_adds(model, 64) == sum(part.multiply_adds for part in parts_of(model, 64)) > 0
 
 
 def test_counting_leaves_the_model_as_it_was() -> None:

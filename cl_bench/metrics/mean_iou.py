@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 from cl_bench.errors import UserError
 
+_VALUES = 256
+"""What a byte of a mask may be."""
+
 
 class MeanIoU:
     """Mean IoU over the classes that occur in a target or a prediction, outside the void.
@@ -30,7 +33,7 @@ class MeanIoU:
     def update(self, index: int, prediction: npt.NDArray[np.integer[Any]], target: npt.NDArray[np.uint8]) -> None:
         """Take the prediction for image `index`.
 
-        prediction: (H, W) integers in 0..C-1; target: (H, W) in 0..C-1 or void, both in the frame of the mask file.
+        prediction: (H, W) integers in 0..C-1; target: (H, W) uint8 in 0..C-1 or void; both in the mask file's frame.
         Raises UserError, naming the image, for other shapes or values and for an image that is scored twice.
         """
         images, classes, _ = self._confusion.shape
@@ -40,11 +43,15 @@ class MeanIoU:
             raise UserError(f"image {index} is scored twice")
         if target.ndim != 2 or prediction.shape != target.shape:
             raise UserError(f"image {index}: the prediction is {prediction.shape}, the mask is {target.shape}")
-        counted = target != self._void
         _check(prediction, classes, f"image {index}: the prediction")
-        _check(target[counted], classes, f"image {index}: the mask")
-        pairs = target[counted].astype(np.int64) * classes + prediction[counted]
-        self._confusion[index] = np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+        if target.dtype != np.uint8:
+            raise UserError(f"image {index}: the mask holds {target.dtype} values instead of bytes")
+        # Void pixels are counted with the others and left out after: to pick them out takes three times as long.
+        pairs = target.astype(np.int64) * classes + prediction
+        found = np.bincount(pairs.ravel(), minlength=_VALUES * classes).reshape(-1, classes)
+        values = np.flatnonzero(found.any(axis=1))
+        _check(values[values != self._void], classes, f"image {index}: the mask")
+        self._confusion[index] = found[:classes]
         self._seen[index] = True
 
     def compute(self) -> dict[str, float]:
@@ -91,6 +98,6 @@ class MeanIoU:
 def _check(values: npt.NDArray[np.integer[Any]], classes: int, where: str) -> None:
     if not np.issubdtype(values.dtype, np.integer):
         raise UserError(f"{where} holds {values.dtype} values instead of class indices")
-    wrong = values[(values < 0) | (values >= classes)]
-    if wrong.size:
-        raise UserError(f"{where} holds the value {wrong[0]}, which is none of the {classes} classes")
+    if values.size and (values.min() < 0 or values.max() >= classes):
+        wrong = values[(values < 0) | (values >= classes)][0]
+        raise UserError(f"{where} holds the value {wrong}, which is none of the {classes} classes")

@@ -120,6 +120,11 @@ def test_wrong_input_is_an_error_that_names_the_image(prediction, target, messag
         MeanIoU(3, 1).update(0, np.array(prediction), masks(target))
 
 
+def test_a_mask_of_other_numbers_than_bytes_is_an_error():
+    with pytest.raises(UserError, match="image 0: the mask holds int64 values"):
+        MeanIoU(3, 1).update(0, masks([[0, 1]]), np.array([[0, 1]]))
+
+
 def test_an_image_counts_exactly_once():
     metric = MeanIoU(2, 3)
     pixel = masks([[0]])

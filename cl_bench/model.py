@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,17 +10,14 @@ import torch
 from avalanche.models import MultiTaskModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
 from cl_bench.config import ModelConfig
 from cl_bench.kinds.base import Predictor, Task
+from cl_bench.pyramid import Pyramid
 from cl_bench.randomness import derive, isolated
 from cl_bench.still import answered, recorded, still_layers
 from cl_bench.stream import Outputs
-from cl_bench.weights import STRIDES, Weights, build_backbone
-
-LEVELS = (*STRIDES, 64)
-"""Strides of the pyramid; 64 is the max-pooled one."""
+from cl_bench.weights import Weights, build_backbone
 
 
 class Features:
@@ -30,22 +26,15 @@ class Features:
     still: what the backbone's layers that are held still gave, by their names.
     """
 
-    def __init__(
-        self,
-        pyramid: Mapping[int, Tensor],
-        shared: nn.Module,
-        still: Mapping[str, Any],
-        levels: Mapping[int, Tensor] | None = None,
-    ) -> None:
+    def __init__(self, level: Callable[[int], Tensor], still: Mapping[str, Any]) -> None:
         self.still = still
-        self._pyramid = pyramid
-        self._shared = shared
-        self._levels = dict(levels or {})
+        self._level = level
+        self._levels: dict[int, Tensor] = {}
 
     def __getitem__(self, level: int) -> Tensor:
         """Return the shared features (B, C, h, w) at stride `level`."""
         if level not in self._levels:
-            self._levels[level] = self._shared(self._pyramid[level])
+            self._levels[level] = self._level(level)
         return self._levels[level]
 
 
@@ -98,14 +87,14 @@ class UnifiedModel(MultiTaskModule):
         self.train(self.training)
 
     def features(self, images: Tensor, still: Mapping[str, Any] | None = None) -> Features:
-        """Run backbone and neck once on `images` (B, 3, H, W).
+        """Run the backbone once on `images` (B, 3, H, W), and the neck as far as levels are asked for.
 
         still: what some of the backbone's layers give for these images, by their names; they do not run then.
         """
         with recorded(self.backbone, self._still) as outputs, answered(self.backbone, still or {}):
             maps = self.maps(images)
-        pyramid = self.neck(OrderedDict(zip(map(str, STRIDES), maps, strict=True)))
-        return Features(dict(zip(LEVELS, pyramid.values(), strict=True)), self.shared, outputs)
+        known: dict[Any, Tensor] = {}
+        return Features(lambda level: self.shared(self.neck(maps, level, known)), outputs)
 
     def maps(self, images: Tensor) -> Sequence[Tensor]:
         """Return what the backbone makes of `images` (B, 3, H, W): (B, C, h, w) at strides 8, 16 and 32."""
@@ -194,7 +183,7 @@ def build_model(config: ModelConfig, tasks: Sequence[Task], weights: Weights, se
         backbone.load_state_dict(weights.state)
     with isolated(seeded("neck")):
         info: Any = backbone.feature_info  # timm's, which nn.Module's own types do not know
-        neck = FeaturePyramidNetwork(info.channels(), config.neck_channels, extra_blocks=LastLevelMaxPool())
+        neck = Pyramid(info.channels(), config.neck_channels)
     with isolated(seeded("shared")):
         shared = nn.Sequential(nn.Conv2d(config.neck_channels, config.shared_channels, 3, padding=1), nn.ReLU())
     predictors: dict[str, Predictor] = {}

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from cl_bench.ancestry import frozen_copy
-from cl_bench.model import LEVELS, Features, UnifiedModel
+from cl_bench.model import Features, UnifiedModel
+from cl_bench.pyramid import LEVELS
 from cl_bench.still import shared_layers
 
 
@@ -80,7 +81,7 @@ class StoredFeatures:
         keys = [hashlib.blake2b(one.data, digest_size=16).digest() for one in pixels]
         each = [self._of(key, image) for key, image in zip(keys, images, strict=True)]
         levels = {level: torch.cat([found[level] for found in each]) for level in LEVELS}
-        return Features({}, self._model.shared, {}, levels)
+        return Features(levels.__getitem__, {})
 
     def _of(self, key: bytes, image: Tensor) -> dict[int, Tensor]:
         if key in self._levels:

@@ -11,8 +11,9 @@ from cl_bench.catalog import make_task
 from cl_bench.config import Experiment, validate
 from cl_bench.deploy.model_card import count_parameters, untrained_model
 from cl_bench.kinds.base import Task
-from cl_bench.model import LEVELS, UnifiedModel, build_model, frozen_statistics
+from cl_bench.model import UnifiedModel, build_model, frozen_statistics
 from cl_bench.presets import load_experiment
+from cl_bench.pyramid import LEVELS
 from cl_bench.weights import Weights, digest
 
 RANDOM = Weights(None, (0.5,) * 3, (0.5,) * 3, "none")

@@ -11,7 +11,7 @@ import torch
 from conftest import TINY, Spy, message
 
 from cl_bench import api
-from cl_bench.model import LEVELS
+from cl_bench.pyramid import LEVELS
 from cl_bench.stages.train import Trainer
 from cl_bench.teachers import StoredFeatures
 from cl_bench.training import Harness

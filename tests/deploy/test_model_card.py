@@ -39,14 +39,17 @@ def test_multiply_adds_against_values_by_hand() -> None:
     assert done["det predictor"] == 64 * 6 * 4 * 4
     assert done["cls predictor"] == 64 * 10
     inner = 40 * 16 * 16 + 112 * 8 * 8 + 320 * 4 * 4
-    assert done["neck"] == 128 * inner + 128 * 128 * 9 * (16 * 16 + 8 * 8 + 4 * 4)
+    assert done["neck"] == 128 * inner + 128 * 128 * 9 * cells
     assert done["backbone"] > done["neck"]
 
 
 def test_multiply_adds_grow_with_the_area() -> None:
     model = untrained_model(load_experiment("unified_onehead", {"image_size": 64}))
-    small, large = (sum(part.multiply_adds for part in parts_of(model, size)[:3]) for size in (64, 128))
-    assert large / small == pytest.approx(4, rel=0.01)
+    small, large = ({part.name: part.multiply_adds for part in parts_of(model, size)} for size in (64, 128))
+    for part in ("neck", "shared layer", "seg predictor"):
+        assert large[part] == 4 * small[part] > 0
+    # What a backbone squeezes to one number a channel does not grow.
+    assert large["backbone"] / small["backbone"] == pytest.approx(4, rel=0.05)
 
 
 def test_a_stage_s_cost_is_the_card_s_total() -> None:

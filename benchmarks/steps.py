@@ -72,15 +72,15 @@ class Bench:
         """Return the seconds of one epoch of the harness, evaluation left out."""
         return self._trained().log[-1]["seconds"]
 
-    def in_turns(self) -> tuple[float, float]:
-        """Return the seconds a step of the harness and of the loop by hand, which take turns after every one.
+    def in_turns(self) -> dict[str, list[float]]:
+        """Return the seconds of the steps of an epoch of the harness and of one by hand, in turns after every step.
 
         The first is left out: there the harness asks the model what each output depends on, and takes new memory from
-        the system that the loop finds ready.
+        the system that the loop finds ready. The second, now the first, is the one whose operations are counted.
         """
         turns = Turns(self.by_hand())
         self._trained(turns)
-        return statistics.mean(turns.harness[1:]), statistics.mean(turns.by_hand[1:])
+        return {"harness": turns.harness[1:], "by hand": turns.by_hand[1:]}
 
     def scoring(self) -> tuple[Callable[[], float], Callable[[], float]]:
         """Return what times an evaluation of the task at hand by the harness, and what times its forward passes."""
@@ -226,20 +226,23 @@ def by_stock(bench: Bench, stock: str, rounds: int) -> dict[str, list[float]]:
 
 
 def tell_training(experiment: Experiment, trainer: Trainer, steps: int, rounds: int) -> dict[str, Any]:
-    """Print a line a case; return the seconds a step of every round, and the peak memory of a case in MB."""
-    print("| strategy | past tasks | harness ms | by hand ms | harness / by hand | lowest, highest | peak MB of both |")
-    print(f"|---|{'--:|' * 6}")
+    """Print a line a case; return the seconds of every step in every round, and the peak memory of a case in MB.
+
+    A ratio is of the two steps that were taken one after the other, and the median is over all of them.
+    """
+    print("| strategy | past tasks | harness ms | by hand ms | harness / by hand | quartiles | counted step |", end="")
+    print(f" peak MB of both |\n|---|{'--:|' * 7}")
     found: dict[str, Any] = {}
     for strategy, past in CASES:
         reset_peak_memory("cpu")
         bench = Bench(experiment, trainer, strategy, past)
-        both = [bench.in_turns() for _ in range(rounds + 1)][1:]  # the first warms up
-        each, peak = [harness / hand for harness, hand in both], peak_memory_mb("cpu")
-        seconds = dict(zip(("harness", "by hand"), map(list, zip(*both, strict=True)), strict=True))
-        found[f"{strategy} {past}"] = {**seconds, "peak_memory_mb": peak}
-        middles = " | ".join(f"{1000 * statistics.median(times):.1f}" for times in seconds.values())
-        told = f"{statistics.median(each):.3f} | {min(each):.3f}, {max(each):.3f} | {peak:.0f}"
-        print(f"| {strategy} | {past} | {middles} | {told} |", flush=True)
+        turns = [bench.in_turns() for _ in range(rounds + 1)][1:]  # the first warms up
+        each = [[a / b for a, b in zip(one["harness"], one["by hand"], strict=True)] for one in turns]
+        found[f"{strategy} {past}"] = {"rounds": turns, "peak_memory_mb": (peak := peak_memory_mb("cpu"))}
+        cells = [f"{1000 * statistics.median(s for one in turns for s in one[way]):.1f}" for way in turns[0]]
+        low, middle, high = statistics.quantiles(itertools.chain(*each), n=4)
+        cells += [f"{middle:.3f}", f"{low:.3f}, {high:.3f}", f"{statistics.median(one[0] for one in each):.2f}"]
+        print(f"| {strategy} | {past} | {' | '.join(cells)} | {peak:.0f} |", flush=True)
     return found
 
 

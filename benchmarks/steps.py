@@ -40,7 +40,7 @@ from cl_bench.stream import TaskDataset, collate, make_benchmark
 from cl_bench.training import Harness
 from cl_bench.weights import load_weights
 
-ORDER = ("seg", "det", "cls")
+TASKS = ("seg", "det", "cls")
 STORED = 10
 CASES = (("naive", 0), ("naive", 1), ("naive", 2), ("kd", 1), ("kd", 2), ("kd+replay", 1), ("kd+replay", 2))
 """Strategies and numbers of past tasks."""
@@ -59,10 +59,15 @@ class Bench:
     strategy: str
     past: int
 
+    @property
+    def learnt(self) -> tuple[str, ...]:
+        """The names of the past tasks and, last, of the one at hand."""
+        return self.experiment.resolved_orders()[0][: self.past + 1]
+
     @cached_property
     def data(self) -> list[TaskDataset]:
-        """The training images of the past tasks and, last, of the one at hand."""
-        return [self.trainer.datasets(name, 0)[0] for name in ORDER[: self.past + 1]]
+        """The training images of these tasks."""
+        return [self.trainer.datasets(name, 0)[0] for name in self.learnt]
 
     def model(self) -> UnifiedModel:
         """Return a model with initial weights."""
@@ -71,6 +76,14 @@ class Bench:
     def by_harness(self) -> float:
         """Return the seconds of one epoch of the harness, evaluation left out."""
         return self._trained().log[-1]["seconds"]
+
+    def operations(self) -> float:
+        """Return the floating-point operations of the last epoch."""
+        meter, before = FlopMeter(), [0.0]
+        after = SupervisedPlugin()
+        after.before_training_epoch = lambda *_, **__: before.append(meter.total)
+        self._trained(after, meter=meter)
+        return meter.total - before[-1]
 
     def in_turns(self) -> dict[str, list[float]]:
         """Return the seconds of the steps of an epoch of the harness and of one by hand, in turns after every step.
@@ -86,7 +99,7 @@ class Bench:
         """Return what times an evaluation of the task at hand by the harness, and what times its forward passes."""
         harness = self._trained()
         (experience,) = harness.seen
-        dataset, size = self.trainer.datasets(ORDER[self.past], 0)[1], self.experiment.evaluation_batch
+        dataset, size = self.trainer.datasets(self.learnt[-1], 0)[1], self.experiment.evaluation_batch
 
         def by_harness() -> float:
             return timed(lambda: harness.eval([experience]))
@@ -102,7 +115,7 @@ class Bench:
 
         return by_harness, lambda: timed(alone)
 
-    def _trained(self, *watching: SupervisedPlugin) -> Harness:
+    def _trained(self, *watching: SupervisedPlugin, meter: FlopMeter | None = None) -> Harness:
         """Return a harness that has trained the stage; it scores the task at hand."""
         experiment = self.experiment.model_copy(update={"strategies": (self.strategy,)})
         plan = make_plan(experiment, self.trainer.catalog, self.trainer.weights)
@@ -110,7 +123,7 @@ class Bench:
         model, entries = self.model(), self.trainer.entries
         found = {name: value.clone() for name, value in model.state_dict().items()}
         metrics = StreamMetrics(tuple(e.task for e in entries.values()), {n: e.audit.val for n, e in entries.items()})
-        meter = FlopMeter()  # as stages have it; it slows the first steps
+        meter = meter or FlopMeter()  # as stages have it; it slows a step
         harness = Harness(
             model=model,
             settings=settings,
@@ -120,7 +133,7 @@ class Bench:
         )
         *past, current = self.data
         ancestors = [Ancestor((dataset,), lambda: found) for dataset in past]
-        benchmark = make_benchmark([[current]], [self.trainer.datasets(ORDER[self.past], 0)[1]])
+        benchmark = make_benchmark([[current]], [self.trainer.datasets(self.learnt[-1], 0)[1]])
         with meter.stage(0.0):
             harness.train_stage(benchmark.train_stream[0], settings, [current], ancestors, benchmark.test_stream)
         return harness
@@ -270,17 +283,19 @@ def tell_teachers(experiment: Experiment, trainer: Trainer, steps: int, rounds: 
             changed, replace(trainer, experiment=changed, catalog=load_catalog(changed)), strategy, 2
         )
     seconds = interleaved({name: bench.by_harness for name, bench in benches.items()}, rounds)
-    print("| strategy, 2 past tasks | ms | / naive |\n|---|--:|--:|")
+    operations = {name: bench.operations() for name, bench in benches.items()}
+    print("| strategy, 2 past tasks | ms | / naive | counted operations / naive's |\n|---|--:|--:|--:|")
     for name, times in seconds.items():
-        print(f"| {name} | {1000 * statistics.median(times) / steps:.1f} | {ratio(times, seconds['naive']):.3f} |")
-    return seconds
+        cells = f"{1000 * statistics.median(times) / steps:.1f} | {ratio(times, seconds['naive']):.3f}"
+        print(f"| {name} | {cells} | {operations[name] / operations['naive']:.3f} |")
+    return {"seconds": seconds, "operations": operations}
 
 
 def tell_scoring(experiment: Experiment, trainer: Trainer, steps: int, rounds: int) -> dict[str, Any]:
     """Print a line a task; return the seconds of every round. An evaluation has no `steps`."""
     print("| evaluation of | harness s | forward alone s | ratio |\n|---|--:|--:|--:|")
     found = {}
-    for past, name in enumerate(ORDER):
+    for past, name in enumerate(experiment.resolved_orders()[0]):
         harness, alone = Bench(experiment, trainer, "naive", past).scoring()
         seconds = found[name] = interleaved({"harness": harness, "forward": alone}, rounds)
         middle = {way: statistics.median(times) for way, times in seconds.items()}
@@ -298,10 +313,12 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--order", default=">".join(TASKS))
     parser.add_argument("--only", choices=TABLES, nargs="*", default=list(TABLES), help="which tables; all by default")
     options = parser.parse_args()
     changes = {"image_size": options.image_size, "batch_size": options.batch_size, "epochs": 1, "seeds": [0]}
-    changes |= {f"tasks.{name}.data.train": options.images for name in ORDER}
+    changes |= {f"tasks.{name}.data.train": options.images for name in TASKS}
+    changes["orders"] = options.order
     experiment = load_experiment("quickstart", changes=changes)
     set_up_numerics(options.threads)
     keep_memory()

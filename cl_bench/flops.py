@@ -109,12 +109,21 @@ def multiply_adds(model: nn.Module, image_size: int) -> int:
 
 @cache
 def _formula(operation: Any) -> Any:
-    if operation is torch.ops.aten.convolution_backward.default:
-        return _convolution_backward
-    return flop_registry.get(operation.overloadpacket)
+    return _CONVOLUTIONS.get(operation) or flop_registry.get(operation.overloadpacket)
+
+
+def _convolution(images: Tensor, weight: Tensor, *options: Any, out_val: Tensor, **_: Any) -> int:
+    return conv_flop_count(list(images.shape), list(weight.shape), list(out_val.shape), options[4])
 
 
 def _convolution_backward(gradient: Tensor, images: Tensor, weight: Tensor, *options: Any, **_: Any) -> int:
     transposed, _padding, _groups, wanted = options[-4:]
     # The gradients of images and of weights each take what the forward pass took; torch's takes all groups for dense.
     return conv_flop_count(list(images.shape), list(weight.shape), list(gradient.shape), transposed) * sum(wanted[:2])
+
+
+_CONVOLUTIONS = {
+    torch.ops.aten.convolution.default: _convolution,
+    torch.ops.aten.convolution_backward.default: _convolution_backward,
+}
+"""torch's own formula for the forward pass costs as much as the Python around all other operations."""

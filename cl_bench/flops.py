@@ -70,7 +70,7 @@ class FlopMeter(SupervisedPlugin):
 
 
 class FlopCounter(TorchDispatchMode):
-    """Counts what is computed inside, by torch's own formulas but for a grouped convolution's backward pass.
+    """Counts what is computed inside, convolutions by formulas of our own and all else by torch's.
 
     torch's FlopCounterMode also keeps a tally by module, for which a small step takes four times as long.
     """
@@ -113,12 +113,12 @@ def _formula(operation: Any) -> Any:
 
 
 def _convolution(images: Tensor, weight: Tensor, *options: Any, out_val: Tensor, **_: Any) -> int:
-    return conv_flop_count(list(images.shape), list(weight.shape), list(out_val.shape), options[4])
+    return conv_flop_count(list(images.shape), list(weight.shape), list(out_val.shape), options[-3])
 
 
 def _convolution_backward(gradient: Tensor, images: Tensor, weight: Tensor, *options: Any, **_: Any) -> int:
     transposed, _padding, _groups, wanted = options[-4:]
-    # The gradients of images and of weights each take what the forward pass took; torch's takes all groups for dense.
+    # The gradients of images and of weights each take what the forward pass took.
     return conv_flop_count(list(images.shape), list(weight.shape), list(gradient.shape), transposed) * sum(wanted[:2])
 
 
@@ -126,4 +126,4 @@ _CONVOLUTIONS = {
     torch.ops.aten.convolution.default: _convolution,
     torch.ops.aten.convolution_backward.default: _convolution_backward,
 }
-"""torch's own formula for the forward pass costs as much as the Python around all other operations."""
+"""torch's own take as long as the Python around all other operations, and a grouped backward pass for a dense one."""

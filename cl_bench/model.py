@@ -26,15 +26,15 @@ class Features:
     still: what the backbone's layers that are held still gave, by their names.
     """
 
-    def __init__(self, level: Callable[[int], Tensor], still: Mapping[str, Any]) -> None:
+    def __init__(self, compute: Callable[[int], Tensor], still: Mapping[str, Any]) -> None:
         self.still = still
-        self._level = level
+        self._compute = compute
         self._levels: dict[int, Tensor] = {}
 
     def __getitem__(self, level: int) -> Tensor:
         """Return the shared features (B, C, h, w) at stride `level`."""
         if level not in self._levels:
-            self._levels[level] = self._level(level)
+            self._levels[level] = self._compute(level)
         return self._levels[level]
 
 
@@ -93,8 +93,14 @@ class UnifiedModel(MultiTaskModule):
         """
         with recorded(self.backbone, self._still) as outputs, answered(self.backbone, still or {}):
             maps = self.maps(images)
-        known: dict[Any, Tensor] = {}
-        return Features(lambda level: self.shared(self.neck(maps, level, known)), outputs)
+        learning, known = torch.is_grad_enabled(), dict[tuple[str, int], Tensor]()
+
+        def compute(level: int) -> Tensor:
+            # As if all had been computed at once: whoever asks first does not decide for those who ask after.
+            with torch.set_grad_enabled(learning):
+                return self.shared(self.neck(maps, level, known))
+
+        return Features(compute, outputs)
 
     def maps(self, images: Tensor) -> Sequence[Tensor]:
         """Return what the backbone makes of `images` (B, 3, H, W): (B, C, h, w) at strides 8, 16 and 32."""

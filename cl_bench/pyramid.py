@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,29 +15,32 @@ LEVELS = (*STRIDES, 64)
 
 
 class Pyramid(FeaturePyramidNetwork):
-    """torchvision's feature pyramid (Lin et al., CVPR 2017), a level a call: the finest costs as much as a backbone."""
+    """torchvision's (Lin et al., CVPR 2017) with a max-pooled level, a level a call.
 
-    def forward(self, maps: Sequence[Tensor], stride: int, known: dict[Any, Tensor]) -> Tensor:
+    The finest takes as long as a third of a small backbone, and tasks that do without it need not wait.
+    """
+
+    def forward(self, maps: Sequence[Tensor], stride: int, known: dict[tuple[str, int], Tensor]) -> Tensor:
         """Return the level (B, C, h, w) at `stride` of `maps`, the backbone's at strides 8, 16 and 32.
 
-        known: what earlier calls with the same maps computed; this one's are added.
+        known: what earlier calls with the same maps have left here. Raises ValueError for a stride not in `LEVELS`.
         """
-        if stride not in known:
-            known[stride] = self._level(maps, stride, known)
-        return known[stride]
+        if stride == LEVELS[-1]:
+            return F.max_pool2d(self._level(maps, STRIDES[-1], known), kernel_size=1, stride=2)
+        return self._level(maps, stride, known)
 
-    def _level(self, maps: Sequence[Tensor], stride: int, known: dict[Any, Tensor]) -> Tensor:
-        if stride not in STRIDES:
-            return F.max_pool2d(self.forward(maps, STRIDES[-1], known), kernel_size=1, stride=2)
-        place = STRIDES.index(stride)
-        return self.get_result_from_layer_blocks(self._merged(maps, place, known), place)
-
-    def _merged(self, maps: Sequence[Tensor], place: int, known: dict[Any, Tensor]) -> Tensor:
-        """Return a map with all coarser ones added to it."""
-        key = ("merged", place)
+    def _level(self, maps: Sequence[Tensor], stride: int, known: dict[tuple[str, int], Tensor]) -> Tensor:
+        place, key = STRIDES.index(stride), ("level", stride)
         if key not in known:
-            coarser = self._merged(maps, place + 1, known) if place + 1 < len(maps) else None
-            merged = self.get_result_from_inner_blocks(maps[place], place)
+            known[key] = self.layer_blocks[place](self._merged(maps, place, known))
+        return known[key]
+
+    def _merged(self, maps: Sequence[Tensor], place: int, known: dict[tuple[str, int], Tensor]) -> Tensor:
+        """Return a map with all coarser ones added to it."""
+        key = ("merged", STRIDES[place])
+        if key not in known:
+            coarser = self._merged(maps, place + 1, known) if place + 1 < len(STRIDES) else None
+            merged = self.inner_blocks[place](maps[place])
             if coarser is not None:
                 merged = merged + F.interpolate(coarser, size=merged.shape[-2:], mode="nearest")
             known[key] = merged

@@ -80,8 +80,7 @@ class StoredFeatures:
         # All are squares of bytes, so that equal pixels are equal sizes, too.
         keys = [hashlib.blake2b(one.data, digest_size=16).digest() for one in pixels]
         each = [self._of(key, image) for key, image in zip(keys, images, strict=True)]
-        levels = {level: torch.cat([found[level] for found in each]) for level in LEVELS}
-        return Features(levels.__getitem__, {})
+        return Features(lambda level: torch.cat([found[level] for found in each]), {})
 
     def _of(self, key: bytes, image: Tensor) -> dict[int, Tensor]:
         if key in self._levels:

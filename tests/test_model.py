@@ -111,6 +111,14 @@ def test_the_pyramid_has_a_level_for_every_stride(model: UnifiedModel) -> None:
     assert features[8].min() >= 0, "the shared layer ends in a ReLU"
 
 
+@pytest.mark.parametrize("learning", [True, False])
+def test_levels_have_gradients_as_the_pass_had_whoever_asks_first(model: UnifiedModel, learning: bool) -> None:
+    with torch.set_grad_enabled(learning):
+        features = model.features(images(64))
+    with torch.set_grad_enabled(not learning):
+        assert features[8].requires_grad == learning
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_any_level_feeds_any_task(level: int) -> None:
     with torch.no_grad():

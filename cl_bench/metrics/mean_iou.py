@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from cl_bench.errors import UserError
 
-_VALUES = 256
-"""What a byte of a mask may be."""
+_BYTES = 256
+"""How many values a mask's pixel may have."""
 
 
 class MeanIoU:
@@ -48,9 +48,9 @@ class MeanIoU:
             raise UserError(f"image {index}: the mask holds {target.dtype} values instead of bytes")
         # Void pixels are counted with the others and left out after: to pick them out takes three times as long.
         pairs = target.astype(np.int64) * classes + prediction
-        found = np.bincount(pairs.ravel(), minlength=_VALUES * classes).reshape(-1, classes)
-        values = np.flatnonzero(found.any(axis=1))
-        _check(values[values != self._void], classes, f"image {index}: the mask")
+        found = np.bincount(pairs.ravel(), minlength=max(_BYTES, classes) * classes).reshape(-1, classes)
+        occurring = np.flatnonzero(found.any(axis=1))
+        _check(occurring[occurring != self._void], classes, f"image {index}: the mask")
         self._confusion[index] = found[:classes]
         self._seen[index] = True
 

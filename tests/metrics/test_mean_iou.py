@@ -120,6 +120,12 @@ def test_wrong_input_is_an_error_that_names_the_image(prediction, target, messag
         MeanIoU(3, 1).update(0, np.array(prediction), masks(target))
 
 
+def test_more_classes_than_a_byte_has_values_can_be_scored():
+    metric = MeanIoU(300, 1, void=-1)
+    metric.update(0, np.array([[7, 299]]), masks([[7, 255]]))
+    assert metric.compute() == {"mIoU": pytest.approx(1 / 3)}
+
+
 def test_a_mask_of_other_numbers_than_bytes_is_an_error():
     with pytest.raises(UserError, match="image 0: the mask holds int64 values"):
         MeanIoU(3, 1).update(0, masks([[0, 1]]), np.array([[0, 1]]))

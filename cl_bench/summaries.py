@@ -41,9 +41,9 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
 
     Scores, drops and verdict as in `measures.compare`, of each task's headline metric; all_metrics: also a row, without
     verdict, for every further metric. Costs are of a run: `train_seconds` and `training_flops` means over seeds,
-    `relative_cost` and `relative_flops` these against naive on the same seeds and order (the former nan where their
-    environments differ), `peak_memory_mb` the largest,
-    `stored_images` for one past task. `together`: the run learns all tasks in one stage.
+    `relative_cost` and `relative_flops` these against naive on the same seeds and order (nan where their environments
+    differ, or the ways of counting), `peak_memory_mb` the largest, `stored_images` for one past task.
+    `together`: the run learns all tasks in one stage.
     `mixed_environment`: the stages compared ran on different software or machines. `status`: "done", or "failed" or
     "incomplete" where stages are, and then there is no verdict. `average_drop`: the mean relative drop of the run's
     tasks (never of their scores, whose metrics differ); void and unfinished ones take no part, `averaged` did.
@@ -217,7 +217,10 @@ def _run_costs(
 
     seeds = list(seeds)
     both = [key for seed in seeds for name in (run[0], REFERENCE) for key in chains.get((name, run[1], seed), [])]
-    mixed = any(len(values) > 1 for values in environments([costs[key] for key in both if key in costs]).values())
+    known = [costs[key] for key in both if key in costs]
+    mixed = {"train_seconds": any(len(values) > 1 for values in environments(known).values())}
+    # Where they are not there, all of the neck's levels were computed, and counted, whether used or not.
+    mixed["training_flops"] = len({math.isnan(cost["multiply_adds"]) for cost in known}) > 1
 
     def spent(what: str) -> tuple[float, float]:
         """Return the mean over seeds, and its ratio to naive's where both are known."""
@@ -227,7 +230,7 @@ def _run_costs(
             return math.fsum(costs[key][what] if key in costs else math.nan for key in stages)
 
         each = [(of(run[0], seed), of(REFERENCE, seed)) for seed in seeds]
-        if what == "train_seconds" and mixed:
+        if mixed[what]:
             return measures.mean([own for own, _ in each if not math.isnan(own)]), math.nan
         paired = [(own, naive) for own, naive in each if not math.isnan(own + naive)]
         naive = measures.mean([naive for _, naive in paired])

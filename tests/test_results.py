@@ -248,6 +248,19 @@ def test_another_kernel_is_no_other_environment_but_another_libc_is(tmp_path, ot
     assert table.attrs["environment"]["platform"][0] == "Linux-x86_64-with-glibc2.36"
 
 
+@pytest.mark.parametrize("all_of_them", [True, False])
+def test_operations_that_were_counted_in_two_ways_are_not_compared(tmp_path, all_of_them):
+    experiment = by_hand(tmp_path)
+    for key, cost in experiment.costs.items():
+        cost["training_flops"] = 3e9 if key.startswith("kd") else 1e9
+        if all_of_them or key.startswith("kd"):
+            cost["multiply_adds"] = 5e8
+    experiment.write()
+    found = summary(load_results("hand")).groupby("strategy")["relative_flops"].first()
+    assert found["naive"] == 1
+    assert found["kd"] == 2 if all_of_them else math.isnan(found["kd"])
+
+
 def test_select(tmp_path):
     by_hand(tmp_path).write()
     results = load_results("hand")

@@ -17,7 +17,7 @@ LEVELS = (*STRIDES, 64)
 class Pyramid(FeaturePyramidNetwork):
     """torchvision's (Lin et al., CVPR 2017) with a max-pooled level, a level a call.
 
-    The finest takes as long as a third of a small backbone, and tasks that do without it need not wait.
+    The finest takes a third of a small backbone's multiply-adds, and tasks that do without it need not wait.
     """
 
     def forward(self, maps: Sequence[Tensor], stride: int, known: dict[tuple[str, int], Tensor]) -> Tensor:

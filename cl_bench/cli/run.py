@@ -11,6 +11,7 @@ import typer
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app, numbers
 from cl_bench.cli.tables import Format, Table, print_table
 from cl_bench.errors import StageFailedError, UserError
+from cl_bench.executors.server import start_server
 from cl_bench.lists import split_list
 
 if TYPE_CHECKING:
@@ -75,12 +76,14 @@ def run(
     ] = False,
 ) -> None:
     """Train what is missing, and print the table."""
+    _refuse_idle_options(jobs, executor, address, why, dry_run)
+    if jobs > 1 and not dry_run:
+        start_server()
     from cl_bench import api
     from cl_bench.budget import duration
     from cl_bench.presets import load_experiment, swept
     from cl_bench.sweeps import points
 
-    _refuse_idle_options(jobs, executor, address, why, dry_run)
     grid, changes = points(sweep or (), swept(experiment)), changes or []
     _refuse_set_and_swept(grid, changes)
     if budget is not None:

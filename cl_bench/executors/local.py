@@ -24,6 +24,7 @@ from cl_bench.config import Experiment
 from cl_bench.errors import said
 from cl_bench.executors.attempt import BUSY, DONE, LINES, Outcome, attempt
 from cl_bench.executors.frontier import Failure, Frontier, Unit
+from cl_bench.executors.server import worker_context
 from cl_bench.registry import load_plugin_files
 from cl_bench.resources import set_up_numerics
 from cl_bench.stages.plan import Plan, make_plan
@@ -71,12 +72,11 @@ def train_in_workers(frontier: Frontier, job: Job, workers: int, progress: Progr
     """Train the units in `workers` processes; one that is killed fails its unit, and another takes its place."""
     running: dict[Future[Outcome], Unit] = {}
     owners = _Owners()
-    # Spawned, not forked: a forked child of a process with OpenMP threads may hang.
-    context = multiprocessing.get_context("spawn")
     # Datagrams, as a worker that is killed while it sends leaves no lock taken and no message half-sent.
     here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     with here, there:
-        pool = ProcessPool(workers, initializer=_start_worker, initargs=(job, there), context=context)
+        given = (job, there, dict(os.environ))
+        pool = ProcessPool(workers, initializer=_start_worker, initargs=given, context=worker_context())
         try:
             while len(frontier):
                 while len(running) < workers and (unit := frontier.take()):
@@ -164,8 +164,10 @@ def _is_alive(process: int) -> bool:
 _worker: dict[str, Any] = {}
 
 
-def _start_worker(job: Job, wire: socket.socket) -> None:
+def _start_worker(job: Job, wire: socket.socket, environment: dict[str, str]) -> None:
     _watch_parent()
+    os.environ.clear()  # it is the server's, of when that was started
+    os.environ.update(environment)
     _worker["job"], _worker["wire"] = job, wire
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from cl_bench import api
 from cl_bench.executors.frontier import Failure
+from cl_bench.executors.server import start_server
 from cl_bench.failures import Failures
 from cl_bench.registry import strategies
 from cl_bench.report.status import status
@@ -226,3 +227,17 @@ def test_a_worker_that_cannot_be_set_up_says_why(
     failed = api.train(prepared, 2)
     assert {failure.kind for failure in failed.values()} == {"raised", "skipped"}
     assert any("not in a worker" in failure.reason for failure in failed.values())
+
+
+def test_a_worker_has_the_environment_of_now_and_could_use_a_gpu(
+    tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_server()
+    monkeypatch.setenv("SET_SINCE", "is here")
+    file = faulty("pass")
+    prepared = api.prepare(tiny(), strategies=["faulty"], plugin_files=[file])
+    # CUDA refuses a process that was forked from one that has looked for it, GPU or none.
+    told = "f'{os.environ[\"SET_SINCE\"]}, {torch.cuda._is_in_bad_fork()}'"
+    file.write_text(f"import os, torch\nraise RuntimeError({told})")
+    failed = api.train(prepared, 2)
+    assert any("is here, False" in failure.reason for failure in failed.values())

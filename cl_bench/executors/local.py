@@ -7,6 +7,7 @@ import faulthandler
 import json
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import threading
@@ -166,8 +167,9 @@ _worker: dict[str, Any] = {}
 
 def _start_worker(job: Job, wire: socket.socket, environment: dict[str, str]) -> None:
     _watch_parent()
-    os.environ.clear()  # it is the server's, of when that was started
+    os.environ.clear()  # it is the server's, of when that was started, as is the mask
     os.environ.update(environment)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _worker["job"], _worker["wire"] = job, wire
 
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import TINY
 
 from cl_bench.executors.server import FORKED
+
+
+def run(experiment: str, jobs: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = str(Path(sys.executable).parent / "cl-bench")
+    return subprocess.run(
+        [command, "run", experiment, "-j", jobs], cwd=folder, capture_output=True, text=True, check=False
+    )
+
 
 pytestmark = pytest.mark.skipif(not FORKED, reason="workers are spawned here")
 
@@ -21,11 +31,21 @@ def test_files_of_the_working_folder_are_not_taken_for_modules(
     for name in ("cl_bench", "torch"):
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text("raise SystemExit('not this one')\n")
-    command = Path(sys.executable).parent / "cl-bench"
-    words = [str(command), "run", tiny(orders=[["seg", "det"]]), "-j", "2"]
-    found = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    found = run(tiny(orders=[["seg", "det"]]), "2", folder)
     assert found.returncode == 0, found.stderr
     assert "not this one" not in found.stderr
+
+
+def test_a_worker_takes_as_much_memory_as_a_process_by_itself(
+    tiny: Callable[..., str], results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peaks = []
+    for jobs in ("1", "2"):
+        monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path / jobs))
+        assert run(tiny(tasks=TINY["tasks"][:1]), jobs, tmp_path).returncode == 0
+        rows = (tmp_path / jobs / "tiny" / "stages.csv").read_text().splitlines()
+        peaks.append(float(next(csv.DictReader(rows))["peak_memory_mb"]))
+    assert peaks[1] == pytest.approx(peaks[0], rel=0.15)
 
 
 def test_an_interrupt_in_its_first_seconds_is_not_its_business(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from cl_bench.catalog import load_catalog
 from cl_bench.config import Experiment
-from cl_bench.errors import said
+from cl_bench.errors import StageFailedError, said
 from cl_bench.executors.attempt import BUSY, DONE, LINES, Outcome, attempt
 from cl_bench.executors.frontier import Failure, Frontier, Unit
 from cl_bench.executors.server import worker_context
@@ -82,7 +82,7 @@ def train_in_workers(frontier: Frontier, job: Job, workers: int, progress: Progr
             while len(frontier):
                 while len(running) < workers and (unit := frontier.take()):
                     report(unit[0], "started")
-                    running[pool.schedule(_train_in_worker, args=[unit])] = unit
+                    running[_schedule(pool, unit)] = unit
                 ended, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
                 owners.listen(here, progress)
                 for future in running:
@@ -95,6 +95,17 @@ def train_in_workers(frontier: Frontier, job: Job, workers: int, progress: Progr
         finally:
             pool.stop()
             pool.join()
+
+
+def _schedule(pool: ProcessPool, unit: Unit) -> Future[Outcome]:
+    try:
+        found: Future[Outcome] = pool.schedule(_train_in_worker, args=[unit])
+    except RuntimeError as error:  # it comes to every call, once a process cannot be started
+        raise StageFailedError(
+            "no worker process can be started (its own words, if any, are above; a script that trains in workers must"
+            " do so below `if __name__ == '__main__':`)"
+        ) from error
+    return found
 
 
 def settle(frontier: Frontier, unit: Unit, outcome: Outcome, report: Report) -> None:

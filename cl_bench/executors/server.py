@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.context import BaseContext
+from multiprocessing.context import BaseContext, ForkServerContext, ForkServerProcess
 
 FORKED = sys.platform == "linux" and sys.version_info >= (3, 11)
 """Elsewhere system libraries do not bear forking, or Python has the working folder's files shadow modules."""
@@ -31,14 +31,25 @@ def start_server() -> None:
         forkserver.ensure_running()
 
 
+class _ForkedWorker(ForkServerProcess):
+    """A worker before whose start a server that was killed is started as it had been at first."""
+
+    def start(self) -> None:
+        start_server()
+        super().start()
+
+
+class _ForkedWorkers(ForkServerContext):
+    Process = _ForkedWorker
+
+
 def worker_context() -> BaseContext:
     """Return how worker processes are made.
 
     Never by forking this process: a forked child of one that has used OpenMP's threads may hang, and the server has
     used none.
     """
-    start_server()
-    return multiprocessing.get_context("forkserver" if FORKED else "spawn")
+    return _ForkedWorkers() if FORKED else multiprocessing.get_context("spawn")
 
 
 @contextmanager

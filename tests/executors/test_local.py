@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cl_bench import api
+from cl_bench.errors import StageFailedError
 from cl_bench.executors.frontier import Failure
 from cl_bench.executors.server import start_server
 from cl_bench.failures import Failures
@@ -241,3 +243,14 @@ def test_a_worker_has_the_environment_of_now_and_could_use_a_gpu(
     file.write_text(f"import os, torch\nraise RuntimeError({told})")
     failed = api.train(prepared, 2)
     assert any("is here, False" in failure.reason for failure in failed.values())
+
+
+def test_workers_that_cannot_be_started_are_told_in_a_sentence(
+    tiny: Callable[..., str], results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(process: BaseProcess) -> None:
+        raise OSError("no process is left")
+
+    monkeypatch.setattr(BaseProcess, "start", start)
+    with pytest.raises(StageFailedError, match="no worker process can be started"):
+        api.train(api.prepare(tiny()), 2)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import TINY
 
-from cl_bench.executors.server import FORKED
+from cl_bench.executors.server import FORKED, start_server, worker_context
 
 
 def run(experiment: str, jobs: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -57,3 +59,19 @@ def test_an_interrupt_in_its_first_seconds_is_not_its_business(tmp_path: Path) -
     words = [sys.executable, "-W", "ignore", "-c", heard]
     found = subprocess.run(words, capture_output=True, text=True, start_new_session=True, check=False)
     assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_one_that_was_killed_is_started_again_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torch.py").write_text("raise SystemExit('not this one')\n")
+    monkeypatch.chdir(tmp_path)
+    start_server()
+    context = worker_context()
+    for _ in range(2):
+        worker = context.Process(target=os.getpid)
+        worker.start()
+        worker.join()
+        assert worker.exitcode == 0
+        for child in psutil.Process().children():
+            if "forkserver" in " ".join(child.cmdline()):
+                child.kill()
+                os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)

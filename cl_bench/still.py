@@ -13,10 +13,10 @@ from cl_bench.weights import digest
 
 def still_layers(module: nn.Module, name: str = "") -> dict[str, nn.Module]:
     """Return by name the largest parts of `module`, itself ("") included, that have parameters and learn none."""
-    parameters = list(module.parameters())
-    if not parameters:
+    learning = [p.requires_grad for p in module.parameters()]
+    if all(learning):  # so of all parts, which need no visit; and where there are no parameters
         return {}
-    if not any(p.requires_grad for p in parameters):
+    if not any(learning):
         return {name: module}
     prefix = f"{name}." if name else ""
     children = module.named_children()

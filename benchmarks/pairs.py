@@ -8,7 +8,9 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+Measured = TypeVar("Measured")
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -18,9 +20,9 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def interleaved(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def interleaved(ways: Mapping[str, Callable[[], Measured]], rounds: int) -> dict[str, list[Measured]]:
     """Return what each way measured in every round; who is first takes turns, and a round before them warms up."""
-    found: dict[str, list[float]] = {way: [] for way in ways}
+    found: dict[str, list[Measured]] = {way: [] for way in ways}
     for round_ in range(rounds + 1):
         for way in list(ways)[:: 1 if round_ % 2 else -1]:
             measured = ways[way]()

@@ -77,12 +77,6 @@ class Bench:
         """Return the seconds of one epoch of the harness, evaluation left out."""
         return self._trained().log[-1]["seconds"]
 
-    def typical_step(self) -> float:
-        """Return the median seconds of a step of the last epoch."""
-        alone = Turns(itertools.repeat(0.0))
-        self._trained(alone)
-        return statistics.median(alone.harness[-(len(alone.harness) // self.experiment.epochs) :])
-
     def operations(self) -> float:
         """Return the floating-point operations of the last epoch."""
         meter, starts, watch = FlopMeter(), list[float](), SupervisedPlugin()
@@ -90,15 +84,16 @@ class Bench:
         self._trained(watch, meter=meter)
         return meter.total - starts[-1]
 
-    def in_turns(self) -> dict[str, list[float]]:
-        """Return the seconds of the steps of an epoch of the harness and of one by hand, in turns after every step.
+    def in_turns(self, beside: Bench) -> dict[str, list[float]]:
+        """Return the seconds of the last epoch's steps by the harness and of as many of `beside` by hand, in turns.
 
         The first is left out: there the harness asks the model what each output depends on, and takes new memory from
         the system that the loop finds ready. The second, now the first, is the one whose operations are counted.
         """
-        turns = Turns(self.by_hand())
+        before = (self.experiment.epochs - 1) * -(-len(self.data[-1]) // self.experiment.batch_size)
+        turns = Turns(itertools.chain(itertools.repeat(0.0, before), beside.by_hand()))
         self._trained(turns)
-        return {"harness": turns.harness[1:], "by hand": turns.by_hand[1:]}
+        return {"harness": turns.harness[before + 1 :], "by hand": turns.by_hand[before + 1 :]}
 
     def scoring(self) -> tuple[Callable[[], float], Callable[[], float]]:
         """Return what times an evaluation of the task at hand by the harness, and what times its forward passes."""
@@ -210,6 +205,11 @@ class Turns(SupervisedPlugin):
         self.began = time.perf_counter()
 
 
+def ratios(turns: dict[str, list[float]]) -> list[float]:
+    """Return each step of the harness over the one by hand that was next to it."""
+    return [a / b for a, b in zip(turns["harness"], turns["by hand"], strict=True)]
+
+
 def _evaluator(*metrics: Any) -> EvaluationPlugin:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No loggers specified")
@@ -255,8 +255,8 @@ def tell_training(experiment: Experiment, trainer: Trainer, steps: int, rounds: 
     for strategy, past in CASES:
         reset_peak_memory("cpu")
         bench = Bench(experiment, trainer, strategy, past)
-        turns = [bench.in_turns() for _ in range(rounds + 1)][1:]  # the first warms up
-        each = [[a / b for a, b in zip(one["harness"], one["by hand"], strict=True)] for one in turns]
+        turns = [bench.in_turns(bench) for _ in range(rounds + 1)][1:]  # the first warms up
+        each = [ratios(one) for one in turns]
         found[f"{strategy} {past}"] = {"rounds": turns, "peak_memory_mb": (peak := peak_memory_mb("cpu"))}
         cells = [f"{1000 * statistics.median(s for one in turns for s in one[way]):.1f}" for way in turns[0]]
         low, middle, high = statistics.quantiles(itertools.chain(*each), n=4)
@@ -278,9 +278,10 @@ def tell_stock(experiment: Experiment, trainer: Trainer, steps: int, rounds: int
 
 
 def tell_teachers(experiment: Experiment, trainer: Trainer, steps: int, rounds: int) -> dict[str, Any]:
-    """Print what teachers cost with two past tasks, run in every step or once an image; return the median steps.
+    """Print what teachers cost with two past tasks, run in every step or once an image; return the steps' seconds.
 
-    Images are not augmented, and the epoch that counts is the second: the cache has been filled by then.
+    Images are not augmented, and the epoch that counts is the second: the cache has been filled by then. Every case
+    takes turns with naive by hand, after every step, which is the scale that they have in common.
     """
     benches = {}
     for strategy, cached in (("naive", False), ("kd", False), ("kd", True), ("kd+replay", False), ("kd+replay", True)):
@@ -288,13 +289,17 @@ def tell_teachers(experiment: Experiment, trainer: Trainer, steps: int, rounds: 
         benches[f"{strategy}{', cached' * cached}"] = Bench(
             changed, replace(trainer, experiment=changed, catalog=load_catalog(changed)), strategy, 2
         )
-    seconds = interleaved({name: bench.typical_step for name, bench in benches.items()}, rounds)
+    plain = benches["naive"]
+    turns = interleaved({name: partial(bench.in_turns, plain) for name, bench in benches.items()}, rounds)
+    scale = {name: statistics.median(itertools.chain(*map(ratios, found))) for name, found in turns.items()}
     operations = {name: bench.operations() for name, bench in benches.items()}
-    print("| strategy, 2 past tasks | ms | / naive | counted operations / naive's |\n|---|--:|--:|--:|")
-    for name, times in seconds.items():
-        cells = f"{1000 * statistics.median(times):.1f} | {ratio(times, seconds['naive']):.3f}"
+    print("| strategy, 2 past tasks | ms | / naive | by round | counted operations / naive's |\n|---|--:|--:|--:|--:|")
+    for name, found in turns.items():
+        rounded = sorted(statistics.median(ratios(one)) / scale["naive"] for one in found)
+        cells = f"{1000 * statistics.median(s for one in found for s in one['harness']):.1f}"
+        cells += f" | {scale[name] / scale['naive']:.3f} | {rounded[0]:.2f} to {rounded[-1]:.2f}"
         print(f"| {name} | {cells} | {operations[name] / operations['naive']:.3f} |")
-    return {"seconds": seconds, "operations": operations}
+    return {"rounds": turns, "operations": operations}
 
 
 def tell_scoring(experiment: Experiment, trainer: Trainer, steps: int, rounds: int) -> dict[str, Any]:

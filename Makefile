@@ -21,11 +21,15 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# With nothing else on the machine, which takes about an hour; reading needs the data sets (CL_BENCH_DATA).
+# With nothing else on the machine, which takes about two hours; reading needs the data sets (CL_BENCH_DATA).
 bench: $(STAMP)
 	$(BIN)/python benchmarks/startup.py --json results/benchmarks/startup.json
 	$(BIN)/python benchmarks/coverage.py --json results/benchmarks/coverage.json
-	$(BIN)/python benchmarks/steps.py --json results/benchmarks/steps.json
+	$(BIN)/python benchmarks/steps.py --only training --json results/benchmarks/training.json
+	$(BIN)/python benchmarks/steps.py --only evaluation --rounds 15 --json results/benchmarks/evaluation.json
+	$(BIN)/python benchmarks/steps.py --only avalanche --images 32 --rounds 2 --json results/benchmarks/avalanche.json
+	$(BIN)/python benchmarks/steps.py --only teachers --images 32 --order "cls>det>seg" --json results/benchmarks/teachers_masks_last.json
+	$(BIN)/python benchmarks/steps.py --only teachers --images 32 --json results/benchmarks/teachers_labels_last.json
 	$(BIN)/python benchmarks/sharing.py quickstart --json results/benchmarks/sharing.json
 	$(BIN)/python benchmarks/growth.py --json results/benchmarks/growth.json
 	$(BIN)/python benchmarks/scale.py 100 1000 10000 --json results/benchmarks/scale.json

@@ -87,8 +87,8 @@ class Bench:
     def in_turns(self, beside: Bench) -> dict[str, list[float]]:
         """Return the seconds of the last epoch's steps by the harness and of as many of `beside` by hand, in turns.
 
-        The first is left out: there the harness asks the model what each output depends on, and takes new memory from
-        the system that the loop finds ready. The second, now the first, is the one whose operations are counted.
+        The first is left out: there the harness, in its first epoch, asks the model what each output depends on, and
+        whoever has run less takes new memory. The second, now the first, is the one whose operations are counted.
         """
         before = (self.experiment.epochs - 1) * -(-len(self.data[-1]) // self.experiment.batch_size)
         turns = Turns(itertools.chain(itertools.repeat(0.0, before), beside.by_hand()))
@@ -280,8 +280,8 @@ def tell_stock(experiment: Experiment, trainer: Trainer, steps: int, rounds: int
 def tell_teachers(experiment: Experiment, trainer: Trainer, steps: int, rounds: int) -> dict[str, Any]:
     """Print what teachers cost with two past tasks, run in every step or once an image; return the steps' seconds.
 
-    Images are not augmented, and the epoch that counts is the second: the cache has been filled by then. Every case
-    takes turns with naive by hand, after every step, which is the scale that they have in common.
+    Images are not augmented, and the epoch that counts is the second: the cache has been filled by then. There
+    every case takes turns with naive by hand, after every step, which is the scale that they have in common.
     """
     benches = {}
     for strategy, cached in (("naive", False), ("kd", False), ("kd", True), ("kd+replay", False), ("kd+replay", True)):
@@ -289,13 +289,13 @@ def tell_teachers(experiment: Experiment, trainer: Trainer, steps: int, rounds: 
         benches[f"{strategy}{', cached' * cached}"] = Bench(
             changed, replace(trainer, experiment=changed, catalog=load_catalog(changed)), strategy, 2
         )
-    plain = benches["naive"]
-    turns = interleaved({name: partial(bench.in_turns, plain) for name, bench in benches.items()}, rounds)
+    turns = interleaved({name: partial(bench.in_turns, benches["naive"]) for name, bench in benches.items()}, rounds)
     scale = {name: statistics.median(itertools.chain(*map(ratios, found))) for name, found in turns.items()}
     operations = {name: bench.operations() for name, bench in benches.items()}
     print("| strategy, 2 past tasks | ms | / naive | by round | counted operations / naive's |\n|---|--:|--:|--:|--:|")
     for name, found in turns.items():
-        rounded = sorted(statistics.median(ratios(one)) / scale["naive"] for one in found)
+        pairs = zip(found, turns["naive"], strict=True)
+        rounded = sorted(statistics.median(ratios(one)) / statistics.median(ratios(plain)) for one, plain in pairs)
         cells = f"{1000 * statistics.median(s for one in found for s in one['harness']):.1f}"
         cells += f" | {scale[name] / scale['naive']:.3f} | {rounded[0]:.2f} to {rounded[-1]:.2f}"
         print(f"| {name} | {cells} | {operations[name] / operations['naive']:.3f} |")

@@ -14,7 +14,7 @@ from cl_bench.weights import digest
 def still_layers(module: nn.Module, name: str = "") -> dict[str, nn.Module]:
     """Return by name the largest parts of `module`, itself ("") included, that have parameters and learn none."""
     learning = [p.requires_grad for p in module.parameters()]
-    if all(learning):  # so of all parts, which need no visit; and where there are no parameters
+    if all(learning):  # then all parts do, and need no visit; true without parameters, too
         return {}
     if not any(learning):
         return {name: module}

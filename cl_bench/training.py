@@ -226,12 +226,12 @@ class Harness(StageContext, SupervisedTemplate):
     def optimizer_step(self) -> None:
         """Update what this step is about."""
         self._drop_inactive()  # again, as a plug-in may have written gradients
-        # The optimizer's own lists, which hold all of them: to walk the modules once more takes a millisecond a step.
-        gradients = [p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        # All of the model's, in its order; to walk its modules once more would take a millisecond a step.
+        learnt = self.optimized_param_id.values()
+        norm = torch.nn.utils.get_total_norm([p.grad for p in learnt if p.grad is not None])
         self._note("gradient_norm", norm)
         if self.settings.clip_norm:
-            torch.nn.utils.clip_grads_with_norm_(self.model.parameters(), self.settings.clip_norm, norm)
+            torch.nn.utils.clip_grads_with_norm_(learnt, self.settings.clip_norm, norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step += 1

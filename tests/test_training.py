@@ -254,6 +254,27 @@ def test_a_clipped_step_is_no_longer_than_the_norm(second_stage: Callable[..., S
     assert norms == pytest.approx([limit] * 6, rel=1e-3)
 
 
+def test_a_clipped_step_has_the_bits_of_pytorchs_own_clipping(second_stage: Callable[..., Spy]) -> None:
+    compared = 0
+
+    class Watch(Spy):
+        def before_update(self, strategy: Harness, **_: Any) -> None:
+            self.found = [p.grad.clone() for p in strategy.model.parameters() if p.grad is not None]
+
+        def after_update(self, strategy: Harness, **_: Any) -> None:
+            nonlocal compared
+            wanted = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in self.found]
+            for parameter, gradient in zip(wanted, self.found, strict=True):
+                parameter.grad = gradient
+            torch.nn.utils.clip_grad_norm_(wanted, 0.5)
+            clipped = [p.grad for p in strategy.model.parameters() if p.grad is not None]
+            assert all(torch.equal(a, b.grad) for a, b in zip(clipped, wanted, strict=True))
+            compared += len(clipped)
+
+    second_stage("naive", Watch(), clip_norm=0.5, backbone_rate=0.3, early_rate=0.1)
+    assert compared > 100
+
+
 def test_the_average_is_what_is_scored_and_kept(
     one_stage: Callable[..., dict[str, torch.Tensor]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +13,8 @@ import torch
 
 from cl_bench.deploy import runtimes
 from cl_bench.deploy.images import calibration
-from cl_bench.deploy.runtimes import Forward, Images
+from cl_bench.deploy.quantization import quantized
+from cl_bench.deploy.runtimes import Forward, quiet
 from cl_bench.deploy.trained import Trained
 from cl_bench.errors import UserError, unknown
 from cl_bench.paths import make_writable
@@ -30,7 +28,7 @@ MANIFEST = "model.json"
 def _onnx(trained: Trained, folder: Path) -> Path:
     runtimes.needed("onnxscript")
     names = [task.name for task in trained.model.tasks]
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.onnx.export(
             trained.deployed(),
             (example(trained),),
@@ -55,30 +53,10 @@ def _openvino(trained: Trained, folder: Path) -> Path:
 
 def _program(trained: Trained, folder: Path) -> Path:
     shapes = {"images": {0: torch.export.Dim("batch")}}
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.export.export(trained.deployed(), (example(trained),), dynamic_shapes=shapes)
     torch.export.save(program, folder / "model.pt2")
     return folder / "model.pt2"
-
-
-def quantized(file: Path, target: Path, images: Iterable[Images]) -> Path:
-    """Write the ONNX `file` with int8 weights and activations; images: batches (1, 3, S, S) that set the ranges."""
-    tools = runtimes.needed("onnxruntime.quantization")
-    shapes = runtimes.needed("onnxruntime.quantization.shape_inference")
-
-    class Reader(tools.CalibrationDataReader):  # type: ignore[name-defined] # an optional library's
-        def __init__(self) -> None:
-            self.batches: Iterator[Images] = iter(images)
-
-        def get_next(self) -> dict[str, Images] | None:
-            batch = next(self.batches, None)
-            return None if batch is None else {"images": batch}
-
-    with tempfile.TemporaryDirectory() as temporary, _quiet():
-        prepared = Path(temporary) / "model.onnx"
-        shapes.quant_pre_process(str(file), str(prepared), skip_symbolic_shape=True)
-        tools.quantize_static(str(prepared), str(target), Reader(), per_channel=True)
-    return target
 
 
 def _int8(trained: Trained, folder: Path) -> Path:
@@ -150,16 +128,3 @@ def example(trained: Trained, batch: int = _BATCH) -> torch.Tensor:
     """Return images to trace and compare with: noise, the same every time."""
     side = trained.image_size
     return torch.rand(batch, 3, side, side, generator=torch.Generator().manual_seed(0))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporters' own remarks, which are about their insides, from the terminal."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

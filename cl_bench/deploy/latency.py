@@ -19,6 +19,7 @@ import numpy as np
 
 from cl_bench import process_memory
 from cl_bench.deploy import export, stopwatch
+from cl_bench.deploy.quantization import quantized
 from cl_bench.deploy.trained import Trained, untrained
 from cl_bench.errors import UserError, unknown
 from cl_bench.resources import processor
@@ -100,7 +101,7 @@ def _files(trained: Trained, names: Sequence[str], folder: Path) -> dict[str, Pa
     files = {"onnxruntime": file, "openvino": file}
     if "onnxruntime-int8" in names:
         images = np.random.default_rng(0).random((1, 3, trained.image_size, trained.image_size), np.float32)
-        files["onnxruntime-int8"] = export.quantized(file, folder / "int8.onnx", [images] * 2)
+        files["onnxruntime-int8"] = quantized(file, folder / "int8.onnx", [images] * 2)
     return files
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +29,19 @@ def needed(module: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise UserError(f"{module.partition('.')[0]} is not installed: pip install cl-bench[deploy]") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' own remarks, which are about their insides, from the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def eager(model: nn.Module, threads: int) -> Forward:

@@ -1,4 +1,4 @@
-"""int8 for ONNX Runtime on any x86 or ARM processor: weights and activations, ranges from images."""
+"""Eight bits for ONNX Runtime: weights and activations, ranges from images; chosen for x86, with VNNI or without."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cl_bench.deploy.runtimes import Images, needed, quiet
+from cl_bench.deploy.runtimes import Images, needed, without_remarks
 
 
 def quantized(file: Path, target: Path, images: Iterable[Images]) -> Path:
-    """Write the ONNX `file` with int8 weights and activations; images: batches (1, 3, S, S) that set the ranges.
+    """Write the ONNX `file` with weights and activations of 8 bits; images: batches (1, 3, S, S) that set the ranges.
 
-    Activations are unsigned, for which alone x86 has fast products, and weights have seven bits, as processors without
-    VNNI would saturate at eight (ONNX Runtime's guide to quantization).
+    Activations are unsigned, as ONNX Runtime would leave convolutions before SiLU in float32 were they signed. Weights
+    use seven bits: where two products are added in 16, as x86 does without VNNI, eight would saturate.
     """
     tools = needed("onnxruntime.quantization")
     shapes = needed("onnxruntime.quantization.shape_inference")
@@ -28,7 +28,7 @@ def quantized(file: Path, target: Path, images: Iterable[Images]) -> Path:
             return None if batch is None else {"images": batch}
 
     unsigned = tools.QuantType.QUInt8
-    with tempfile.TemporaryDirectory() as temporary, quiet():
+    with tempfile.TemporaryDirectory() as temporary, without_remarks():
         prepared = Path(temporary) / "model.onnx"
         shapes.quant_pre_process(str(file), str(prepared), skip_symbolic_shape=True)
         pool_globally(prepared)
@@ -41,16 +41,21 @@ def quantized(file: Path, target: Path, images: Iterable[Images]) -> Path:
 def pool_globally(file: Path) -> None:
     """Let means over all pixels, (B, C, H, W) to (B, C, 1, 1), be global pools in the ONNX `file`.
 
-    They are what squeeze-and-excite begins with, and pools have an int8 form where means are computed in float32.
+    They are what squeeze-and-excite begins with; pools have a form of 8 bits, and means are computed in float32.
     """
     onnx = needed("onnx")
     model = onnx.load(str(file))
-    known = {one.name: onnx.numpy_helper.to_array(one).tolist() for one in model.graph.initializer}
+    integers = [one for one in model.graph.initializer if one.data_type == onnx.TensorProto.INT64]
+    known = {one.name: onnx.numpy_helper.to_array(one).tolist() for one in integers}
     rank = {one.name: len(one.type.tensor_type.shape.dim) for one in model.graph.value_info}
     for node in model.graph.node:
         if node.op_type == "ReduceMean" and rank.get(node.input[0]) == 4 and _over_pixels(node, known):
             node.op_type = "GlobalAveragePool"
             del node.input[1:], node.attribute[:]
+    used = {name for node in model.graph.node for name in node.input}
+    for one in integers:
+        if one.name not in used:  # of which ONNX Runtime would warn
+            model.graph.initializer.remove(one)
     onnx.save(model, str(file))
 
 

@@ -32,8 +32,8 @@ def needed(module: str) -> Any:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the libraries' own remarks, which are about their insides, from the terminal."""
+def without_remarks() -> Iterator[None]:
+    """Keep what exporters log and warn of, which is about their insides, from the terminal."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

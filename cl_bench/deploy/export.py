@@ -102,7 +102,7 @@ def export(trained: Trained, format: str, output: Path) -> Path:
         difference = compare(trained, chosen.run(file, torch.get_num_threads()))
         most = TOLERANCE if chosen.exact else sys.float_info.max
         for task, share in difference.items():
-            if not share <= most:  # as no number is, either
+            if not share <= most:  # true of nan, too
                 raise UserError(f"the exported model differs from PyTorch by {share:.2g} of the output of task {task}")
         described = {**trained.described(), "format": format, "file": file.name, "difference": difference}
         (draft / MANIFEST).write_text(json.dumps(described, indent=1) + "\n")

@@ -58,6 +58,6 @@ def kept_stages(folder: Path, plan: Plan, catalog: Sequence[Entry]) -> frozenset
     for key, rows in results.scores(folder, plan.stages).items():
         stage = plan.stages[key]
         due = {(stage.epochs, task, metric) for task in (*stage.past, *stage.trained) for metric in metrics[task]}
-        if due <= {(epoch, task, metric) for epoch, task, metric, _ in rows}:
+        if due <= {(row.epoch, row.task, row.metric) for row in results.of_training(rows)}:
             kept.add(key)
     return frozenset(kept)

@@ -29,6 +29,8 @@ from cl_bench.resources import set_up_numerics
 from cl_bench.running import planned
 from cl_bench.stages.key import differences
 from cl_bench.stages.plan import Plan, Stage, make_plan
+from cl_bench.stages.scores import Scores
+from cl_bench.stages.scoring import Scorer
 from cl_bench.stages.store import Store
 from cl_bench.stages.train import Progress, Trainer
 from cl_bench.sweeps import spread
@@ -64,6 +66,12 @@ class Prepared:
                 needed.add(key)
                 pending.extend(parents[key])
         return [stage for stage in self.plan.stages.values() if stage.key in needed and stage.key not in self.store]
+
+    def unscored(self) -> list[Stage]:
+        """Return the stages in the store that are not scored on the test parts of all their tasks."""
+        scorer = Scorer(self.experiment, self.catalog, Scores(self.store.root))
+        stored = (stage for stage in self.plan.stages.values() if stage.key in self.store)
+        return [stage for stage in stored if scorer.missing(stage.key, (*stage.past, *stage.trained))]
 
     def steps(self, stage: Stage) -> int:
         """Return how many optimizer steps the stage takes."""
@@ -209,9 +217,14 @@ def _train(
         report(key, state)
 
     plan, missing = prepared.plan, {stage.key for stage in prepared.missing()}
+    unscored = {stage.key for stage in prepared.unscored()}
     before = results.scores(folder, prepared.kept)
     stored = prepared.store.__contains__
-    frontier = Frontier(plan.units(), plan.parents(), lambda key: key not in missing or stored(key), kept)
+
+    def settled(key: str) -> bool:
+        return key not in unscored and (key not in missing or stored(key))
+
+    frontier = Frontier(plan.units(), plan.parents(), settled, kept)
     for key, failure in frontier.failures.items():
         failures.add(key, failure)
         report(key, replace(failure, reason=f"{failure.reason}, in an earlier run") if key in kept else failure)
@@ -220,7 +233,7 @@ def _train(
     finally:
         results.export(folder, before)
     for key, scores in results.scores(folder, before).items():
-        if scores != before[key]:
+        if results.of_training(scores) != results.of_training(before[key]):
             report(key, "differs")
     return frontier.failures
 
@@ -239,13 +252,14 @@ def _train_units(
 
 
 def _discard_damaged(prepared: Prepared, report: Report) -> None:
-    """Move stages that are not what was written out of the way; the weights count where stages start from them."""
+    """Move stages that are not what was written out of the way; weights count where stages start or are scored."""
     store, parents = prepared.store, prepared.plan.parents()
     for key in parents:
         if store.folder(key).exists() and key not in store:
             store.discard(key)
             report(key, "damaged")
     pending, seen = [parent for stage in prepared.missing() for parent in parents[stage.key]], set[str]()
+    pending += [stage.key for stage in prepared.unscored()]
     while pending:
         parent = pending.pop()
         if parent in seen:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +13,7 @@ from pydantic import ValidationError
 from cl_bench.config import DEV, Corruption, Experiment, Protocol, TaskConfig, explain
 from cl_bench.data import cache
 from cl_bench.data.audit import Audit, audit
-from cl_bench.data.base import Split
+from cl_bench.data.base import Split, has_test
 from cl_bench.data.corruptions import decoder
 from cl_bench.data.holdout import dev_split
 from cl_bench.data.images import decode_image
@@ -41,6 +43,12 @@ class Entry:
             **({"corruption": self.corruption.model_dump()} if self.corruption else {}),
         }
 
+    @property
+    def test_id(self) -> str:
+        """What scores on the task's test part go by, beside their stage; empty where it has none."""
+        test = self.audit.test
+        return score_id(self.task, test.fingerprint) if test else ""
+
     def predictor_identity(self) -> dict[str, Any]:
         """Return what the task contributes to the model."""
         task = self.task
@@ -60,17 +68,32 @@ class Entry:
         }
 
 
-def load_catalog(experiment: Experiment) -> tuple[Entry, ...]:
-    """Read and audit the data of every task; raise UserError, naming the culprit, for the first thing that is wrong."""
-    entries = tuple(_entry(experiment, index, config) for index, config in enumerate(experiment.tasks))
+def score_id(task: Task, fingerprint: str) -> str:
+    """Return what a score of `task` goes by, beside its stage: the data that it is of, and the metric's version."""
+    identity = [task.name, task.kind.name, task.kind.metric_version, fingerprint]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+
+
+def load_catalog(experiment: Experiment, others: Mapping[str, Split] | None = None) -> tuple[Entry, ...]:
+    """Read and audit the data of every task; raise UserError, naming the culprit, for the first thing that is wrong.
+
+    others: by task, images that take the place of its test part.
+    """
+    tests = others or {}
+    entries = tuple(
+        _entry(experiment, index, config, tests.get(config.name)) for index, config in enumerate(experiment.tasks)
+    )
     check_heads([entry.task for entry in entries])
     return entries
 
 
-def _entry(experiment: Experiment, index: int, config: TaskConfig) -> Entry:
+def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split | None) -> Entry:
     task, train, val = read_task(experiment, index, config)
     source = formats.get(config.data["format"])
-    audited = audit(task, train, val)
+    # Whoever chooses something on dev must not see what the verdict will be.
+    has_one = experiment.split == "val" and has_test(source, _options(config), config.kind)
+    test = other or (read_split(config, "test") if has_one else None)
+    audited = audit(task, train, val, test)
     if experiment.split != "val":
         rest, dev = dev_split(task.kind, audited.train, DEV.index(experiment.split))
         images = f"{len(dev.examples)} of {len(audited.train.examples)} training images"
@@ -85,15 +108,22 @@ def _entry(experiment: Experiment, index: int, config: TaskConfig) -> Entry:
 def read_task(experiment: Experiment, index: int, config: TaskConfig) -> tuple[Task, Split, Split]:
     """Return the task as the model sees it, and its two splits as the reader found them."""
     kind: Kind = kinds.get(config.kind)
-    options = dict(config.data)
-    source = formats.get(options.pop("format"))
+    source = formats.get(config.data["format"])
     if kind.name not in source.kinds:
         raise UserError(
             f"task {config.name}: data format {source.name} has no {kind.name} data, only {', '.join(source.kinds)}"
         )
-    train = source.read(options, kind.name, "train", config.classes)
-    val = source.read(options, kind.name, "val", config.classes)
+    train, val = read_split(config, "train"), read_split(config, "val")
     return make_task(experiment, index, config, train.classes), train, val
+
+
+def read_split(config: TaskConfig, split: str) -> Split:
+    """Return a part of a task's data as the reader found it."""
+    return formats.get(config.data["format"]).read(_options(config), config.kind, split, config.classes)
+
+
+def _options(config: TaskConfig) -> dict[str, Any]:
+    return {name: value for name, value in config.data.items() if name != "format"}
 
 
 def make_task(experiment: Experiment, index: int, config: TaskConfig, classes: tuple[str, ...]) -> Task:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from cl_bench import measures, resamples, statistics
 from cl_bench.errors import UserError, unknown
-from cl_bench.results import BASELINE, REFERENCE
+from cl_bench.plan_file import tests
+from cl_bench.results import BASELINE, REFERENCE, of_split
 from cl_bench.summaries import summary, void_tasks
 
 _RUN = ["strategy", "order", "task"]
@@ -53,7 +54,9 @@ def differences(results: pd.DataFrame, folder: Path, against: str = REFERENCE) -
     table = table[~table["task"].isin(void_tasks(results))]
     if not (table["strategy"] == against).any() or set(table["strategy"]) == {against}:
         raise UserError(f"there is nothing to hold against {against}: it takes two finished runs with a valid baseline")
-    images = resamples.load(folder, {*table["final_stage"], *table["baseline_stage"]})
+    results = of_split(results)
+    parts = tests(results.attrs["plan"]) if results.attrs["split"] == "test" else None
+    images = resamples.load(folder, {*table["final_stage"], *table["baseline_stage"]}, parts)
     rows = []
     for (strategy, order, task), own in table[table["strategy"] != against].groupby(_RUN, sort=False):
         other = table[(table["strategy"] == against) & (table["order"] == order) & (table["task"] == task)]
@@ -176,6 +179,7 @@ def versions(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
 def _ends(results: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of `results` that hold each run's last headline score of each task, nan where it is not there."""
     headline = {task["name"]: task["metrics"][0] for task in results.attrs["plan"]["tasks"]}
+    results = of_split(results)
     ends = results[results["last"] & (results["metric"] == results["task"].map(headline))]
     return ends.sort_values("position", kind="stable").drop_duplicates([*_RUN, "seed"], keep="last")
 

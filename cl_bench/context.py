@@ -21,6 +21,12 @@ from cl_bench.teachers import Teachers
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+def at_precision(name: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which models are run at the precision `name`, one of `PRECISIONS`."""
+    precision = PRECISIONS[name]
+    return torch.autocast(device.type, precision, enabled=precision is not torch.float32)
+
+
 class StageContext:
     """The part of the Harness that plug-ins may use, beside what Avalanche's template has.
 
@@ -156,8 +162,7 @@ class StageContext:
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which models are run at the configured precision."""
-        precision = PRECISIONS[self.settings.precision]
-        return torch.autocast(self.device.type, precision, enabled=precision is not torch.float32)
+        return at_precision(self.settings.precision, self.device)
 
     @property
     def seed(self) -> int:

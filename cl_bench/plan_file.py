@@ -27,6 +27,12 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True)  # what is read is handed on as it is
 
 
+class _Test(_Strict):
+    id: str
+    images: int
+    trivial: float
+
+
 class _Task(_Strict):
     name: str
     kind: str
@@ -38,6 +44,7 @@ class _Task(_Strict):
     val_images: int
     epochs: int
     image_size: int
+    test: _Test | None = None
 
 
 class _Run(_Strict):
@@ -102,6 +109,21 @@ def together(plan: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
     return any(len(plan["stages"][key]["tasks"]) > 1 for key in run["stages"])
 
 
+def tests(plan: Mapping[str, Any]) -> dict[str, str]:
+    """Return by task what scores on its test part go by (`catalog.score_id`), of the tasks that have one."""
+    return {task["name"]: task["test"]["id"] for task in plan["tasks"] if task.get("test")}
+
+
+def scored_splits(plan: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the parts that the plan's results can be told of, that of the verdict first.
+
+    It is "test" where every task that is learnt has a test part, and else what curves are of (`val`, or a dev part).
+    """
+    curves, known = str(plan["settings"].get("split", "val")), tests(plan)
+    learnt = {task for stage in plan["stages"].values() for task in stage["tasks"]}
+    return ("test", curves) if learnt and learnt <= known.keys() else (curves,)
+
+
 def settings_by_name(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return an experiment's settings to be compared with others': tasks by their names, lists as one value each."""
     tasks = {task["name"]: _whole(task) for task in settings.get("tasks", ())}
@@ -161,11 +183,28 @@ def _describe_task(entry: Entry) -> dict[str, Any]:
         "val_images": len(audited.val.examples),
         "epochs": entry.protocol.epochs,
         "image_size": entry.protocol.image_size,
+        **describe_test(entry),
     }
+
+
+def describe_test(entry: Entry) -> dict[str, Any]:
+    """Return what plan.json says of a task's test part, nothing where it has none."""
+    test = entry.audit.test
+    if test is None:
+        return {}
+    told = {"id": entry.test_id, "images": len(test.split.examples), "trivial": test.trivial, "counts": test.counts}
+    return {"test": told}
 
 
 def _describe_run(run: Run) -> dict[str, Any]:
     return {"strategy": run.strategy, "order": list(run.order), "seed": run.seed, "stages": list(run.stages)}
+
+
+def origin() -> str:
+    """Return the commit and the machine of what is done now, as one text."""
+    from cl_bench.resources import processor
+
+    return ", ".join(part for part in (commit(), processor()) if part)
 
 
 def commit() -> str:

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -16,7 +16,8 @@ from cl_bench import paths, per_class, resamples
 from cl_bench.errors import UserError, unknown
 from cl_bench.failures import Failures
 from cl_bench.files import write_whole
-from cl_bench.plan_file import read_plan
+from cl_bench.plan_file import read_plan, scored_splits, tests
+from cl_bench.stages.scores import find_score
 from cl_bench.stages.store import intact, read_json
 
 BASELINE = "baseline"
@@ -25,19 +26,31 @@ REFERENCE = "naive"
 """The strategy that costs are relative to."""
 COLUMNS = (
     *("experiment", "strategy", "order", "seed", "position", "stage", "trained", "epoch", "step", "last"),
-    *("task", "kind", "metric", "value", "status"),
+    *("task", "kind", "split", "metric", "value", "status"),
 )
+EXCESS = "expected excess"
+"""The metric of a row that says by how much the headline metric of so few images exceeds that of many."""
 COSTS = ("parameters", "multiply_adds", "added_parameters", "added_passes", "stored_images", "peak_memory_mb")
 NUMBERS = ("train_seconds", "evaluation_seconds", *COSTS, "training_flops")
 LATER = {"training_flops": "", "multiply_adds": ""}
 """What older results do not tell."""
 ENVIRONMENT = ("python", "torch", "torchvision", "platform", "processor", "threads", "device", "precision")
 
-Evaluation = tuple[float, str, str, float]
-"""Epoch (from 1, a fraction inside of one), task, metric, value."""
+EXPORTED = ("rows.csv", "stages.csv", resamples.FILE, per_class.FILE)
+"""Files beside the plan that all tables are rebuilt from."""
 Record = dict[str, Any]
 T = TypeVar("T")
 """What a line of a table becomes."""
+
+
+class Evaluation(NamedTuple):
+    """One score of a stage; epoch: from 1, a fraction inside of one; data: of which test part, empty for none."""
+
+    epoch: float
+    task: str
+    metric: str
+    value: float
+    data: str = ""
 
 
 class _Shared(dict[str, Any]):
@@ -52,9 +65,11 @@ def load_results(path: str | Path) -> pd.DataFrame:
 
     path: an experiment's folder of results, or its name under `paths.results_root()`. `position`: the stage's 0-based
     place in its run; `trained`: its tasks, joined by "+"; `epoch`: from 1 in the stage; `step`: epochs since the run
-    began; `last`: whether the epoch ends its stage; `status`: "done", or, where the evaluation that should end a stage
-    is not there (value nan), "failed" or "missing". `attrs` holds plan, costs, failures (stage key -> reason) and
-    folder. Raises UserError where there are no results, torn ones, or ones of a newer version.
+    began; `last`: whether the epoch ends its stage; `split`: the part that was scored, "val" (or a dev part) or, at the
+    ends of stages, "test"; `status`: "done", or, where the evaluation that should end a stage is not there (value nan),
+    "failed", "missing" or, of a stage that was not scored on its test part yet, "unscored". `attrs` holds plan, costs,
+    failures (stage key -> reason) and folder. Raises UserError where there are no results, torn ones, or ones of a
+    newer version.
     """
     folder = experiment_folder(path)
     plan = read_plan(folder)
@@ -68,6 +83,34 @@ def load_results(path: str | Path) -> pd.DataFrame:
     frame.attrs = {"plan": _Shared(plan), "costs": _Shared(costs), "failures": _Shared(failures)}
     frame.attrs["folder"] = str(folder)
     return frame
+
+
+def of_split(results: pd.DataFrame, split: str = "") -> pd.DataFrame:
+    """Return the rows of one part, which `attrs["split"]` then names; rows that are of one part already as they are.
+
+    split: "test" or "val"; empty: the part that the verdict is of, test where all tasks have one and something is
+    scored on it. Raises UserError where the results are not of such a part.
+    """
+    if "split" in results.attrs and split in ("", results.attrs["split"]):
+        return results
+    known = scored_splits(results.attrs["plan"])
+    if split and split not in known:
+        if split == "test":
+            raise UserError(
+                f"{results.attrs['plan']['experiment']} has no test part that all of its tasks are scored on; "
+                "cl-bench rescore scores what is stored on one"
+            )
+        raise unknown("part that was scored", split, known)
+    there = results.loc[results["value"].notna(), "split"].unique()
+    split = split or next((part for part in known if part in there), known[-1])
+    chosen = results[results["split"] == split]
+    chosen.attrs = {**results.attrs, "split": split}
+    return chosen
+
+
+def of_curves(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the part that is scored while stages are trained: val, or a dev part."""
+    return results[results["split"] != "test"]
 
 
 def stage_costs(path: str | Path) -> pd.DataFrame:
@@ -96,14 +139,24 @@ def export(path: str | Path, before: Mapping[str, list[Evaluation]] | None = Non
     folder = experiment_folder(path)
     plan = read_plan(folder)
     evaluations, costs = _read_stages(folder, plan, store_first=True)
-    same = {key for key, rows in (before or {}).items() if evaluations.get(key) == rows}
+    same = {key for key, rows in (before or {}).items() if of_training(evaluations.get(key, [])) == of_training(rows)}
     costs |= dict(_lines_of(same, folder / "stages.csv", _cost))
-    rows = [(key, *row) for key, stage in evaluations.items() for row in stage]
-    table = pd.DataFrame(rows, columns=["stage", "epoch", "task", "metric", "value"])
+    curves = scored_splits(plan)[-1]
+    rows = [
+        {"stage": key, "split": "test" if row.data else curves, **row._asdict()}
+        for key, stage in evaluations.items()
+        for row in stage
+    ]
+    table = pd.DataFrame(rows, columns=["stage", "epoch", "task", "split", "data", "metric", "value"])
     tables = {"rows.csv": table, "stages.csv": _cost_table(plan, costs).drop(columns="tasks")}
     contents = {name: table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
     written = [write_whole(folder / name, content) for name, content in contents.items()]
-    return written + resamples.export(folder, plan["stages"]) + per_class.export(folder, plan["stages"])
+    return written + resamples.export(folder, plan) + per_class.export(folder, plan)
+
+
+def of_training(rows: Iterable[Evaluation]) -> list[Evaluation]:
+    """Return what a stage scored while it was trained, on no test part."""
+    return [row for row in rows if not row.data]
 
 
 def exported(folder: Path) -> set[str]:
@@ -119,7 +172,7 @@ def scores(folder: Path, stages: Iterable[str]) -> dict[str, list[Evaluation]]:
     for key, row in _lines_of(wanted, folder / "rows.csv", _evaluation):
         found.setdefault(key, []).append(row)
     for key, rows in found.items():
-        if len({row[:3] for row in rows}) < len(rows):
+        if len({(*row[:3], row.data) for row in rows}) < len(rows):
             raise UserError(f"{folder / 'rows.csv'} says an evaluation of stage {key[:12]} twice")
     return found
 
@@ -153,21 +206,35 @@ def experiment_folder(path: str | Path) -> Path:
 def _run_rows(
     plan: Record, stages: Sequence[str], evaluations: Mapping[str, list[Evaluation]], failures: Mapping[str, str]
 ) -> Iterator[tuple[Any, ...]]:
-    tasks = {task["name"]: task for task in plan["tasks"]}
+    tasks, splits = {task["name"]: task for task in plan["tasks"]}, {"": scored_splits(plan)[-1]}
+    splits |= dict.fromkeys(tests(plan).values(), "test")
     seen: list[str] = []
     before = 0
     for position, key in enumerate(stages):
         trained, length = plan["stages"][key]["tasks"], plan["stages"][key]["epochs"]
         seen += trained
-        rows = [(*row, "done") for row in evaluations.get(key, []) if row[1] in seen]
-        due = {(task, metric) for task in seen for metric in tasks[task]["metrics"]}
-        absent = due - {(task, metric) for epoch, task, metric, *_ in rows if epoch == length}
-        state = "failed" if key in failures else "missing"
-        rows += [(length, task, metric, math.nan, state) for task, metric in sorted(absent)]
-        for epoch, task, metric, value, status in rows:
+        rows = [(*row, "done") for row in evaluations.get(key, []) if row.task in seen]
+        rows += _absent_rows(plan, seen, length, rows, "failed" if key in failures else "missing")
+        for epoch, task, metric, value, data, status in rows:
             place = (position, key, "+".join(trained), epoch, before + epoch, epoch == length)
-            yield (*place, task, tasks[task]["kind"], metric, value, status)
+            yield (*place, task, tasks[task]["kind"], splits[data], metric, value, status)
         before += length
+
+
+def _absent_rows(
+    plan: Record, seen: Sequence[str], length: int, rows: Sequence[tuple[Any, ...]], state: str
+) -> list[tuple[Any, ...]]:
+    """Return a row without value for each evaluation that should end a stage and is not among its `rows`."""
+    metrics, found = {task["name"]: task["metrics"] for task in plan["tasks"]}, []
+    there = {(task, metric, data) for epoch, task, metric, _, data, _ in rows if epoch == length}
+    known = tests(plan)
+    for task in sorted(set(seen)):
+        for data in ("", known[task]) if task in known else ("",):
+            for metric in sorted(metrics[task]):
+                if (task, metric, data) not in there:
+                    trained = data and (task, metric, "") in there
+                    found.append((length, task, metric, math.nan, data, "unscored" if trained else state))
+    return found
 
 
 def _read_stages(
@@ -190,7 +257,21 @@ def _read_stages(
     if not store_first:
         _read_store(folder, plan["stages"].keys() - (rows.keys() & costs.keys()), rows, costs)
     trained = [key for key in plan["stages"] if key in rows]
-    return {key: rows[key] for key in trained}, {key: costs[key] for key in trained if key in costs}
+    known = tests(plan)
+    evaluations = {key: _with_tests(folder, key, rows[key], known) for key in trained}
+    return evaluations, {key: costs[key] for key in trained if key in costs}
+
+
+def _with_tests(folder: Path, key: str, rows: list[Evaluation], known: Mapping[str, str]) -> list[Evaluation]:
+    """Return a stage's rows with what it scored on the test parts `known`: as exported, or else from the store."""
+    own = of_training(rows)
+    kept = [row for row in rows if row.data and row.data == known.get(row.task)]
+    there, end = {row.task for row in kept}, max((row.epoch for row in own), default=0)
+    for task in dict.fromkeys(row.task for row in own):
+        if task in known and task not in there and (score := find_score(folder, key, known[task])) is not None:
+            values = {**score.values, **({EXCESS: score.excess} if score.excess else {})}
+            kept += [Evaluation(end, task, metric, value, known[task]) for metric, value in values.items()]
+    return [*own, *kept]
 
 
 def _read_store(folder: Path, keys: Iterable[str], rows: dict[str, list[Evaluation]], costs: dict[str, Record]) -> None:
@@ -217,7 +298,9 @@ def _lines_of(stages: Collection[str], path: Path, read: Callable[[Mapping[str, 
 
 def _evaluation(line: Mapping[str, str]) -> Evaluation:
     epoch = float(line["epoch"])
-    return int(epoch) if epoch.is_integer() else epoch, line["task"], line["metric"], float(line["value"])
+    epoch = int(epoch) if epoch.is_integer() else epoch
+    # Earlier versions had no test parts.
+    return Evaluation(epoch, line["task"], line["metric"], float(line["value"]), line.get("data", ""))
 
 
 def _cost(fields: Mapping[str, Any]) -> Record:

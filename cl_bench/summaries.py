@@ -12,7 +12,7 @@ import pandas as pd
 
 from cl_bench import measures
 from cl_bench.errors import UserError, unknown
-from cl_bench.results import BASELINE, COSTS, ENVIRONMENT, REFERENCE, Record
+from cl_bench.results import BASELINE, COSTS, ENVIRONMENT, REFERENCE, Record, of_curves, of_split
 
 Run = tuple[str, str]
 """Strategy and order."""
@@ -39,18 +39,21 @@ class _Ends(NamedTuple):
 def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame:
     """Return one row a strategy, order and task, over the seeds that have both the baseline and the run.
 
+    Of the part that the verdict is of, where `results.of_split` has not chosen another (attrs["split"] names it).
     Scores, drops and verdict as in `measures.compare`, of each task's headline metric; all_metrics: also a row, without
     verdict, for every further metric. Costs are of a run: `train_seconds` and `training_flops` means over seeds,
     `relative_cost` and `relative_flops` these against naive on the same seeds and order (nan where their environments
     differ, or the ways of counting), `peak_memory_mb` the largest, `stored_images` for one past task.
     `together`: the run learns all tasks in one stage.
-    `mixed_environment`: the stages compared ran on different software or machines. `status`: "done", or "failed" or
-    "incomplete" where stages are, and then there is no verdict. `average_drop`: the mean relative drop of the run's
-    tasks (never of their scores, whose metrics differ); void and unfinished ones take no part, `averaged` did.
-    `lowest`: the lowest score since the task was learnt; `stability_gap`: the most that was lost and came back within a
-    later stage (nan where stages were scored at their ends alone); of all evaluations, means over seeds. `leading`: as
+    `mixed_environment`: the stages compared ran on different software or machines. `status`: "done", or "failed",
+    "incomplete" or "unscored" where stages are, and then there is no verdict. `average_drop`: the mean relative drop of
+    the run's tasks (never of their scores, whose metrics differ); void and unfinished ones take no part, `averaged`
+    did. `lowest`: the lowest score since the task was learnt; `stability_gap`: the most that was lost and came back
+    within a later stage (nan where stages were scored at their ends alone); both of the curves, so of val, means over
+    seeds. `leading`: as
     in `measures.leaders`, among the runs that learn one task after the other, by their headline metric.
     """
+    curves, results = of_curves(results), of_split(results)
     ends = _stage_ends(results)
     tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
     rows = []
@@ -62,7 +65,8 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
     valid = frame["drop"].where(~frame["verdict"].isin(["void", ""])).groupby([frame["strategy"], frame["order"]])
     frame["average_drop"] = valid.transform(lambda drops: measures.average_drop(drops.dropna().tolist()))
     frame["averaged"] = valid.transform("count")
-    frame = frame.merge(_lows(results), how="left", on=["strategy", "order", "task", "metric"])
+    lows = _lows(curves if len(curves) else results)
+    frame = frame.merge(lows, how="left", on=["strategy", "order", "task", "metric"])
     frame["leading"] = _leading(frame, ends)
     frame.attrs = {**results.attrs, "environment": environments(results.attrs["costs"].values())}
     frame.attrs["seeds"] = sorted(set(results.loc[results["strategy"] != BASELINE, "seed"]))
@@ -144,6 +148,7 @@ def baselines(results: pd.DataFrame) -> pd.DataFrame:
     done, `planned`: how many there are to be; `trivial` and `void` (not clearly above it, so the task can have no
     verdict) of the headline metric; `train_seconds`: the mean.
     """
+    results = of_split(results)
     scores, plan, costs = _stage_ends(results).scores, results.attrs["plan"], results.attrs["costs"]
     rows = []
     for task in plan["tasks"]:
@@ -156,7 +161,7 @@ def baselines(results: pd.DataFrame) -> pd.DataFrame:
             done = [value for value in values if not math.isnan(value)]
             middle, headline = measures.mean(done), metric == task["metrics"][0]
             low, high = measures.t_interval(done) or (math.nan, math.nan)
-            trivial = task["trivial"] if headline else math.nan
+            trivial = trivial_score(results, task) if headline else math.nan
             void = headline and measures.verdict(0.0, None, middle, middle, trivial) == "void"
             score = (middle, measures.deviation(done), low, high, len(done), len(stages))
             rows.append((name, metric, headline, *score, trivial, void, spent))
@@ -167,6 +172,12 @@ def baselines(results: pd.DataFrame) -> pd.DataFrame:
     frame.attrs = {**results.attrs, "environment": environments(costs.values())}
     frame.attrs["seeds"] = sorted({line["seed"] for line in plan["baselines"]})
     return frame
+
+
+def trivial_score(results: pd.DataFrame, task: Record) -> float:
+    """Return what a predictor that looks at no image scores on the part that `results` are of."""
+    score: float = task["test"]["trivial"] if results.attrs["split"] == "test" else task["trivial"]
+    return score
 
 
 def void_tasks(results: pd.DataFrame) -> set[str]:
@@ -200,9 +211,11 @@ def _stage_ends(results: pd.DataFrame) -> _Ends:
 def _task_row(results: pd.DataFrame, ends: _Ends, run: Run, task: Record, metric: str) -> Record:
     name, headline, runs = task["name"], metric == task["metrics"][0], ends.scores[(*run, task["name"], metric)]
     state = ends.states[run] | ends.states.get((BASELINE, name), {"missing"})
-    status = "failed" if "failed" in state else "incomplete" if "missing" in state else "done"
+    worst = {"failed": "failed", "missing": "incomplete", "unscored": "unscored"}
+    status = next((said for found, said in worst.items() if found in state), "done")
     singles = {seed: series[-1] for seed, series in ends.scores.get((BASELINE, name, name, metric), {}).items()}
-    found = measures.compare(singles, runs, task["trivial"] if headline else math.nan, run in ends.together)
+    trivial = trivial_score(results, task) if headline else math.nan
+    found = measures.compare(singles, runs, trivial, run in ends.together)
     found["verdict"] = found["verdict"] if headline and status == "done" else ""
     head = {"strategy": run[0], "order": run[1], "task": name, "kind": task["kind"], "metric": metric}
     head |= {"headline": headline, "predictor": task["predictor"], "planned_seeds": len(runs)}

@@ -1,14 +1,14 @@
-"""The audit: what a task's two splits really hold, before anything is trained on them."""
+"""The audit: what a task's splits really hold, before anything is trained on them or scored."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -24,6 +24,8 @@ from cl_bench.registry import source_of
 if TYPE_CHECKING:  # it imports torch
     from cl_bench.kinds.base import Task
 
+Measured = TypeVar("Measured", "_Measured", "_MeasuredTest")
+
 VERSION = 2
 """To be raised when the audit, or what a kind measures with code outside its own file, becomes another."""
 
@@ -32,11 +34,27 @@ CELL, CAPTION = 256, 16
 
 
 @dataclass(frozen=True, eq=False)
+class ScoredPart:
+    """The images that a verdict is of, without those that train or val holds too.
+
+    counts: class -> pixels, boxes or images; trivial: the headline score (0..1) of looking at no image; figures:
+    `Kind.notes`.
+    """
+
+    split: Split
+    fingerprint: str
+    counts: Mapping[str, int]
+    trivial: float
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
 class Audit:
     """The splits of `task` as they are to be used, and what was found in them.
 
     train: without the images that validation holds too; findings: one sentence each; train_counts, val_counts: class
-    -> pixels, boxes or images; trivial: the headline score (0..1) of looking at no image; figures: `Kind.notes`.
+    -> pixels, boxes or images; trivial: the headline score (0..1) of looking at no image; figures: `Kind.notes`; test:
+    None where the data set has none.
     """
 
     task: Task
@@ -49,6 +67,7 @@ class Audit:
     val_counts: Mapping[str, int]
     trivial: float
     figures: Mapping[str, float]
+    test: ScoredPart | None = None
 
 
 @dataclass(frozen=True)
@@ -64,11 +83,25 @@ class _Measured:
     figures: dict[str, float]
 
 
-def audit(task: Task, train: Split, val: Split) -> Audit:
-    """Check every example of both splits, drop from `train` what `val` holds too, and measure what is left.
+@dataclass(frozen=True)
+class _MeasuredTest:
+    """Of the test part, likewise; `leaked` are names of its images. Apart, as train and val have it or not."""
 
-    Labels are brought to the order of `task.classes`. Raises UserError for a file that cannot be decoded, a target
-    that is not valid, and a class without an example in train. The result is cached by the contents of the files.
+    leaked: list[str]
+    findings: list[str]
+    fingerprint: str
+    counts: list[int]
+    trivial: float
+    figures: dict[str, float]
+
+
+def audit(task: Task, train: Split, val: Split, test: Split | None = None) -> Audit:
+    """Check every example of all splits, drop what two of them hold, and measure what is left.
+
+    What is in train and in val is dropped from train; what is in test and in either of them from test, so that train
+    and val, and with them all keys of stages, are the same with any test part. Labels are brought to the order of
+    `task.classes`. Raises UserError for a file that cannot be decoded, a target that is not valid, and a class without
+    an example in train. The result is cached by the contents of the files.
     """
     notes = [f"{where}: {note}" for where, split in (("train", train), ("val", val)) for note in split.notes]
     if set(train.classes) - set(val.classes):
@@ -78,12 +111,8 @@ def audit(task: Task, train: Split, val: Split) -> Audit:
         val = _part(task, val)
     train_fingerprint, val_fingerprint = fingerprint(train), fingerprint(val)
     place = _place(task, train_fingerprint, val_fingerprint)
-    measured = _load(place)
-    if measured is None:
-        measured = _measure(task, train, val)
-        with replacing(place) as file:
-            file.write(json.dumps({"schema": 1, **asdict(measured)}).encode())
-    return Audit(
+    measured = _cached(place, _Measured, lambda: _measure(task, train, val))
+    found = Audit(
         task,
         _without(train, measured.leaked),
         val,
@@ -95,6 +124,26 @@ def audit(task: Task, train: Split, val: Split) -> Audit:
         measured.trivial,
         measured.figures,
     )
+    return found if test is None else _with_test(found, test)
+
+
+def _with_test(found: Audit, test: Split) -> Audit:
+    task, notes = found.task, [f"test: {note}" for note in test.notes]
+    if set(task.classes) - set(test.classes):
+        notes.append(f"test does not know {_listed(sorted(set(task.classes) - set(test.classes)))}")
+    test = _aligned(task, test, "test")
+    if task.kind.whole:
+        test = _part(task, test)
+    place = _place(task, "test", found.train_fingerprint, found.val_fingerprint, fingerprint(test))
+    measured = _cached(place, _MeasuredTest, lambda: _measure_test(found, test))
+    part = ScoredPart(
+        _without(test, measured.leaked),
+        measured.fingerprint,
+        dict(zip(task.classes, measured.counts, strict=True)),
+        measured.trivial,
+        measured.figures,
+    )
+    return replace(found, findings=(*found.findings, *notes, *measured.findings), test=part)
 
 
 def _place(task: Task, *fingerprints: str) -> Path:
@@ -104,20 +153,29 @@ def _place(task: Task, *fingerprints: str) -> Path:
     return cache_root() / "audit" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()}.json"
 
 
-def _load(place: Path) -> _Measured | None:
+def _cached(place: Path, kind: type[Measured], measure: Callable[[], Measured]) -> Measured:
     try:
         content = json.loads(place.read_bytes())
-        return _Measured(**content) if content.pop("schema") == 1 else None
+        if content.pop("schema") == 1:
+            return kind(**content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+        pass
+    measured = measure()
+    with replacing(place) as file:
+        file.write(json.dumps({"schema": 1, **asdict(measured)}).encode())
+    return measured
 
 
 def _measure(task: Task, train: Split, val: Split) -> _Measured:
     for split in (train, val):
-        for example in split.examples:
-            open_image(example.image)
-            task.kind.check(example, task.classes)
-    findings, leaked = _duplicates(train, val)
+        _check(task, split)
+    (in_train, in_val), findings = _by_hash({"train": train, "val": val})
+    leaked = _in_both(in_train, in_val)
+    if leaked:
+        findings.append(
+            f"{len(leaked)} of {len(train.examples)} training images are in val too, byte for byte, "
+            f"and are dropped from train: {', '.join(leaked)}"
+        )
     train = _without(train, leaked)
     train_counts, val_counts = task.kind.count(train).tolist(), task.kind.count(val).tolist()
     for label in task.labels:
@@ -133,27 +191,56 @@ def _measure(task: Task, train: Split, val: Split) -> _Measured:
     return _Measured(leaked, findings, fingerprint(train), train_counts, val_counts, trivial, figures)
 
 
-def _duplicates(train: Split, val: Split) -> tuple[list[str], list[str]]:
-    """Return sentences about byte-identical images, and the names of those of train that are in val too."""
-    findings = []
-    names: list[dict[str, list[str]]] = []
-    for where, split in (("train", train), ("val", val)):
-        by_hash: dict[str, list[str]] = defaultdict(list)
+def _measure_test(found: Audit, test: Split) -> _MeasuredTest:
+    task = found.task
+    _check(task, test)
+    (in_test,), findings = _by_hash({"test": test})
+    (in_train, in_val), _ = _by_hash({"train": found.train, "val": found.val})
+    leaked = {where: _in_both(in_test, other) for where, other in (("train", in_train), ("val", in_val))}
+    for where, names in leaked.items():
+        if names:
+            findings.append(
+                f"{len(names)} of {len(test.examples)} test images are in {where} too, byte for byte, "
+                f"and are dropped from test: {', '.join(names)}"
+            )
+    dropped = sorted({name for names in leaked.values() for name in names})
+    test = _without(test, dropped)
+    if not test.examples:
+        raise UserError(f"every image of test of task {task.name} is in train or val too, so that none is left")
+    counts = task.kind.count(test).tolist()
+    absent = [task.classes[label] for label in task.labels if not counts[label]]
+    if len(absent) == len(task.labels):
+        raise UserError(f"test of task {task.name} has no example of any class that it learns: {_listed(absent)}")
+    if absent:
+        findings.append(f"test has no example of {_listed(absent)}")
+    trivial = float(task.kind.trivial(task, found.train, test))
+    figures = {name: float(value) for name, value in task.kind.notes(task, test).items()}
+    return _MeasuredTest(dropped, findings, fingerprint(test), counts, trivial, figures)
+
+
+def _check(task: Task, split: Split) -> None:
+    for example in split.examples:
+        open_image(example.image)
+        task.kind.check(example, task.classes)
+
+
+def _by_hash(splits: Mapping[str, Split]) -> tuple[list[dict[str, list[str]]], list[str]]:
+    """Return of each split the names of its images by their hash, and a sentence where it holds one more than once."""
+    found, findings = [], []
+    for where, split in splits.items():
+        names: dict[str, list[str]] = defaultdict(list)
         for example, digest in zip(split.examples, file_hashes([e.image for e in split.examples]), strict=True):
-            by_hash[digest].append(example.name)
-        groups = [group for group in by_hash.values() if len(group) > 1]
+            names[digest].append(example.name)
+        groups = [group for group in names.values() if len(group) > 1]
         if groups:
             same = "; ".join(" = ".join(group) for group in groups)
             findings.append(f"{where} holds {len(groups)} images more than once, byte for byte: {same}")
-        names.append(by_hash)
-    in_train, in_val = names
-    leaked = sorted(name for digest, group in in_train.items() if digest in in_val for name in group)
-    if leaked:
-        findings.append(
-            f"{len(leaked)} of {len(train.examples)} training images are in val too, byte for byte, "
-            f"and are dropped from train: {', '.join(leaked)}"
-        )
-    return findings, leaked
+        found.append(names)
+    return found, findings
+
+
+def _in_both(own: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> list[str]:
+    return sorted(name for digest, names in own.items() if digest in other for name in names)
 
 
 def _without(split: Split, names: Sequence[str]) -> Split:
@@ -200,15 +287,20 @@ def report(audits: Sequence[Audit]) -> str:
 
 
 def _block(result: Audit) -> str:
-    task = result.task
+    task, test = result.task, result.test
+    counts = {"train": result.train_counts, "val": result.val_counts, **({"test": test.counts} if test else {})}
+    images = {"train": result.train, "val": result.val, **({"test": test.split} if test else {})}
+    sizes = [f"{len(split.examples)} {where}" for where, split in images.items()]
+    trivial = {"": result.trivial, **({" on test": test.trivial} if test else {})}
+    figures = {**result.figures, **({f"{name} on test": value for name, value in test.figures.items()} if test else {})}
     width = max(len("class"), *map(len, task.classes))
     lines = [
         f"{task.name}: {task.kind.name}, {len(task.classes)} classes, "
-        f"{len(result.train.examples)} train and {len(result.val.examples)} val images",
-        f"  {'class':<{width}} {'train':>12} {'val':>12}",
-        *(f"  {c:<{width}} {result.train_counts[c]:>12,} {result.val_counts[c]:>12,}" for c in task.classes),
-        f"  trivial {task.kind.metrics[0]}: {result.trivial:.4f}",
-        *(f"  {name}: {value:.4f}" for name, value in result.figures.items()),
+        f"{', '.join(sizes[:-1])} and {sizes[-1]} images",
+        f"  {'class':<{width}} {' '.join(f'{where:>12}' for where in counts)}",
+        *(f"  {c:<{width}} {' '.join(f'{count[c]:>12,}' for count in counts.values())}" for c in task.classes),
+        *(f"  trivial {task.kind.metrics[0]}{where}: {value:.4f}" for where, value in trivial.items()),
+        *(f"  {name}: {value:.4f}" for name, value in figures.items()),
         *(f"  - {finding}" for finding in result.findings),
     ]
     return "\n".join(lines)

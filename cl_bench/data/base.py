@@ -67,3 +67,9 @@ class DataFormat(Protocol):
         Raises UserError, naming the file, the key or the image, for everything that is not as it must be.
         """
         ...
+
+
+def has_test(source: DataFormat, options: Mapping[str, Any], kind: str) -> bool:
+    """Return whether the data that `options` name have a test part; those of a format that cannot say have none."""
+    found = getattr(source, "has_test", None)
+    return found is not None and bool(found(options, kind))

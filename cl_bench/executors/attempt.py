@@ -24,7 +24,7 @@ Outcome = str | Failure
 def attempt(
     trainer: Trainer, plan: Plan, unit: Sequence[str], progress: Progress, begin: Callable[[], object] = lambda: None
 ) -> Outcome:
-    """Train `unit` unless another process is at it; whatever goes wrong is returned, not raised.
+    """Train `unit`, or score what is stored of it, unless another process is at it; what goes wrong is returned.
 
     begin: called once the unit is this process' own.
     """
@@ -33,7 +33,9 @@ def attempt(
             if not all(claims.enter_context(trainer.store.claim(key)) for key in unit):
                 return BUSY
             begin()
-            if not all(key in trainer.store for key in unit):  # or else another process did it since it was planned
+            if all(key in trainer.store for key in unit):  # or another process trained it since it was planned
+                trainer.score(plan, unit)
+            else:
                 trainer.train(plan, unit, progress)
             return DONE
     except DivergedError as error:

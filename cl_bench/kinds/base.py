@@ -142,6 +142,8 @@ class Kind(ABC):
     name: ClassVar[str]
     metrics: ClassVar[tuple[str, ...]]
     """Names of its metrics; the verdict uses the first."""
+    metric_version: ClassVar[int] = 1
+    """To be raised when its metrics give other numbers: what was stored is then scored again, and not trained."""
     predictors: ClassVar[tuple[str, ...]]
     """Names of its predictors; the first is the default."""
     levels: ClassVar[tuple[int, ...]]

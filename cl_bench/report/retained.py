@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cl_bench.results import BASELINE
+from cl_bench.results import BASELINE, of_split
 from cl_bench.summaries import void_tasks
 
 
@@ -28,6 +28,7 @@ class Retained(NamedTuple):
 
 def retained(results: pd.DataFrame) -> list[Retained]:
     """Return an entry for each strategy and order of `results` (see `results.load_results`)."""
+    results = of_split(results)
     headline = {task["name"]: task["metrics"][0] for task in results.attrs["plan"]["tasks"]}
     ends = results[results["last"] & (results["metric"] == results["task"].map(headline))]
     single = ends["strategy"] == BASELINE

@@ -1,4 +1,4 @@
-"""Trains stages: from settings and a parent's weights to an artifact in the store."""
+"""Trains stages: from settings and a parent's weights to an artifact in the store, and its scores on test parts."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from cl_bench.schedule import StageSettings
 from cl_bench.snapshot import Snapshot, take
 from cl_bench.stages.artifact import describe, keep
 from cl_bench.stages.plan import Plan, Stage
+from cl_bench.stages.scores import Scores
+from cl_bench.stages.scoring import Scorer, load_weights_into
 from cl_bench.stages.store import Store
 from cl_bench.stream import TaskDataset, make_benchmark
 from cl_bench.training import Harness
@@ -49,12 +51,31 @@ class Trainer:
     """Plug-ins that look on and change nothing."""
 
     def train(self, plan: Plan, keys: Sequence[str], progress: Progress = lambda *_: None) -> None:
-        """Train the stages `keys`, one after the other in one process, and put each into the store."""
+        """Train the stages `keys`, one after the other in one process; put each into the store, and score it."""
         set_up_numerics(self.experiment.threads)
         keep_memory()
         unit = _Unit(self, plan, [plan.stages[key] for key in keys], progress)
         for stage, experience in zip(unit.stages, unit.benchmark.train_stream, strict=True):
             unit.train(stage, experience)
+            self.scorer.score(stage.key, self.unscored(stage), unit.harness.model)
+
+    def score(self, plan: Plan, keys: Sequence[str]) -> None:
+        """Score the stages `keys`, which are in the store, on what they have not been scored on yet."""
+        set_up_numerics(self.experiment.threads)
+        for stage in (plan.stages[key] for key in keys):
+            if names := self.unscored(stage):
+                model = self.untrained(stage.seed)
+                load_weights_into(model, self.weights_of(stage.key), stage.key)
+                self.scorer.score(stage.key, names, model.to(self.experiment.device))
+
+    def unscored(self, stage: Stage) -> list[str]:
+        """Return the tasks on whose test parts the stage is not scored yet."""
+        return self.scorer.missing(stage.key, (*stage.past, *stage.trained))
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """What scores stages on test parts."""
+        return Scorer(self.experiment, self.catalog, Scores(self.store.root))
 
     @cached_property
     def entries(self) -> dict[str, Entry]:

@@ -7,6 +7,7 @@ from synthetic import Experiment
 
 from cl_bench import per_class
 from cl_bench.errors import UserError
+from cl_bench.plan_file import read_plan
 from cl_bench.report.classes import class_changes
 from cl_bench.results import export, load_results
 
@@ -66,7 +67,7 @@ def test_stages_that_kept_none_and_torn_tables_are_refused_in_a_sentence(tmp_pat
     experiment = by_hand(tmp_path)
     experiment.classes = {}
     folder = experiment.write()
-    assert per_class.export(folder, ["naive-1"]) == []
+    assert per_class.export(folder, read_plan(folder)) == []
     with pytest.raises(UserError, match="kept no scores by class"):
         class_changes(load_results(folder))
     for torn in ("stage,task\na,b\n", "stage,task,class,value\na,b,c,x\n"):

@@ -1,0 +1,159 @@
+"""Scores what is stored once more: on a test part that is new, on other images of the same classes, or on val."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cl_bench import results
+from cl_bench.catalog import Entry, load_catalog, read_split
+from cl_bench.config import Experiment, validate
+from cl_bench.data.base import Split
+from cl_bench.deploy.model_card import untrained_model
+from cl_bench.errors import UserError, unknown
+from cl_bench.paths import find_stage, results_root, store_root
+from cl_bench.plan_file import describe_test, origin, read_plan
+from cl_bench.resources import set_up_numerics
+from cl_bench.running import planned
+from cl_bench.stages.scores import Scores
+from cl_bench.stages.scoring import Scorer, dataset, evaluated, load_weights_into
+from cl_bench.stages.store import Store, set_damaged_aside
+
+Told = Callable[[str], None]
+"""Called with a sentence when a stage is scored."""
+
+
+class Rescored(NamedTuple):
+    """What came of it: where the results lie, how many stages were scored, and which are not in the store."""
+
+    folder: Path
+    scored: int
+    lost: list[str]
+
+
+def rescore(
+    folder: Path,
+    data: Mapping[str, str] | None = None,
+    split: str = "test",
+    name: str = "",
+    tell: Told = lambda _: None,
+) -> Rescored:
+    """Score the stored stages of the experiment in `folder` on test parts, and write its rows and plan anew.
+
+    data: by task, a folder of the same format and classes whose `split` takes the place of its test part; the results
+    then lie in a folder of their own, called `name` (EXPERIMENT-rescored where empty), and those in `folder` stay as
+    they are. Nothing is trained, and rows of stages that are not in the store are kept. Raises UserError where data
+    cannot be read, no task has a test part, no stage is stored, or the new folder is there already.
+    """
+    plan = read_plan(folder)
+    experiment = _experiment(plan, folder)
+    others = {task: _other(experiment, task, path, split) for task, path in (data or {}).items()}
+    catalog = load_catalog(experiment, others)
+    if not any(entry.test_id for entry in catalog):
+        raise UserError(f"no task of {folder.name} has a test part; --data TASK=FOLDER names images to score it on")
+    stored = _stored(plan, folder)
+    target = _copy(folder, name or f"{folder.name}-rescored") if data else folder
+    scored = _score(experiment, catalog, plan, stored, tell)
+    tasks = zip(plan["tasks"], catalog, strict=True)
+    described = [{**task, "test": None, **describe_test(entry)} for task, entry in tasks]
+    provenance = {**plan["provenance"], "scored": origin()}
+    with planned(target, {**plan, "experiment": target.name, "tasks": described, "provenance": provenance}):
+        results.export(target)
+    return Rescored(target, scored, [key for key in plan["stages"] if key not in stored])
+
+
+def verify(folder: Path, tell: Told = lambda _: None) -> list[str]:
+    """Score the stored stages of the experiment in `folder` on val anew; return a sentence for each other score.
+
+    None is other where processor and libraries are those that the stages were trained with. Raises UserError where no
+    stage is stored.
+    """
+    plan = read_plan(folder)
+    experiment = _experiment(plan, folder)
+    entries = {entry.task.name: entry for entry in load_catalog(experiment)}
+    images = {name: dataset(entry, entry.audit.val, entry.audit.val_fingerprint) for name, entry in entries.items()}
+    model, changed = _model(experiment), []
+    for key, place in _stored(plan, folder).items():
+        store = Store(place.parent, writable=False)
+        load_weights_into(model, store.weights(key), key)
+        before = store.scores(key)
+        for task in seen(plan, key):
+            for metric, value in evaluated(model, images[task], experiment).compute().items():
+                if before[task, metric] != value:
+                    changed.append(f"stage {key[:12]}, {task} {metric}: {before[task, metric]!r} before, {value!r} now")
+        tell(f"stage {key[:12]}: {', '.join(seen(plan, key))}")
+    return changed
+
+
+def seen(plan: Mapping[str, Any], key: str) -> list[str]:
+    """Return the tasks that a stage has learnt or found learnt, in their order."""
+    tasks: list[str] = []
+    stage: str | None = key
+    while stage is not None:
+        tasks = [*plan["stages"][stage]["tasks"], *tasks]
+        stage = plan["stages"][stage].get("parent")
+    return list(dict.fromkeys(tasks))
+
+
+def _experiment(plan: Mapping[str, Any], folder: Path) -> Experiment:
+    experiment = validate(plan["settings"], str(folder / "plan.json"))
+    if experiment.split != "val":
+        raise UserError(f"{folder.name} was scored on {experiment.split}, to choose by; test is for what is chosen")
+    set_up_numerics(experiment.threads)
+    return experiment
+
+
+def _other(experiment: Experiment, task: str, path: str, split: str) -> Split:
+    configs = {config.name: config for config in experiment.tasks}
+    if task not in configs:
+        raise unknown("task", task, configs)
+    config = configs[task]
+    return read_split(config.model_copy(update={"data": {**config.data, "path": path}}), split)
+
+
+def _stored(plan: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+    """Return the folders of the stages that are in the store; raise UserError where there is none, or a damaged one."""
+    stored = {key: stage for key in plan["stages"] if (stage := find_stage(folder, key)) is not None}
+    if not stored:
+        raise UserError(f"no stage of {folder.name} is in the store {store_root()}: only a run can score it")
+    set_damaged_aside(stored.values())
+    return stored
+
+
+def _score(
+    experiment: Experiment,
+    catalog: Sequence[Entry],
+    plan: Mapping[str, Any],
+    stored: Mapping[str, Path],
+    tell: Told,
+) -> int:
+    model, scored = _model(experiment), 0
+    stores = {place.parent for place in stored.values()}
+    scorers = {store: Scorer(experiment, catalog, Scores(store)) for store in stores}
+    for number, (key, place) in enumerate(stored.items(), 1):
+        scorer = scorers[place.parent]
+        if not (names := scorer.missing(key, seen(plan, key))):
+            continue
+        load_weights_into(model, Store(place.parent, writable=False).weights(key), key)
+        scorer.score(key, names, model)
+        scored += 1
+        tell(f"[{number}/{len(stored)}] stage {key[:12]}: {', '.join(names)}")
+    return scored
+
+
+def _model(experiment: Experiment) -> Any:
+    return untrained_model(experiment).to(experiment.device)
+
+
+def _copy(folder: Path, name: str) -> Path:
+    """Return a new folder of results with what tables are rebuilt from."""
+    target = results_root() / name
+    if target.exists():
+        raise UserError(f"{target} is there already: --name gives these results another name")
+    target.mkdir(parents=True)
+    for table in results.EXPORTED:
+        if (folder / table).is_file():
+            shutil.copy(folder / table, target / table)
+    return target

@@ -53,14 +53,15 @@ class Split:
 class DataFormat(Protocol):
     """A reader of one way to lay out data on disk; one file a format, found by `name`.
 
-    A format whose data come with it, so that it takes no `path`, says `embedded = True`.
+    A format whose data come with it, so that it takes no `path`, says `embedded = True`. One whose data may have a test
+    part says whether they do by a method `has_test(options, kind) -> bool`, which `has_test` below asks.
     """
 
     name: str
     kinds: tuple[str, ...]
 
     def read(self, options: Mapping[str, Any], kind: str, split: str, classes: tuple[str, ...] | None) -> Split:
-        """Read `split` ("train" or "val").
+        """Read `split` ("train", "val" or, where `has_test` is true, "test").
 
         options: the task's `data` block of the experiment without `format` (for files on disk: `path`).
         classes: the class names to keep, in order; None for all of the data set's own.
@@ -70,6 +71,9 @@ class DataFormat(Protocol):
 
 
 def has_test(source: DataFormat, options: Mapping[str, Any], kind: str) -> bool:
-    """Return whether the data that `options` name have a test part; those of a format that cannot say have none."""
-    found = getattr(source, "has_test", None)
-    return found is not None and bool(found(options, kind))
+    """Return whether the data of `kind` that `options` name have a test part, which a format must know of to have one.
+
+    options: as for `DataFormat.read`, which raises UserError for what is wrong with them.
+    """
+    ask = getattr(source, "has_test", None)
+    return ask is not None and bool(ask(options, kind))

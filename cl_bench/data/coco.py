@@ -49,6 +49,11 @@ class Coco:
         notes = [f"category ids of {file.name}, mapped by name: {ids}", *_notes(images.values(), left_out)]
         return Split(names, examples, tuple(notes))
 
+    def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
+        """Return whether there is a file of test boxes (COCO's own `image_info_test2017.json` has none)."""
+        root = data_folder(self, options, kind)
+        return any(file.is_file() for file, _ in _places(root, "test"))
+
 
 @dataclass
 class _Image:
@@ -84,14 +89,20 @@ class _Image:
         )
 
 
+def _places(root: Path, split: str) -> tuple[tuple[Path, Path], tuple[Path, Path]]:
+    """Return where the file of boxes and the images may be: exported, official."""
+    return (
+        (root / split / "labels.json", root / split / "data"),
+        (root / "annotations" / f"instances_{split}2017.json", root / f"{split}2017"),
+    )
+
+
 def _locate(root: Path, split: str, options: Mapping[str, Any]) -> tuple[Path, Path]:
-    exported = root / split / "labels.json"
-    official = root / "annotations" / f"instances_{split}2017.json"
-    if exported.is_file():
-        return exported, root / split / "data"
-    if official.is_file():
-        return official, root / f"{split}2017"
-    raise missing(f"{exported} (nor {official.relative_to(root)} of an official COCO folder)", options)
+    exported, official = _places(root, split)
+    for place in (exported, official):
+        if place[0].is_file():
+            return place
+    raise missing(f"{exported[0]} (nor {official[0].relative_to(root)} of an official COCO folder)", options)
 
 
 def _load(file: Path) -> dict[str, Any]:

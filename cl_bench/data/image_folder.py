@@ -14,7 +14,7 @@ from cl_bench.registry import formats
 
 @formats.register
 class ImageFolder:
-    """`path/{train,val}/CLASS/NAME.jpg` (jpeg and png too); an example is named CLASS/NAME."""
+    """`path/{train,val,test}/CLASS/NAME.jpg` (jpeg and png too); an example is named CLASS/NAME."""
 
     name = "image_folder"
     kinds: tuple[str, ...] = ("classification",)
@@ -43,6 +43,13 @@ class ImageFolder:
                 raise UserError(f"class folder {folder / name} holds no images")
             examples += [Example(f"{name}/{path.stem}", path, label) for path in images]
         return Split(names, ordered(examples, folder), tuple(notes))
+
+    def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
+        """Return whether a class of train has test images; images in other folders are sorted into no class."""
+        root = data_folder(self, options, kind)
+        known = {path.name for path in visible(root / "train")} if (root / "train").is_dir() else set()
+        folders = visible(root / "test") if (root / "test").is_dir() else []
+        return any(_images(folder, []) for folder in folders if folder.is_dir() and folder.name in known)
 
 
 def _images(folder: Path, notes: list[str]) -> list[Path]:

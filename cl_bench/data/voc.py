@@ -21,7 +21,7 @@ VOC_CLASSES = (
 
 @formats.register
 class Voc:
-    """`path/{train,val}/NAME.jpg + NAME.png`, or a folder that holds (VOCdevkit/VOC2012/) JPEGImages and so on."""
+    """`path/{train,val,test}/NAME.jpg + NAME.png`, or a folder that holds (VOCdevkit/VOC2012/) JPEGImages and so on."""
 
     name = "voc"
     kinds: tuple[str, ...] = ("segmentation",)
@@ -35,11 +35,34 @@ class Voc:
         names = chosen(classes, lambda: VOC_CLASSES)
         if (root / split).is_dir():
             return Split(names, _read_pairs(root / split))
-        for tree in (root, root / "VOCdevkit" / "VOC2012"):
-            listing = tree / "ImageSets" / "Segmentation" / f"{split}.txt"
-            if listing.is_file():
-                return Split(names, _read_tree(tree, listing))
+        if listing := _listing(root, split):
+            return Split(names, _read_tree(listing))
         raise missing(f"{root / split} (nor ImageSets/Segmentation/{split}.txt of an official VOC tree)", options)
+
+    def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
+        """Return whether there are test images with masks: those of VOC 2012 itself were published without."""
+        root = data_folder(self, options, kind)
+        if (root / "test").is_dir():
+            return any(path.suffix.lower() == ".png" for path in visible(root / "test"))
+        listing = _listing(root, "test")
+        return listing is not None and any(mask.is_file() for _, _, mask in _listed(listing)[:1])
+
+
+def _listing(root: Path, split: str) -> Path | None:
+    """Return the list of `split`'s names in an official tree."""
+    below = Path("ImageSets", "Segmentation", f"{split}.txt")
+    trees = (root, root / "VOCdevkit" / "VOC2012")
+    return next((tree / below for tree in trees if (tree / below).is_file()), None)
+
+
+def _listed(listing: Path) -> list[tuple[str, Path, Path]]:
+    """Return each name with where its image and its mask must be."""
+    tree = listing.parents[2]
+    try:
+        names = listing.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{listing} cannot be read: {error}") from error
+    return [(name, tree / "JPEGImages" / f"{name}.jpg", tree / "SegmentationClass" / f"{name}.png") for name in names]
 
 
 def _read_pairs(folder: Path) -> tuple[Example, ...]:
@@ -54,14 +77,9 @@ def _read_pairs(folder: Path) -> tuple[Example, ...]:
     return ordered((Example(image.stem, image, masks[image.stem]) for image in images), folder)
 
 
-def _read_tree(tree: Path, listing: Path) -> tuple[Example, ...]:
-    try:
-        names = listing.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{listing} cannot be read: {error}") from error
+def _read_tree(listing: Path) -> tuple[Example, ...]:
     examples = []
-    for name in names:
-        image, mask = tree / "JPEGImages" / f"{name}.jpg", tree / "SegmentationClass" / f"{name}.png"
+    for name, image, mask in _listed(listing):
         for what, path in (("image", image), ("mask", mask)):
             if not path.is_file():
                 raise UserError(f"{listing} lists {name}, whose {what} {path} does not exist")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cl_bench.data.base import has_test
 from cl_bench.errors import UserError
 from cl_bench.registry import formats
 
@@ -27,6 +28,8 @@ CONTENT = {
 TEN = ("person", "car", "dog", "cat", "chair", "dining table", "book", "bottle", "cup", "bird")
 BOXES = {"train": (718, 124, 13, 19, 110, 37, 111, 75, 67, 42), "val": (195, 34, 2, 5, 13, 5, 21, 10, 6, 7)}
 """Boxes of each class of TEN in Mini-COCO, crowds among them, as its README says."""
+TEST_BOXES = (1116, 190, 23, 34, 151, 70, 192, 126, 121, 38)
+"""Those of its test part, without its 29 crowds."""
 
 
 def write(root: Path, content=CONTENT, split: str = "train", official: bool = False) -> Path:
@@ -156,8 +159,25 @@ def test_missing_labels_are_named(tmp_path):
         read(tmp_path)
 
 
+@pytest.mark.parametrize("official", [False, True])
+def test_a_file_of_test_boxes_is_a_test_part(tmp_path, official):
+    source, options = formats.get("coco"), {"path": str(tmp_path)}
+    write(tmp_path, official=official)
+    (tmp_path / "annotations").mkdir(exist_ok=True)
+    (tmp_path / "annotations" / "image_info_test2017.json").write_text("{}")
+    assert not has_test(source, options, "detection")
+    file = write(tmp_path, split="test", official=official)
+    assert has_test(source, options, "detection")
+    assert [example.name for example in read(tmp_path, "test").examples] == ["a", "b"]
+    file.write_text("{}")
+    assert has_test(source, options, "detection")
+    with pytest.raises(UserError, match="has no list of categories") as error:
+        read(tmp_path, "test")
+    assert str(file) in str(error.value)
+
+
 @pytest.mark.skipif("CL_BENCH_DATA" not in os.environ, reason="CL_BENCH_DATA names no folder of real data")
-@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_real_boxes_equal_the_raw_ones_by_name(split):
     result = read("${CL_BENCH_DATA}/mini_coco_det", split, TEN)
     raw = json.loads((Path(os.environ["CL_BENCH_DATA"]) / "mini_coco_det" / split / "labels.json").read_text())
@@ -175,4 +195,9 @@ def test_real_boxes_equal_the_raw_ones_by_name(split):
         assert boxes.crowd.tolist() == [bool(crowd) for _, crowd, _ in rows]
         np.testing.assert_allclose(boxes.xyxy, np.array([box for *_, box in rows]).reshape(-1, 4), atol=1e-4)
     labels = np.concatenate([example.target.labels for example in result.examples])
-    assert tuple(np.bincount(labels, minlength=10)) == BOXES[split]
+    if split in BOXES:
+        assert tuple(np.bincount(labels, minlength=10)) == BOXES[split]
+    else:
+        objects = np.concatenate([example.target.without_crowds().labels for example in result.examples])
+        assert (len(result.examples), len(labels) - len(objects)) == (430, 29)
+        assert tuple(np.bincount(objects, minlength=10)) == TEST_BOXES

@@ -1,11 +1,13 @@
 """The reader of class folders."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from cl_bench.data.base import has_test
 from cl_bench.errors import UserError
 from cl_bench.registry import formats
 
@@ -58,6 +60,23 @@ def test_a_class_may_be_absent_from_val_only(root):
         read(root, "train", ("cat", "dog", "fox"))
 
 
+def test_images_of_a_class_of_train_are_a_test_part(root):
+    source, options = formats.get("image_folder"), {"path": str(root)}
+    assert not has_test(source, options, "classification")
+    for name in ("loose.jpg", "unknown/1.jpg"):
+        (root / "test" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(root / "test" / name)
+        assert not has_test(source, options, "classification"), "labels withheld"
+    (root / "test" / "unknown").rename(root / "test" / "dog")
+    assert has_test(source, options, "classification")
+    split = read(root, "test", ("cat", "dog"))
+    assert [(example.name, example.target) for example in split.examples] == [("dog/1", 1)]
+    (root / "test" / "dgo").mkdir()
+    with pytest.raises(UserError, match="'cat'") as error:
+        read(root, "test", ("cat", "dog"))
+    assert str(root / "test") in str(error.value)
+
+
 def test_empty_class_of_train_is_an_error(root):
     (root / "train" / "emu").mkdir()
     with pytest.raises(UserError, match=r"train/emu holds no images"):
@@ -101,8 +120,9 @@ def test_missing_folders_are_named(root, monkeypatch):
 
 @pytest.mark.skipif("CL_BENCH_DATA" not in os.environ, reason="CL_BENCH_DATA names no folder of real data")
 def test_real_folders():
-    train, val = (read("${CL_BENCH_DATA}/imagenette_160", split) for split in ("train", "val"))
-    assert train.classes == val.classes
+    train, val, test = (read("${CL_BENCH_DATA}/imagenette_160", split) for split in ("train", "val", "test"))
+    assert train.classes == val.classes == test.classes
     assert (len(train.classes), len(train.examples), len(val.examples)) == (10, 240, 60)
+    assert Counter(example.target for example in test.examples) == dict.fromkeys(range(10), 30)
     for example in train.examples:
         assert example.image.parent.name == train.classes[example.target]

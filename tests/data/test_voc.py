@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cl_bench.data.base import has_test
 from cl_bench.data.images import decode_image, decode_mask, open_image
 from cl_bench.data.voc import VOC_CLASSES
 from cl_bench.errors import UserError
@@ -55,6 +56,50 @@ def test_official_tree_follows_its_listing(tmp_path, below):
     listing.write_text("2007_2\n2007_2\n")
     with pytest.raises(UserError, match="two images named '2007_2'"):
         read(tmp_path, "val")
+
+
+def has(path):
+    return has_test(formats.get("voc"), {"path": str(path)}, "segmentation")
+
+
+def test_a_folder_of_test_masks_is_a_test_part_and_read_as_strictly_as_val(tmp_path):
+    assert not has(tmp_path)
+    (tmp_path / "test").mkdir()
+    Image.new("RGB", (8, 6)).save(tmp_path / "test" / "b.jpg")
+    assert not has(tmp_path), "images alone, their labels withheld"
+    write_pair(tmp_path / "test" / "a.jpg", tmp_path / "test" / "a.png")
+    assert has(tmp_path)
+    with pytest.raises(UserError, match=r"b\.jpg has no mask b\.png"):
+        read(tmp_path, "test")
+    (tmp_path / "test" / "b.jpg").unlink()
+    assert [example.name for example in read(tmp_path, "test").examples] == ["a"]
+
+
+@pytest.mark.parametrize("below", ["", "VOCdevkit/VOC2012"])
+def test_an_official_test_list_is_a_test_part_where_its_masks_were_published(tmp_path, below):
+    tree = tmp_path / below
+    listing = tree / "ImageSets" / "Segmentation" / "test.txt"
+    listing.parent.mkdir(parents=True)
+    for text in ("", "2008_1\n2008_2\n"):
+        listing.write_text(text)
+        assert not has(tmp_path)
+    write_pair(tree / "JPEGImages" / "2008_1.jpg", tree / "SegmentationClass" / "2008_1.png")
+    assert has(tmp_path)
+    with pytest.raises(UserError, match=r"test\.txt lists 2008_2, whose image .*2008_2\.jpg does not exist"):
+        read(tmp_path, "test")
+    listing.write_text("2008_1\n")
+    assert [example.name for example in read(tmp_path, "test").examples] == ["2008_1"]
+
+
+def test_a_format_that_knows_of_no_test_part_has_none():
+    class Own:
+        name = "own"
+        kinds = ("segmentation",)
+
+        def read(self, options, kind, split, classes):
+            raise NotImplementedError
+
+    assert not has_test(Own(), {}, "segmentation")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +210,7 @@ def test_bombs_are_refused(tmp_path, monkeypatch, limit):
 
 
 @pytest.mark.skipif("CL_BENCH_DATA" not in os.environ, reason="CL_BENCH_DATA names no folder of real data")
-@pytest.mark.parametrize(("split", "count"), [("train", 240), ("val", 60)])
+@pytest.mark.parametrize(("split", "count"), [("train", 240), ("val", 60), ("test", 600)])
 def test_real_masks_hold_classes_and_void_only(split, count):
     examples = read("${CL_BENCH_DATA}/mini_voc_seg", split).examples
     masks = [decode_mask(example.target, None) for example in examples]

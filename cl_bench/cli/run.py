@@ -144,6 +144,7 @@ def _train(prepared: Prepared, jobs: int, retry: bool, cluster: str | None) -> d
     from cl_bench.report.progress import StageProgress
 
     missing = {stage.key: (_label(stage), prepared.steps(stage)) for stage in prepared.missing()}
+    missing |= {stage.key: (f"{_label(stage)}, to score", 0) for stage in prepared.unscored()}
     try:
         with StageProgress(missing) as shown:
             failed = api.train(prepared, jobs, shown.step, shown.report, command_line(), retry=retry, cluster=cluster)
@@ -214,10 +215,10 @@ def _what_failed(prepared: Prepared, failed: Mapping[str, Failure]) -> str:
 
 
 def _summary(prepared: Prepared) -> str:
-    total, missing = len(prepared.plan.stages), len(prepared.missing())
-    return (
-        f"{total} stages: {total - missing} done, {missing} to train ({prepared.plan.unshared()} if none were shared)"
-    )
+    total, missing, unscored = len(prepared.plan.stages), len(prepared.missing()), len(prepared.unscored())
+    score = f", {unscored} of them to score on test" if unscored else ""
+    unshared = prepared.plan.unshared()
+    return f"{total} stages: {total - missing} done{score}, {missing} to train ({unshared} if none were shared)"
 
 
 def _label(stage: Any) -> str:
@@ -227,9 +228,9 @@ def _label(stage: Any) -> str:
 
 
 def _explain(prepared: Prepared, why: bool) -> None:
-    missing = {stage.key for stage in prepared.missing()}
+    missing, unscored = ({stage.key for stage in some} for some in (prepared.missing(), prepared.unscored()))
     for stage in prepared.plan.stages.values():
-        state = "train" if stage.key in missing else "done "
+        state = "train" if stage.key in missing else "score" if stage.key in unscored else "done "
         typer.echo(f"  {state} {stage.key[:12]} {_label(stage)} ({stage.epochs} epochs, {prepared.steps(stage)} steps)")
         if why and stage.key in missing:
             for line in prepared.why(stage) or ["no stage like it is stored"]:

@@ -1,0 +1,232 @@
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cl_bench import api, results
+from cl_bench.data import scenes
+from cl_bench.errors import UserError
+from cl_bench.plan_file import read_plan
+from cl_bench.rescoring import rescore, verify
+from cl_bench.stages.scores import Score, Scores
+from cl_bench.stages.train import Trainer
+from cl_bench.summaries import baselines, summary
+
+LAYOUT = {"seg": ("segmentation", "voc"), "cls": ("classification", "image_folder")}
+
+
+@pytest.fixture
+def results_root(results: Path) -> Path:
+    """The results folder, under a name that the module `results` leaves free."""
+    return results
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that puts train, val and, from other digits, a test part of each task on the disk."""
+
+    def write(test: bool = True, seed: int = 1, name: str = "data", train: int = 12) -> Path:
+        for task, (kind, _) in LAYOUT.items():
+            made, other = (
+                scenes.generate(scenes.parse({"train": train, "val": 10, "size": 64, "seed": number}), kind)
+                for number in (0, seed)
+            )
+            shutil.copytree(made, tmp_path / name / task)
+            if test:
+                shutil.copytree(other / "val", tmp_path / name / task / "test")
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def written(tiny: Callable[..., str]) -> Callable[..., str]:
+    """Return a function that writes an experiment of the data in a folder, seg then cls."""
+
+    def write(folder: Path, **changes: Any) -> str:
+        tasks = [
+            {
+                "name": task,
+                "kind": kind,
+                "data": {"format": format, "path": str(folder / task)},
+                "classes": (["background"] if task == "seg" else []) + list(scenes.DIGITS),
+            }
+            for task, (kind, format) in LAYOUT.items()
+        ]
+        return tiny(**{"tasks": tasks, "epochs": 1, "orders": [["seg", "cls"]], **changes})
+
+    return write
+
+
+@pytest.fixture
+def never_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From here on a training is an error."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a stage was trained again")
+
+    monkeypatch.setattr(Trainer, "train", refuse)
+
+
+def scored(rows: pd.DataFrame) -> set[tuple[str, str]]:
+    """The (stage, task) that have a score on a test part."""
+    done = rows[(rows["split"] == "test") & (rows["status"] == "done")]
+    return set(zip(done["stage"], done["task"], strict=True))
+
+
+def test_a_run_scores_every_stage_end_on_test_and_the_verdict_is_of_it(written, data, results_root) -> None:
+    rows = api.run(written(data()))
+    test, val = (rows[rows["split"] == split] for split in ("test", "val"))
+    assert len(test) == len(val[val["last"]])
+    assert test["last"].all()
+    assert (test["status"] == "done").all()
+    assert summary(rows).attrs["split"] == "test"
+    ends = test[(test["strategy"] == "naive") & (test["metric"] == "mIoU")].sort_values("position")
+    assert summary(rows).set_index("task").loc["seg", "final"] == ends["value"].iloc[-1]
+    of_val = summary(results.of_split(rows, "val")).set_index("task").loc["seg", "final"]
+    assert of_val == val[(val["strategy"] == "naive") & (val["metric"] == "mIoU")].sort_values("step")["value"].iloc[-1]
+    assert set(baselines(rows).set_index("metric")["trivial"].dropna().index) == {"mIoU", "Top-1"}
+
+
+def test_a_test_part_changes_no_key_and_needs_no_training(written, data, request, results_root) -> None:
+    without = api.prepare(written(data(test=False)))
+    api.train(without)
+    stages = {key: (without.store.folder(key) / "stage.json").read_bytes() for key in without.plan.stages}
+    rows = results.load_results(without.folder)
+    assert set(rows["split"]) == {"val"}
+    assert summary(rows).attrs["split"] == "val"
+
+    shutil.rmtree(without.catalog[0].audit.train.examples[0].image.parents[2])
+    request.getfixturevalue("never_trained")
+    now = api.prepare(written(data()))
+    assert list(now.plan.stages) == list(stages)
+    assert not now.missing()
+    assert len(now.unscored()) == 3
+    assert api.train(now) == {}
+    assert {key: (now.store.folder(key) / "stage.json").read_bytes() for key in stages} == stages
+    again = results.load_results(now.folder)
+    plan = now.plan.stages
+    assert scored(again) == {(key, task) for key in stages for task in plan[key].past + plan[key].trained}
+    pd.testing.assert_frame_equal(results.of_curves(again).reset_index(drop=True), rows)
+
+    other = api.prepare(written(data(seed=2, name="other")))
+    assert list(other.plan.stages) == list(stages)
+    assert len(other.unscored()) == 3
+
+
+def test_what_was_scored_after_training_is_what_is_scored_in_it(written, data, results_root) -> None:
+    experiment = written(data())
+    in_training = api.run(experiment)
+    prepared = api.prepare(experiment)
+    shutil.rmtree(Scores(prepared.store.root).root)
+    assert api.train(prepared) == {}
+    pd.testing.assert_frame_equal(results.load_results(prepared.folder), in_training)
+    assert verify(prepared.folder) == []
+
+
+def test_rescore_scores_what_is_stored_and_keeps_the_rest(written, data, request, results_root) -> None:
+    prepared = api.prepare(written(data(test=False)))
+    api.train(prepared)
+    first, second = prepared.plan.runs[0].stages
+    (alone,) = set(prepared.plan.stages) - {first, second}
+    shutil.rmtree(prepared.store.folder(alone))
+    for task in LAYOUT:
+        made = scenes.generate(scenes.parse({"train": 12, "val": 10, "size": 64, "seed": 1}), LAYOUT[task][0])
+        shutil.copytree(made / "val", Path(prepared.experiment.tasks[list(LAYOUT).index(task)].data["path"]) / "test")
+    request.getfixturevalue("never_trained")
+    found = rescore(prepared.folder)
+    assert (found.scored, found.lost) == (2, [alone])
+    rows = results.load_results(prepared.folder)
+    assert scored(rows) == {(first, "seg"), (second, "seg"), (second, "cls")}
+    assert (results.of_curves(rows)["status"] == "done").all()
+    table = summary(rows).set_index("task")
+    assert table["status"].to_dict() == {"seg": "done", "cls": "unscored"}
+    assert table.loc["cls", "verdict"] == ""
+    assert rescore(prepared.folder).scored == 0
+
+
+def test_other_images_get_results_of_their_own(written, data, results_root) -> None:
+    rows = api.run(written(data()))
+    folder, others = results_root / "tiny", data(seed=3, name="others")
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    found = rescore(folder, {"seg": str(others / "seg"), "cls": str(others / "cls")}, name="elsewhere")
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    there = results.load_results(found.folder)
+    assert found.folder.name == "elsewhere"
+    assert read_plan(found.folder)["experiment"] == "elsewhere"
+    assert scored(there) == scored(rows)
+    one, other = (frame[frame["split"] == "test"]["value"].to_numpy() for frame in (rows, there))
+    assert not np.array_equal(one, other)
+    with pytest.raises(UserError, match="elsewhere is there already"):
+        rescore(folder, {"seg": str(others / "seg")}, name="elsewhere")
+    with pytest.raises(UserError, match="unknown task 'sge'; did you mean 'seg'"):
+        rescore(folder, {"sge": str(others / "seg")})
+
+
+def test_without_a_test_part_or_a_store_rescore_says_so(written, data, results_root) -> None:
+    prepared = api.prepare(written(data(test=False)))
+    api.train(prepared)
+    with pytest.raises(UserError, match="no task of tiny has a test part"):
+        rescore(prepared.folder)
+    shutil.rmtree(prepared.store.root)
+    with pytest.raises(UserError, match="no stage of tiny is in the store"):
+        verify(prepared.folder)
+
+
+def test_dev_never_sees_the_test_part(written, data, results_root) -> None:
+    prepared = api.prepare(written(data(train=40)), split="dev")
+    assert [entry.audit.test for entry in prepared.catalog] == [None, None]
+    assert not prepared.unscored()
+
+
+def score(value: float = 0.5) -> Score:
+    return Score("seg", ["a", "b"], {"mIoU": value}, 3, 0.01, np.full(4, value, np.float32), np.array([0.4, np.nan]))
+
+
+def test_a_score_comes_back_whole_or_not_at_all(tmp_path: Path) -> None:
+    scores = Scores(tmp_path)
+    assert scores.get("key", "one") is None
+    scores.add("key", "one", score(1 / 3), {"confusion": np.arange(4)})
+    found = scores.get("key", "one")
+    assert found is not None
+    assert found.values == {"mIoU": 1 / 3}
+    assert found.images == 3
+    assert found.excess == 0.01
+    np.testing.assert_array_equal(found.per_class, [0.4, np.nan])
+    np.testing.assert_array_equal(found.resampled, np.full(4, 1 / 3, np.float32))
+    assert scores.get("key", "two") is None
+    assert scores.get("other", "one") is None
+    path = scores.path("key", "one")
+    whole = path.read_bytes()
+    for content in (whole[:-1], whole[:-9] + b"\x00" * 9, b"", whole.replace(b"0.33333333", b"0.93333333")):
+        path.write_bytes(content)
+        assert scores.get("key", "one") is None
+    path.write_bytes(whole)
+    assert scores.get("key", "one") is not None
+
+
+def test_a_damaged_score_is_made_anew_by_the_next_run(written, data, request, results_root) -> None:
+    experiment = written(data())
+    before = api.run(experiment)
+    prepared = api.prepare(experiment)
+    path = next(path for path in Scores(prepared.store.root).root.glob("*/*.safetensors") if len(path.stem) == 16)
+    path.write_bytes(path.read_bytes()[:-3])
+    assert len(api.prepare(experiment).unscored()) == 1
+    request.getfixturevalue("never_trained")
+    pd.testing.assert_frame_equal(api.run(experiment), before)
+
+
+def test_older_plans_and_rows_are_of_val(written, data, results_root) -> None:
+    prepared = api.prepare(written(data(test=False)))
+    api.train(prepared)
+    path = prepared.folder / "rows.csv"
+    rows = pd.read_csv(path, dtype=str).drop(columns=["split", "data"])
+    rows.to_csv(path, index=False)
+    shutil.rmtree(prepared.store.root)
+    assert set(results.load_results(prepared.folder)["split"]) == {"val"}
+    assert json.loads((prepared.folder / "plan.json").read_text())["tasks"][0].get("test") is None

@@ -23,6 +23,7 @@ from cl_bench.files import replacing, sha256, write_whole
 from cl_bench.paths import find_stage
 from cl_bench.plan_file import read_plan
 from cl_bench.stages.key import stage_key
+from cl_bench.stages.scores import FOLDER
 from cl_bench.stages.store import Store, intact, read_json, set_damaged_aside
 
 MANIFEST = "SHA256SUMS.json"
@@ -51,6 +52,8 @@ def garbage(store: Store, plans: Iterable[Path]) -> list[Garbage]:
                 found.append((path, f"{'an import' if match[1] == 'import' else 'a stage'} that was cut off"))
         elif re.fullmatch(r"[0-9a-f]{64}", path.name) and path.name not in used and not store.is_claimed(path.name):
             found.append((path, "a stage of no plan"))
+    scores = sorted((store.root / FOLDER).glob("*"))
+    found += [(path, "scores of a stage of no plan") for path in scores if path.name not in used]
     for folder, suffix, what in ((".checkpoints", ".safetensors", "a checkpoint"), (".logs", ".log", "a log")):
         for path in sorted((store.root / folder).glob(f"*{suffix}")):
             key = path.name.removesuffix(suffix)
@@ -72,7 +75,7 @@ def remove(found: Iterable[Garbage]) -> None:
 
 
 def export_results(folder: Path, store: Store, target: Path) -> int:
-    """Write an experiment's folder of results and its stages, weights included, with their hashes into a tar file.
+    """Write an experiment's results and its stages, weights and scores included, with their hashes into a tar file.
 
     Returns how many stages are in it: those that are not trained yet are left out, but for why, where that is known.
     Raises UserError where stages are damaged, which are set aside.
@@ -90,6 +93,8 @@ def export_results(folder: Path, store: Store, target: Path) -> int:
             files[f"failed/{key}.json"] = failures.path(key)
         if key in stages:
             files |= {f"stages/{key}/{path.name}": path for path in sorted(stages[key].iterdir())}
+            found = sorted((stages[key].parent / FOLDER / key).glob("[!.]*"))
+            files |= {f"scores/{key}/{path.name}": path for path in found}
     with replacing(target) as out, tarfile.open(fileobj=out, mode="w") as tar:
         sums = {}
         for name, path in files.items():
@@ -121,6 +126,8 @@ def import_results(archive: Path, results: Path, store: Store) -> Path:
             raise UserError(f"{target} exists already; move it away to import {archive}")
         for stage in sorted((draft / "stages").glob("*")):
             store.place(stage.name, stage)
+        for path in sorted((draft / "scores").glob("*/*")):
+            write_whole(store.root / FOLDER / path.parent.name / path.name, path.read_bytes())
         failures = Failures(results)
         for path in sorted((draft / "failed").glob("*")):
             if not failures.path(path.stem).exists():  # one of this machine's own is nearer the truth
@@ -145,6 +152,7 @@ def _check(archive: Path, draft: Path, sums: dict[str, str]) -> str:
             for stage in sorted((draft / "stages").glob("*"))
             if stage.name not in planned or stage_key(read_json(stage / "stage.json")["settings"]) != stage.name
         ]
+        strays += [path.parent.name for path in (draft / "scores").glob("*/*") if path.parent.name not in planned]
         strays += [
             path.name for path in (draft / "failed").rglob("*") if path.name.removesuffix(".json") not in planned
         ]

@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import cl_bench
@@ -17,6 +18,7 @@ from cl_bench.errors import UserError
 from cl_bench.executors.frontier import Failure
 from cl_bench.failures import Failures
 from cl_bench.report.status import status
+from cl_bench.stages.scores import Score, Scores
 from cl_bench.stages.storage import MANIFEST, export_results, garbage, import_results, remove
 from cl_bench.stages.store import Store
 
@@ -234,3 +236,21 @@ def test_a_store_that_is_not_there_holds_nothing(trained: api.Prepared, tmp_path
 def test_only_a_file_is_taken_in(trained: api.Prepared, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="/dev/zero is no file"):
         import_results(Path("/dev/zero"), tmp_path / "elsewhere", trained.store)
+
+
+def test_scores_on_test_parts_travel_and_go_with_their_stages(trained: api.Prepared, tmp_path: Path) -> None:
+    done = trained.plan.runs[0].stages[0]
+    score = Score("seg", ["a"], {"mIoU": 0.5}, 2, 0.0, np.ones(3, np.float32), np.ones(1))
+    for key in (done, LOST):
+        Scores(trained.store.root).add(key, "0123456789abcdef", score, {"confusion": np.ones(2)})
+    (gone,) = garbage(trained.store, [trained.folder / "plan.json"])
+    assert gone.path.name == LOST
+    assert gone.what == "scores of a stage of no plan"
+    archive = tmp_path / "moved.tar"
+    export_results(trained.folder, trained.store, archive)
+    elsewhere = Store(tmp_path / "elsewhere" / "stages")
+    import_results(archive, tmp_path / "elsewhere", elsewhere)
+    found = Scores(elsewhere.root).get(done, "0123456789abcdef")
+    assert found is not None
+    assert found.values == {"mIoU": 0.5}
+    assert len(list(Scores(elsewhere.root).root.glob("*/*"))) == 2

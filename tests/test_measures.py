@@ -74,11 +74,14 @@ def test_drop_interval_without_an_answer():
         (0.5, 0.40, (-0.1, 0.5), 0.1, "fail (uncertain)"),
         (0.5, 0.40, None, 0.1, "fail (uncertain)"),
         (0.5, 0.55, (-0.12, -0.08), 0.1, "bonus"),
-        (0.5, 0.50, (-0.01, 0.01), 0.1, "bonus"),
+        (0.5, 0.50, (-0.01, 0.01), 0.1, "bonus (uncertain)"),  # the border of a bonus is 0, not 5 %
+        (0.5, 0.50, (0.0, 0.0), 0.1, "bonus"),  # no seed and no image differs, and an equal score is a bonus
+        (0.5, 0.5315, (-0.160, 0.033), 0.1, "bonus (uncertain)"),
+        (0.5, 0.49, (-0.02, 0.03), 0.1, "pass"),  # whether it is a bonus is not what the word says
         (0.5, 0.55, (-0.5, 0.3), 0.1, "bonus (uncertain)"),
         (0.5, 0.55, None, 0.1, "bonus (uncertain)"),
         (0.14, 0.14, (-0.01, 0.01), 0.1, "void"),
-        (0.15, 0.15, (-0.01, 0.01), 0.1, "bonus"),  # 0.1 + 0.05 exceeds 0.15 in floating point
+        (0.15, 0.15, (-0.01, 0.0), 0.1, "bonus"),  # 0.1 + 0.05 exceeds 0.15 in floating point
         (1.0, 0.95, (0.049, 0.0495), 0.1, "pass"),  # (1 - 0.95) / 1 exceeds 0.05 in floating point
         (0.0, 0.0, None, 0.0, "void"),
         (math.nan, 0.3, None, 0.1, "void"),

@@ -1,130 +1,160 @@
-"""How often the intervals hold the truth, on simulated experiments whose truth is known.
+"""How often the intervals hold the truth, and how often a verdict is settled, in simulations whose truth is known.
 
-python benchmarks/coverage.py --simulations 2000
+python benchmarks/coverage.py --simulations 1000
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pairs import keep
+from simulated import METRICS, Array, Noise, loss_of, normal, skewed, skills
 
-from cl_bench.data.base import Boxes
-from cl_bench.measures import drop_interval
-from cl_bench.metrics.average_precision import AveragePrecision
+from cl_bench import measures, power
+from cl_bench.measures import LIMIT
 from cl_bench.metrics.bootstrap import image_weights
-from cl_bench.metrics.mean_iou import MeanIoU
-from cl_bench.metrics.top_k import TopK
-from cl_bench.statistics import image_interval, resampled_drop
+from cl_bench.statistics import image_interval
+from cl_bench.uncertainty import Spread, difference_spread, drop_spread, freedom, spread
 
-IMAGES, POPULATION = 60, 6000
-Found = tuple[str, int, float]
-"""What was simulated, how often, and the share of intervals that held the truth."""
-
-
-def over_seeds(simulations: int) -> Iterator[Found]:
-    """Drops of runs whose scores vary by seed: a baseline of .45, a drop of 5 %, noise that is normal or skewed."""
-    draw = np.random.default_rng(0)
-    noises = {
-        "normal": lambda size: draw.normal(0, 1, size),
-        "skewed": lambda size: draw.exponential(1, size) - 1,
-    }
-    for name, noise in noises.items():
-        for seeds in (3, 5, 10):
-            held, rounds = 0, 10 * simulations  # they cost little
-            for _ in range(rounds):
-                baselines = 0.45 + 0.03 * noise(seeds)
-                finals = 0.95 * 0.45 + 0.6 * (baselines - 0.45) + 0.02 * noise(seeds)
-                interval = drop_interval(baselines.tolist(), finals.tolist())
-                held += interval is not None and interval[0] <= 0.05 <= interval[1]
-            yield f"drop over {seeds} seeds, {name} noise", rounds, held / rounds
+SEEDS, IMAGES = (3, 5, 10), (60, 300, 700)
+FURTHER = 0.15
+"""The drop of the strategy that one with a drop of 5 % is held against."""
+SHARES = {"Top-1": 1.0, "mIoU": 1.0, "AP50": 0.5}
+"""How many of the simulations are made of each metric: AP costs most."""
+Figures = dict[str, Any]
 
 
-def top_1(draw: np.random.Generator, images: int) -> TopK:
-    """A classifier of ten classes that is right in four of five images."""
-    labels = draw.integers(0, 10, images)
-    logits = draw.normal(0, 1, (images, 10))
-    logits[np.arange(images), labels] += np.where(draw.random(images) < 0.75, 6.0, 0.0)
-    metric = TopK(images, 10)
-    metric.update(range(images), logits, labels)
-    return metric
+def worlds() -> Iterator[tuple[str, Noise, float]]:
+    """Yield metric, how skills differ between seeds, and the true drop."""
+    for metric in METRICS:
+        for drop in (0.0, LIMIT, 0.4):
+            yield metric, normal, drop
+        yield metric, skewed, LIMIT
 
 
-def mean_iou(draw: np.random.Generator, images: int) -> MeanIoU:
-    """Masks of six classes, four of them rare, found with errors that differ by image."""
-    metric = MeanIoU(6, images)
-    for index in range(images):
-        present = np.concatenate([[0, 1], 2 + np.flatnonzero(draw.random(4) < 0.15)])
-        target = draw.choice(present, (16, 16)).astype(np.uint8)
-        wrong = draw.random((16, 16)) < draw.beta(2, 3)
-        metric.update(index, np.where(wrong, draw.choice(present, (16, 16)), target), target)
-    return metric
-
-
-def average_precision(draw: np.random.Generator, images: int) -> AveragePrecision:
-    """Boxes of three classes, half of them found, among as many false ones of lower scores."""
-    truth, found = [], []
-    for _ in range(images):
-        boxes, labels = _boxes(draw, draw.poisson(2.5))
-        truth.append(Boxes(boxes, labels, np.zeros(len(labels), np.bool_)))
-        seen = draw.random(len(labels)) < draw.beta(2, 2)
-        wrong, guessed = _boxes(draw, draw.poisson(2.5))
-        scores = np.concatenate([draw.beta(3, 2, seen.sum()), draw.beta(2, 3, len(guessed))])
-        found.append((np.concatenate([boxes[seen], wrong]), scores, np.concatenate([labels[seen], guessed])))
-    metric = AveragePrecision(("a", "b", "c"), truth, [(100, 100)] * images)
-    for index, detections in enumerate(found):
-        metric.update(index, *detections)
-    return metric
-
-
-def _boxes(draw: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-    corners = draw.uniform(0, 60, (count, 2))
-    sides = draw.uniform(15, 40, (count, 2))
-    return np.concatenate([corners, corners + sides], 1).astype(np.float32), draw.choice(3, count, p=[0.7, 0.2, 0.1])
-
-
-def over_images(simulations: int) -> Iterator[Found]:
-    """Scores of samples of images from one population, whose score is the truth."""
-    weights = image_weights("simulation", IMAGES)
-    for simulate, rounds in ((top_1, simulations), (mean_iou, simulations // 4), (average_precision, simulations // 8)):
-        draw = np.random.default_rng(1)
-        truth = float(simulate(draw, POPULATION).resampled(np.ones((1, POPULATION)))[0])
-        held = 0
-        for _ in range(rounds):
-            low, high = image_interval(simulate(draw, IMAGES).resampled(weights))
-            held += low <= truth <= high
-        yield f"{simulate.__name__} over {IMAGES} images", rounds, held / rounds
-
-
-def of_differences(simulations: int) -> Iterator[Found]:
-    """Differences of the drops of two classifiers on the same images, as `comparison.differences` resamples them."""
-    draw, weights, held = np.random.default_rng(2), image_weights("simulation", IMAGES), 0
+def experiments(metric: str, noise: Noise, drops: list[float], images: int, simulations: int) -> Iterator[Array]:
+    """Yield scores (baselines and runs, seeds, 1 + resamples), the first those of the images as they are."""
+    how, draw = METRICS[metric], np.random.default_rng(images)
+    losses = [loss_of(metric, noise, drop) for drop in drops]
+    weights = np.vstack([np.ones(images), image_weights("simulation", images)[: how.resamples]])
     for _ in range(simulations):
-        # What is hard is hard for all three; of what the baseline knows one keeps .95, the other .80.
-        known = draw.random(IMAGES) < draw.choice([0.5, 0.95], IMAGES)
-        right = [known, known & (draw.random(IMAGES) < 0.95), known & (draw.random(IMAGES) < 0.80)]
-        baseline, one, other = ([weights @ hits / IMAGES] for hits in right)
-        low, high = image_interval(resampled_drop(baseline, one) - resampled_drop(baseline, other))
-        held += low <= -0.15 <= high
-    yield f"difference of drops over {IMAGES} images", simulations, held / simulations
+        normals = draw.standard_normal((1 + len(drops), max(SEEDS)))
+        yield how.score(draw, skills(how, noise, losses, normals), weights).astype(np.float64)
+
+
+def drops_and_differences(simulations: int) -> Iterator[tuple[str, Figures]]:
+    """Yield of every metric, noise, drop and number of images and seeds what the intervals held."""
+    for metric, noise, drop in worlds():
+        compared = noise is normal and drop == LIMIT
+        for images in IMAGES:
+            rounds, found = round(SHARES[metric] * simulations), Counter[tuple[str, int]]()
+            for scores in experiments(metric, noise, [drop, FURTHER][: 1 + compared], images, rounds):
+                for seeds in SEEDS:
+                    own = scores[:, :seeds]
+                    found.update((what, seeds) for what in _judged(own, drop, images))
+                    found.update((what, seeds) for what in (_compared(own, drop, images) if compared else ()))
+            for seeds in SEEDS:
+                where = {"metric": metric, "noise": noise.__name__, "drop": drop, "images": images, "seeds": seeds}
+                shares = {what: found[what, seeds] / rounds for what in ("held", "settled", "held by seeds alone")}
+                shares["passes"] = found["passes", seeds] / rounds
+                yield "drops", {**where, "simulations": rounds, **shares}
+                if compared:
+                    yield "differences", {**where, "simulations": rounds, "held": found["difference", seeds] / rounds}
+
+
+def _judged(scores: Array, truth: float, images: int) -> Iterator[str]:
+    """Yield what comes true of one drop: that it is held, settled, and passes (or more) without "(uncertain)"."""
+    singles, finals = (part[:, 0].tolist() for part in scores[:2])
+    drop = measures.ratio_of_means_drop(singles, finals)
+    parts = drop_spread(singles, finals, (list(scores[0, :, 1:]), list(scores[1, :, 1:])), images)
+    if _holds(parts, drop, truth):
+        yield "held"
+    if _holds(drop_spread(singles, finals), drop, truth):
+        yield "held by seeds alone"
+    interval = parts and parts.interval(drop)
+    word = measures.verdict(drop, interval, measures.mean(singles), measures.mean(finals), 0.0)
+    if "uncertain" not in word:
+        yield "settled"
+        if word in ("pass", "bonus"):
+            yield "passes"
+
+
+def _compared(scores: Array, drop: float, images: int) -> Iterator[str]:
+    values, resampled = scores[..., 0].tolist(), [list(part[:, 1:]) for part in scores]
+    parts = difference_spread(values[0], values[1], values[2], (resampled[0], resampled[1], resampled[2]), images)
+    means = scores[..., 0].mean(axis=1)
+    if _holds(parts, (means[2] - means[1]) / means[0], drop - FURTHER):
+        yield "difference"
+
+
+def _holds(parts: Spread | None, estimate: float, truth: float) -> bool:
+    interval = parts and parts.interval(estimate)
+    return interval is not None and interval[0] <= truth <= interval[1]
+
+
+def single_scores(simulations: int) -> Iterator[tuple[str, Figures]]:
+    """Yield how often the interval of one model's score, over images alone, holds the score on all images."""
+    for metric, how in METRICS.items():
+        rounds, one = round(SHARES[metric] * simulations), np.full((1, 1), how.skill)
+        truth = how.score(np.random.default_rng(0), one, np.ones((1, how.population))).item()
+        for images in IMAGES:
+            draw, held = np.random.default_rng(images), 0
+            weights = image_weights("simulation", images)[: how.resamples]
+            for _ in range(rounds):
+                low, high = image_interval(how.score(draw, one, weights)[0, 0])
+                held += low <= truth <= high
+            yield "scores", {"metric": metric, "images": images, "simulations": rounds, "held": held / rounds}
+
+
+def named_numbers(simulations: int) -> Iterator[tuple[str, Figures]]:
+    """Yield how often the seeds or images that `power` names settle a verdict whose variance is known in parts."""
+    seeds, images = 5, 60
+    for own, interaction, shared in ((0.03, 0.03, 0.0), (0.03, 0.03, 0.005), (0.06, 0.02, 0.01), (0.01, 0.06, 0.03)):
+        for distance in (0.02, 0.03, 0.05):
+            part, single = (own**2 + interaction**2) / seeds, interaction**2 / seeds
+            known = Spread(part, shared**2, single, freedom(part, shared**2, single, seeds))
+            where = {"own": own, "interaction": interaction, "shared": shared, "distance": distance}
+            named = {
+                "seeds": power.seeds_needed(LIMIT + distance, known, seeds, LIMIT),
+                "images": power.images_needed(LIMIT + distance, known, seeds, images, LIMIT),
+            }
+            for what, number in named.items():
+                now, share = (number or 0, 1.0) if what == "seeds" else (seeds, images / (number or images))
+                lessened = (own, share**0.5 * interaction, share**0.5 * shared)
+                settled = settling(*lessened, distance, now, simulations) if number else None
+                yield "power", {**where, "of": what, "named": number, "settled": settled}
+
+
+def settling(own: float, interaction: float, shared: float, distance: float, seeds: int, simulations: int) -> float:
+    """Return how often the interval lies beside a border at `distance`, of the deviations' parts as in `Spread`."""
+    draw, beside = np.random.default_rng(0), 0
+    for _ in range(simulations):
+        image, single = shared * draw.standard_normal(201), interaction * draw.standard_normal((seeds, 201))
+        shares = distance + image + single + own * draw.standard_normal((seeds, 1))
+        found = spread(shares[:, 0].tolist(), list(shares[:, 1:]))
+        interval = found and found.interval(shares[:, 0].mean())
+        beside += interval is not None and (interval[0] > 0 or interval[1] < 0)
+    return beside / simulations
 
 
 def main() -> None:
-    """Print what share of the intervals holds the truth."""
+    """Print every figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=2000)
+    parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--json", type=Path, help="keep the figures in this file")
-    options = parser.parse_args()
-    print("| 95 % interval of | simulations | holds the truth |\n|---|--:|--:|")
-    found = {}
-    for simulate in (over_seeds, over_images, of_differences):
-        for what, rounds, share in simulate(options.simulations):
-            print(f"| {what} | {rounds} | {100 * share:.1f} % |", flush=True)
-            found[what] = {"simulations": rounds, "held": share}
-    keep(options, {"intervals": found})
+    options, found = parser.parse_args(), dict[str, list[Figures]]()
+    parts: tuple[Callable[[int], Iterator[tuple[str, Figures]]], ...]
+    parts = (named_numbers, single_scores, drops_and_differences)
+    for part in parts:
+        for what, figures in part(options.simulations):
+            print(what, *(f"{name} {value}" for name, value in figures.items()), flush=True)
+            found.setdefault(what, []).append(figures)
+    keep(options, found)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
-Interval = tuple[float, float]
-"""Low end and high end."""
+from cl_bench.uncertainty import Interval as Interval
+from cl_bench.uncertainty import Scores, Spread, drop_spread, quantile
 
 LIMIT = 0.05
 """The largest relative drop that passes."""
@@ -79,57 +78,78 @@ def average_drop(drops: Sequence[float]) -> float:
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> Interval | None:
     """Return Student's interval of the mean of `values`; None for fewer than two."""
-    half = _half_width(values, level)
-    return None if half is None else (mean(values) - half, mean(values) + half)
+    count = len(values)
+    if count < 2:
+        return None
+    half = quantile(count - 1, level) * deviation(values) / math.sqrt(count)
+    return mean(values) - half, mean(values) + half
 
 
-def drop_interval(baselines: Sequence[float], finals: Sequence[float], level: float = 0.95) -> Interval | None:
+def drop_interval(
+    baselines: Sequence[float],
+    finals: Sequence[float],
+    images: tuple[Sequence[Scores], Sequence[Scores]] | None = None,
+    scored: int | None = None,
+    level: float = 0.95,
+) -> Interval | None:
     """Return the interval of `ratio_of_means_drop`; None for fewer than two seeds or a mean baseline of zero.
 
-    The scores are paired by seed: the delta method linearises the ratio, and Student's quantile serves the few seeds.
+    The scores are paired by seed. images: both in resamples of the images, scored: their number, as in
+    `uncertainty.drop_spread`; without them the interval is over the seeds alone.
     """
-    if len(baselines) != len(finals):
-        raise ValueError(f"{len(baselines)} baselines do not pair with {len(finals)} final scores")
-    drop = ratio_of_means_drop(baselines, finals)
-    half = _half_width(
-        [final - (1 - drop) * baseline for baseline, final in zip(baselines, finals, strict=True)], level
-    )
-    if half is None or math.isnan(drop):
-        return None
-    half /= abs(mean(baselines))
-    return drop - half, drop + half
+    parts = drop_spread(baselines, finals, images, scored)
+    return parts and parts.interval(ratio_of_means_drop(baselines, finals), level)
+
+
+def border(word: str) -> float:
+    """Return the drop that parts a verdict from the others: 0 for "bonus", `LIMIT` for "pass" and "fail"."""
+    return 0.0 if word.startswith("bonus") else LIMIT
 
 
 def verdict(drop: float, interval: Interval | None, baseline_mean: float, final_mean: float, trivial: float) -> str:
-    """Return "void", "pass", "bonus" or "fail", the last three with " (uncertain)" where the seeds do not settle it.
+    """Return "void", "pass", "bonus" or "fail", the last three with " (uncertain)" where chance could change the word.
 
     drop and interval: as from `ratio_of_means_drop` and `drop_interval`; trivial: the score of a predictor that looks
     at no image. Void: the baseline is not `MARGIN` above it, or there is no drop. Uncertain: no interval, or one that
-    holds `LIMIT`.
+    reaches beyond the word's own `border`.
     """
     if math.isnan(drop) or not baseline_mean >= trivial + MARGIN - _ROUNDING:
         return "void"
     word = "bonus" if final_mean >= baseline_mean else "pass" if drop <= LIMIT + _ROUNDING else "fail"
-    settled = interval is not None and not interval[0] - _ROUNDING <= LIMIT <= interval[1] + _ROUNDING
-    return word if settled else f"{word} (uncertain)"
+    if interval is None:
+        return f"{word} (uncertain)"
+    edge = border(word) + _ROUNDING
+    return word if (interval[0] > edge if word == "fail" else interval[1] <= edge) else f"{word} (uncertain)"
 
 
 def compare(
-    baselines: Mapping[int, float], runs: Mapping[int, Sequence[float]], trivial: float, together: bool = False
+    baselines: Mapping[int, float],
+    runs: Mapping[int, Sequence[float]],
+    trivial: float,
+    together: bool = False,
+    images: Mapping[int, tuple[Scores, Scores]] | None = None,
+    scored: int | None = None,
 ) -> dict[str, Any]:
     """Return all that is said about one task under one strategy, over the seeds that have a baseline and a final score.
 
     baselines: seed -> score; runs: seed -> scores at the ends of the run's stages, from the one that learnt the task on
-    (nan where there is none); together: all tasks were learnt in one stage, so nothing was learnt before or after.
+    (nan where there is none); together: all tasks were learnt in one stage, so nothing was learnt before or after;
+    images: seed -> (baseline, final) in the same resamples of the images, of no use where a seed lacks them; scored:
+    the number of these images.
     Values: seeds, baseline, final, drop, drop_low, drop_high, points, same_run_drop, forgetting, backward_transfer,
-    intransigence, trivial, verdict; drop and same-run drop are ratios of means, the others means over seeds.
+    intransigence, trivial, verdict; drop and same-run drop are ratios of means, the others means over seeds. Also
+    seeds_deviation, images_deviation, interaction_deviation: the roots of the parts of `uncertainty.Spread`, standard
+    deviations of the drop by seeds and by images (nan where unknown), and how much of the seeds' is by single images.
     """
     seeds = [seed for seed, series in runs.items() if not math.isnan(baselines.get(seed, math.nan) + series[-1])]
     singles = [baselines[seed] for seed in seeds]
     finals = [runs[seed][-1] for seed in seeds]
     learnt = [math.nan if together else runs[seed][0] for seed in seeds]
     baseline, final, just_learnt = mean(singles), mean(finals), mean(learnt)
-    drop, interval = ratio_of_means_drop(singles, finals), drop_interval(singles, finals)
+    drop = ratio_of_means_drop(singles, finals)
+    parts = drop_spread(singles, finals, _of_seeds(images, seeds), scored)
+    parts = parts or Spread(math.nan, math.nan, math.nan, math.nan)
+    interval = parts.interval(drop)
     low, high = interval or (math.nan, math.nan)
     return {
         "seeds": len(seeds),
@@ -138,6 +158,9 @@ def compare(
         "drop": drop,
         "drop_low": low,
         "drop_high": high,
+        "seeds_deviation": math.sqrt(parts.seeds),
+        "images_deviation": math.sqrt(parts.images),
+        "interaction_deviation": math.sqrt(parts.interaction),
         "points": drop_points(baseline, final),
         "same_run_drop": same_run_drop(just_learnt, final),
         "forgetting": math.nan if together else mean([forgetting(runs[seed]) for seed in seeds]),
@@ -146,6 +169,14 @@ def compare(
         "trivial": trivial,
         "verdict": verdict(drop, interval, baseline, final, trivial),
     }
+
+
+def _of_seeds(
+    images: Mapping[int, tuple[Scores, Scores]] | None, seeds: Sequence[int]
+) -> tuple[list[Scores], list[Scores]] | None:
+    if not seeds or not images or not all(seed in images for seed in seeds):
+        return None
+    return [images[seed][0] for seed in seeds], [images[seed][1] for seed in seeds]
 
 
 def leaders(drops: Mapping[str, Mapping[int, float]]) -> set[str]:
@@ -164,17 +195,3 @@ def leaders(drops: Mapping[str, Mapping[int, float]]) -> set[str]:
         if interval is None or interval[0] <= 0 <= interval[1]:
             leading.add(name)
     return leading if leading < means.keys() else set()
-
-
-def _half_width(values: Sequence[float], level: float) -> float | None:
-    count = len(values)
-    if count < 2:
-        return None
-    return _quantile(count - 1, level) * deviation(values) / math.sqrt(count)
-
-
-@lru_cache(maxsize=64)
-def _quantile(freedom: int, level: float) -> float:
-    from scipy.special import stdtrit  # the t quantile of scipy.stats, without its slow import
-
-    return float(stdtrit(freedom, (1 + level) / 2))

@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cl_bench.measures import Interval, mean, t_interval
-
-Scores = npt.NDArray[np.float64]
-"""(resamples,)"""
+from cl_bench.measures import mean, t_interval
+from cl_bench.uncertainty import Interval
+from cl_bench.uncertainty import Scores as Scores
 
 
 class Paired(NamedTuple):

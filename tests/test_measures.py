@@ -74,11 +74,14 @@ def test_drop_interval_without_an_answer():
         (0.5, 0.40, (-0.1, 0.5), 0.1, "fail (uncertain)"),
         (0.5, 0.40, None, 0.1, "fail (uncertain)"),
         (0.5, 0.55, (-0.12, -0.08), 0.1, "bonus"),
-        (0.5, 0.50, (-0.01, 0.01), 0.1, "bonus"),
+        (0.5, 0.50, (-0.01, 0.01), 0.1, "bonus (uncertain)"),  # the border of a bonus is 0, not 5 %
+        (0.5, 0.50, (0.0, 0.0), 0.1, "bonus"),  # no seed and no image differs, and an equal score is a bonus
+        (0.5, 0.5315, (-0.160, 0.033), 0.1, "bonus (uncertain)"),
+        (0.5, 0.49, (-0.02, 0.03), 0.1, "pass"),  # whether it is a bonus is not what the word says
         (0.5, 0.55, (-0.5, 0.3), 0.1, "bonus (uncertain)"),
         (0.5, 0.55, None, 0.1, "bonus (uncertain)"),
         (0.14, 0.14, (-0.01, 0.01), 0.1, "void"),
-        (0.15, 0.15, (-0.01, 0.01), 0.1, "bonus"),  # 0.1 + 0.05 exceeds 0.15 in floating point
+        (0.15, 0.15, (-0.01, 0.0), 0.1, "bonus"),  # 0.1 + 0.05 exceeds 0.15 in floating point
         (1.0, 0.95, (0.049, 0.0495), 0.1, "pass"),  # (1 - 0.95) / 1 exceeds 0.05 in floating point
         (0.0, 0.0, None, 0.0, "void"),
         (math.nan, 0.3, None, 0.1, "void"),
@@ -119,3 +122,27 @@ def test_drop_interval_covers_the_truth(seeds, final, spread):
 )
 def test_leaders(drops, leading):
     assert measures.leaders(drops) == leading
+
+
+def test_compare_covers_seeds_and_images():
+    draws = 0.05 * np.random.default_rng(0).standard_normal(400)
+    baselines, runs = {0: 0.50, 1: 0.52}, {0: [0.5, 0.45], 1: [0.5, 0.46]}
+    images = {seed: (np.full(400, baselines[seed]), runs[seed][-1] + draws) for seed in runs}
+    plain, both = (measures.compare(baselines, runs, 0.1, images=given) for given in (None, images))
+    assert math.isnan(plain["images_deviation"])
+    assert plain["seeds_deviation"] == both["seeds_deviation"] > 0
+    assert both["images_deviation"] == pytest.approx(draws.std(ddof=1) / 0.51)
+    assert measures.drop_interval([0.5, 0.52], [0.45, 0.46], tuple(zip(*images.values(), strict=True))) == (
+        both["drop_low"],
+        both["drop_high"],
+    )
+    assert measures.compare(baselines, runs, 0.1, images={0: images[0]}) == pytest.approx(plain, nan_ok=True)
+
+
+def test_compare_of_one_seed_knows_the_images_alone():
+    images = {0: (np.full(3, 0.5), np.array([0.4, 0.5, 0.45]))}
+    found = measures.compare({0: 0.5}, {0: [0.45]}, 0.1, images=images)
+    assert found["images_deviation"] == pytest.approx(0.1)
+    assert math.isnan(found["seeds_deviation"])
+    assert math.isnan(found["drop_low"])
+    assert found["verdict"] == "fail (uncertain)"

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from cl_bench import measures, resamples, statistics
+from cl_bench import measures, statistics, uncertainty
 from cl_bench.errors import UserError, unknown
-from cl_bench.plan_file import tests
 from cl_bench.results import BASELINE, REFERENCE, of_split
-from cl_bench.summaries import summary, void_tasks
+from cl_bench.summaries import load_resamples, scored_images, summary, void_tasks
 
 _RUN = ["strategy", "order", "task"]
 
@@ -37,54 +35,69 @@ def finals(results: pd.DataFrame) -> pd.DataFrame:
     return table.dropna(subset="drop")
 
 
-def differences(results: pd.DataFrame, folder: Path, against: str = REFERENCE) -> pd.DataFrame:
+def differences(results: pd.DataFrame, against: str = REFERENCE) -> pd.DataFrame:
     """Return how much more each strategy drops than `against`, one row a strategy, order and task.
 
-    `difference`: of relative drops, a mean over the seeds that both have (negative: it forgets less), with Student's
-    95 % interval `low`, `high`; `p`: of the exact sign-flip test, `adjusted_p`: for all rows of the table (Holm),
-    `least_p`: the smallest that so many seeds can give; `probability`: that a seed of the strategy drops less than one
-    of `against`; `image_low`, `image_high`: the 95 % interval over resampled validation images, these seeds given
-    (nan where no resamples were kept). Tasks whose baseline is void are left out. Raises UserError where `against` is
-    not in the results, or there is nothing to compare.
+    `difference`: of their drops (each a ratio of means over the seeds that both have; negative: it forgets less), with
+    its 95 % interval `low`, `high` over seeds and images (over seeds alone where no resamples were kept);
+    `seeds_deviation`, `images_deviation`: the parts, as in `measures.compare`; `p`: of the exact sign-flip test over
+    the seeds' own differences, `adjusted_p`: for all rows of the table (Holm), `least_p`: the smallest that so many
+    seeds can give; `probability`: that a seed of the strategy drops less than one of `against`. Tasks whose baseline is
+    void are left out. Raises UserError where `against` is not in the results, or there is nothing to compare.
     """
     known = {run["strategy"] for run in results.attrs["plan"]["runs"]}
     if against not in known:
         raise unknown("strategy of this experiment", against, known)
+    results = of_split(results)
     table = finals(results)
     table = table[~table["task"].isin(void_tasks(results))]
     if not (table["strategy"] == against).any() or set(table["strategy"]) == {against}:
         raise UserError(f"there is nothing to hold against {against}: it takes two finished runs with a valid baseline")
-    results = of_split(results)
-    parts = tests(results.attrs["plan"]) if results.attrs["split"] == "test" else None
-    images = resamples.load(folder, {*table["final_stage"], *table["baseline_stage"]}, parts)
-    rows = []
+    tasks = {task["name"]: scored_images(results, task) for task in results.attrs["plan"]["tasks"]}
+    images, rows = load_resamples(results), []
     for (strategy, order, task), own in table[table["strategy"] != against].groupby(_RUN, sort=False):
         other = table[(table["strategy"] == against) & (table["order"] == order) & (table["task"] == task)]
         both = own.merge(other, on="seed", suffixes=("", "_other"))
         if both.empty:
             continue
         found = statistics.paired(both["drop"].tolist(), both["drop_other"].tolist())
-        low, high = found.interval or (math.nan, math.nan)
-        chance = (found.difference, low, high, found.p, found.least_p, found.probability)
-        rows.append((strategy, order, task, len(both), *chance, *_over_images(images, both, str(task))))
-    columns = ("difference", "low", "high", "p", "least_p", "probability", "image_low", "image_high")
+        chance = _difference(both, images, str(task), tasks[str(task)])
+        rows.append((strategy, order, task, len(both), *chance, found.p, found.least_p, found.probability))
+    columns = ("difference", "low", "high", "seeds_deviation", "images_deviation", "p", "least_p", "probability")
     frame = pd.DataFrame(rows, columns=[*_RUN, "seeds", *columns])
     frame["adjusted_p"] = statistics.holm(frame["p"].tolist())
     frame.attrs = {**results.attrs, "against": against}
     return frame
 
 
+def _difference(both: pd.DataFrame, images: pd.DataFrame, task: str, scored: int) -> tuple[float, ...]:
+    """Return the difference of two drops, the ends of its interval, and its deviations by seeds and by images."""
+    single, own, other = (both[name].tolist() for name in ("baseline", "final", "final_other"))
+    difference = measures.ratio_of_means_drop(single, own) - measures.ratio_of_means_drop(single, other)
+    stages = [both[f"{name}_stage"] for name in ("baseline", "final")] + [both["final_stage_other"]]
+    resampled = None
+    if all((stage, task) in images for column in stages for stage in column):
+        before, after, rival = ([images[stage, task].to_numpy() for stage in column] for column in stages)
+        resampled = (before, after, rival)
+    parts = uncertainty.difference_spread(single, own, other, resampled, scored)
+    if parts is None:
+        return difference, math.nan, math.nan, math.nan, math.nan
+    low, high = parts.interval(difference) or (math.nan, math.nan)
+    return difference, low, high, math.sqrt(parts.seeds), math.sqrt(parts.images)
+
+
 def over_orders(results: pd.DataFrame, against: str = "") -> pd.DataFrame:
     """Return what each strategy drops over all orders of the tasks, one row a strategy that has them all.
 
-    `drop`: the mean of the orders' mean drops (of each task as in the table of drops), with its 95 % t interval `low`,
-    `high`; `spread`: the highest minus the lowest of the orders' means; `worst_drop`, `worst_task`, `worst_order`: the
-    task that drops most of all; `orders`, `seeds`: how many there are, the latter with every order done; `difference`:
-    from the drop of `against` (naive, or the first, where none is named), over the `paired_seeds` that both have, with
-    its interval `difference_low`, `difference_high`. Tasks whose baseline is void are left out. attrs["left_out"]: the
-    strategies without a seed of which every order is done. Raises UserError where there are fewer than two orders,
-    no task that is not void, or no such strategy.
+    `drop`: the mean of the orders' mean drops (of each task as in the table of drops), with its 95 % interval `low`,
+    `high` over seeds and images (over seeds alone where no resamples were kept); `spread`: the highest minus the lowest
+    of the orders' means; `worst_drop`, `worst_task`, `worst_order`: the task that drops most of all; `orders`, `seeds`:
+    how many there are, the latter with every order done; `difference`: from the drop of `against` (naive, or the first,
+    where none is named), over the `paired_seeds` that both have, with its interval `difference_low`, `difference_high`.
+    Tasks whose baseline is void are left out. attrs["left_out"]: the strategies without a seed of which every order is
+    done. Raises UserError where there are fewer than two orders, no task that is not void, or no such strategy.
     """
+    results = of_split(results)
     runs, void = results[results["strategy"] != BASELINE], void_tasks(results)
     names, orders = runs["strategy"].unique().tolist(), runs["order"].unique().tolist()
     if len(orders) < 2:
@@ -92,7 +105,8 @@ def over_orders(results: pd.DataFrame, against: str = "") -> pd.DataFrame:
     planned = [(order, task) for order in orders for task in dict.fromkeys(order.split(">")) if task not in void]
     if not planned:
         raise UserError("the baseline of every task is void or not done, so there is no drop")
-    table = finals(results)
+    table, images = finals(results), load_resamples(results)
+    scored = min(scored_images(results, task) for task in results.attrs["plan"]["tasks"] if task["name"] not in void)
     found = {name: _of_all_orders(table[table["strategy"] == name], planned) for name in names}
     found = {name: scores for name, scores in found.items() if len(scores["final"])}
     if not found:
@@ -100,36 +114,64 @@ def over_orders(results: pd.DataFrame, against: str = "") -> pd.DataFrame:
     against = against or (REFERENCE if REFERENCE in found else next(iter(found)))
     if against not in found:
         raise unknown("strategy of which all orders are done", against, found)
-    frame = pd.DataFrame([_order_row(name, scores, found[against]) for name, scores in found.items()])
+    rows = [_order_row(name, scores, found[against], images, scored) for name, scores in found.items()]
+    frame = pd.DataFrame(rows)
     frame["against"] = against
     frame.attrs = {**results.attrs, "left_out": [name for name in names if name not in found]}
     return frame
 
 
+_Scores = Mapping[str, pd.DataFrame]
+"""`final`, `baseline` and the stages that they are of, each (seeds, orders and tasks)."""
+
+
 def _of_all_orders(own: pd.DataFrame, planned: list[tuple[str, str]]) -> dict[str, pd.DataFrame]:
-    """Return a strategy's `final` and `baseline` scores (seeds, orders and tasks), of the seeds that have them all."""
+    """Return what a strategy's seeds that have all orders and tasks ended with."""
     columns = pd.MultiIndex.from_tuples(planned, names=["order", "task"])
-    scores = {what: own.pivot(index="seed", columns=["order", "task"], values=what) for what in ("final", "baseline")}
+    fields = ("final", "baseline", "final_stage", "baseline_stage")
+    scores = {what: own.pivot(index="seed", columns=["order", "task"], values=what) for what in fields}
     return {what: score.reindex(columns=columns).dropna() for what, score in scores.items()}
 
 
-def _shares(scores: Mapping[str, pd.DataFrame], seeds: pd.Index) -> pd.DataFrame:
+def _shares(scores: _Scores, seeds: pd.Index) -> pd.DataFrame:
     """Return each seed's share in the drops, whose mean over `seeds` is the ratio of means.
 
-    Linearised, as in `measures.drop_interval`, so that a t interval of the shares is one of the ratio.
+    Linearised, as in `uncertainty.drop_spread`, so that an interval of the shares is one of the ratio.
     """
     final, single = scores["final"].loc[seeds], scores["baseline"].loc[seeds]
     drop = 1 - final.mean() / single.mean()
     return drop - (final - (1 - drop) * single) / single.mean()
 
 
-def _order_row(name: str, scores: Mapping[str, pd.DataFrame], other: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+def _resampled_shares(scores: _Scores, seeds: pd.Index, images: pd.DataFrame) -> list[Any] | None:
+    """Return each seed's mean share over orders in every resample; None where some were not kept."""
+    kept = scores["final"].loc[seeds].mean() / scores["baseline"].loc[seeds].mean()
+    middle, lengths = scores["baseline"].loc[seeds].mean(), kept.groupby("order").size()
+    found = []
+    for seed in seeds:
+        total = 0.0
+        for order, task in kept.index:
+            stages = [scores[f"{what}_stage"].loc[seed, (order, task)] for what in ("baseline", "final")]
+            if any((stage, task) not in images for stage in stages):
+                return None
+            before, after = (images[stage, task].to_numpy() for stage in stages)
+            share = (kept[order, task] * before - after) / middle[order, task]
+            total = total + share / (lengths[order] * len(lengths))
+        found.append(total)
+    return found
+
+
+def _order_row(name: str, scores: _Scores, other: _Scores, images: pd.DataFrame, scored: int) -> dict[str, Any]:
     seeds = scores["final"].index
     both = seeds.intersection(other["final"].index)
     shares = _shares(scores, seeds)
     drops, means = shares.mean(), shares.mean().groupby("order").mean()
-    drop, (low, high) = _over_seeds(shares)
-    difference, (difference_low, difference_high) = _over_seeds(_shares(scores, both) - _shares(other, both))
+    drop, (low, high) = _over_seeds(shares, _resampled_shares(scores, seeds, images), scored)
+    one, two = (_resampled_shares(side, both, images) for side in (scores, other))
+    resampled = None if one is None or two is None else [own - rival for own, rival in zip(one, two, strict=True)]
+    difference, (difference_low, difference_high) = _over_seeds(
+        _shares(scores, both) - _shares(other, both), resampled, scored
+    )
     worst_order, worst_task = drops.index.tolist()[int(drops.argmax())]
     return {
         **{"strategy": name, "drop": drop, "low": low, "high": high},
@@ -140,10 +182,12 @@ def _order_row(name: str, scores: Mapping[str, pd.DataFrame], other: Mapping[str
     }
 
 
-def _over_seeds(shares: pd.DataFrame) -> tuple[float, measures.Interval]:
-    """Return the mean over seeds and orders, an order counting as much as any, and its t interval over seeds."""
+def _over_seeds(shares: pd.DataFrame, resampled: list[Any] | None, scored: int) -> tuple[float, measures.Interval]:
+    """Return the mean over seeds and orders, an order counting as much as any, and its interval."""
     values = shares.T.groupby("order").mean().mean().tolist()
-    return measures.mean(values), measures.t_interval(values) or (math.nan, math.nan)
+    middle = measures.mean(values)
+    parts = uncertainty.spread(values, resampled, scored)
+    return middle, (parts and parts.interval(middle)) or (math.nan, math.nan)
 
 
 def versions(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
@@ -201,15 +245,3 @@ def _judged(results: pd.DataFrame) -> dict[tuple[str, ...], tuple[float, str]]:
     return {
         (row["strategy"], row["order"], row["task"]): (row["drop"], row["verdict"] or row["status"]) for row in table
     }
-
-
-def _over_images(images: pd.DataFrame, both: pd.DataFrame, task: str) -> measures.Interval:
-    def of(column: str) -> list[statistics.Scores]:
-        return [images[stage, task].to_numpy() for stage in both[column]]
-
-    try:
-        single, own, other = of("baseline_stage"), of("final_stage"), of("final_stage_other")
-    except KeyError:
-        return math.nan, math.nan
-    drops = statistics.resampled_drop(single, own) - statistics.resampled_drop(single, other)
-    return statistics.image_interval(drops)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cl_bench.uncertainty import Interval as Interval
-from cl_bench.uncertainty import Scores, Spread, drop_spread, quantile
+from cl_bench.uncertainty import Scores, Spread, difference_spread, drop_spread, quantile
 
 LIMIT = 0.05
 """The largest relative drop that passes."""
@@ -179,19 +179,35 @@ def _of_seeds(
     return [images[seed][0] for seed in seeds], [images[seed][1] for seed in seeds]
 
 
-def leaders(drops: Mapping[str, Mapping[int, float]]) -> set[str]:
-    """Return the strategy with the smallest mean drop and those that the seeds cannot tell from it.
+def leaders(
+    baselines: Mapping[int, float],
+    finals: Mapping[str, Mapping[int, float]],
+    images: Mapping[str, Mapping[int, tuple[Scores, Scores]]] | None = None,
+    scored: int | None = None,
+) -> set[str]:
+    """Return the strategy with the smallest drop and those that cannot be told from it.
 
-    drops: strategy -> seed -> relative drop. Two are told apart where the 95 % t interval of their difference, paired
-    by seed, lies beside 0. None leads where none can be told from the best.
+    baselines: seed -> score; finals: strategy -> seed -> score; images, scored: by strategy, as in `compare`. Two are
+    told apart where the interval of the difference of their drops, paired by seed, lies beside 0. None leads where none
+    can be told from the best.
     """
-    means = {name: mean(list(seeds.values())) for name, seeds in drops.items() if seeds}
-    if not means:
+    drops = {name: _drop_of(baselines, scores, list(scores)) for name, scores in finals.items() if scores}
+    if not drops:
         return set()
-    best = drops[min(means, key=lambda name: means[name])]
+    best = min(drops, key=lambda name: drops[name])
     leading = set()
-    for name in means:
-        interval = t_interval([drops[name][seed] - drop for seed, drop in best.items() if seed in drops[name]])
+    for name in drops:
+        seeds = [seed for seed in finals[best] if seed in finals[name]]
+        pairs = [_of_seeds((images or {}).get(one), seeds) for one in (name, best)]
+        both = (pairs[0][0], pairs[0][1], pairs[1][1]) if pairs[0] and pairs[1] else None
+        own, rival = ([finals[one][seed] for seed in seeds] for one in (name, best))
+        parts = difference_spread([baselines[seed] for seed in seeds], own, rival, both, scored)
+        difference = _drop_of(baselines, finals[name], seeds) - _drop_of(baselines, finals[best], seeds)
+        interval = parts and parts.interval(difference)
         if interval is None or interval[0] <= 0 <= interval[1]:
             leading.add(name)
-    return leading if leading < means.keys() else set()
+    return leading if leading < drops.keys() else set()
+
+
+def _drop_of(baselines: Mapping[int, float], finals: Mapping[int, float], seeds: Sequence[int]) -> float:
+    return ratio_of_means_drop([baselines[seed] for seed in seeds], [finals[seed] for seed in seeds])

@@ -8,13 +8,35 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from cl_bench.measures import border
 from cl_bench.uncertainty import Spread, freedom, known, quantile
 
 POWER = 0.87
 """How likely the interval is to lie beside the border with the number that is named."""
 MOST_SEEDS, MOST_IMAGES = 1_000, 1_000_000
+
+
+def settling(row: Mapping[str, Any], images: int) -> dict[str, float]:
+    """Return what would settle an uncertain verdict, as `settling_seeds` and `settling_images`: how many in all.
+
+    row: as from `measures.compare`, of `images` images. inf where no number is enough; nan where nothing is to be
+    settled, and where too little is known, as of one seed.
+    """
+    words = ("settling_seeds", "settling_images")
+    if not str(row["verdict"]).endswith("(uncertain)"):
+        return dict.fromkeys(words, math.nan)
+    seeds, shared, own = (float(row[f"{part}_deviation"]) ** 2 for part in ("seeds", "images", "interaction"))
+    parts = Spread(seeds, shared, own, math.nan)
+    edge, count = border(row["verdict"]), int(row["seeds"])
+    unknown = (math.isnan(parts.variance), math.isnan(parts.variance + parts.images + parts.interaction))
+    found = (seeds_needed(row["drop"], parts, count, edge), images_needed(row["drop"], parts, count, images, edge))
+    return {
+        word: math.nan if blind else math.inf if number is None else float(number)
+        for word, blind, number in zip(words, unknown, found, strict=True)
+    }
 
 
 def seeds_needed(drop: float, spread: Spread, seeds: int, border: float) -> int | None:

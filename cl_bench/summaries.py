@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import math
-import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from cl_bench import measures
-from cl_bench.errors import UserError, unknown
+from cl_bench import measures, power, resamples
+from cl_bench.plan_file import tests
 from cl_bench.results import BASELINE, COSTS, ENVIRONMENT, REFERENCE, Record, of_curves, of_split
+from cl_bench.uncertainty import Scores
 
 Run = tuple[str, str]
 """Strategy and order."""
-_COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
-    **{"<=": operator.le, ">=": operator.ge, "!=": operator.ne},
-    **{"=": operator.eq, "<": operator.lt, ">": operator.gt},
-}
-_CONDITION = re.compile(rf"([^=!<>]+)({'|'.join(_COMPARISONS)})(.+)", re.DOTALL)
-
 _RELEASE = re.compile(r"^Linux-.*(?=-[^-]+-with-)")
 """In the platform `Linux-6.1.0-13-amd64-x86_64-with-glibc2.36`, all before the processor's architecture."""
 
@@ -40,7 +35,8 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
     """Return one row a strategy, order and task, over the seeds that have both the baseline and the run.
 
     Of the part that the verdict is of, where `results.of_split` has not chosen another (attrs["split"] names it).
-    Scores, drops and verdict as in `measures.compare`, of each task's headline metric; all_metrics: also a row, without
+    Scores, drops and verdict as in `measures.compare`, of each task's headline metric; `settling_seeds`,
+    `settling_images`: as in `power.settling`; all_metrics: also a row, without
     verdict, for every further metric. Costs are of a run: `train_seconds` and `training_flops` means over seeds,
     `relative_cost` and `relative_flops` these against naive on the same seeds and order (nan where their environments
     differ, or the ways of counting), `peak_memory_mb` the largest, `stored_images` for one past task.
@@ -54,23 +50,32 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
     in `measures.leaders`, among the runs that learn one task after the other, by their headline metric.
     """
     curves, results = of_curves(results), of_split(results)
-    ends = _stage_ends(results)
+    ends, images = _stage_ends(results), load_resamples(results)
     tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
     rows = []
     for run in (run for run in ends.states if run[0] != BASELINE):
         for task in (tasks[name] for name in dict.fromkeys(run[1].split(">"))):
-            metrics = [metric for metric in task["metrics"] if (*run, task["name"], metric) in ends.scores]
-            rows += [_task_row(results, ends, run, task, metric) for metric in metrics[: None if all_metrics else 1]]
+            known = [metric for metric in task["metrics"] if (*run, task["name"], metric) in ends.scores]
+            metrics = known if all_metrics else known[:1]
+            rows += [_task_row(results, ends, images, run, task, metric) for metric in metrics]
     frame = pd.DataFrame(rows)
     valid = frame["drop"].where(~frame["verdict"].isin(["void", ""])).groupby([frame["strategy"], frame["order"]])
     frame["average_drop"] = valid.transform(lambda drops: measures.average_drop(drops.dropna().tolist()))
     frame["averaged"] = valid.transform("count")
     lows = _lows(curves if len(curves) else results)
     frame = frame.merge(lows, how="left", on=["strategy", "order", "task", "metric"])
-    frame["leading"] = _leading(frame, ends)
+    frame["leading"] = _leading(results, frame, ends, images)
     frame.attrs = {**results.attrs, "environment": environments(results.attrs["costs"].values())}
     frame.attrs["seeds"] = sorted(set(results.loc[results["strategy"] != BASELINE, "seed"]))
     return frame
+
+
+def load_resamples(results: pd.DataFrame) -> pd.DataFrame:
+    """Return what the ends of runs scored in resamples of the images that `results` are of, a column a (stage, task)."""
+    plan = results.attrs["plan"]
+    stages = {line["stage"] for line in plan["baselines"]} | {run["stages"][-1] for run in plan["runs"]}
+    known = tests(plan) if results.attrs["split"] == "test" else None
+    return resamples.load(Path(results.attrs["folder"]), stages, known)
 
 
 def _lows(results: pd.DataFrame) -> pd.DataFrame:
@@ -86,59 +91,27 @@ def _lows(results: pd.DataFrame) -> pd.DataFrame:
     return seeds.groupby(run, sort=False).mean().reset_index()
 
 
-def _leading(summary: pd.DataFrame, ends: _Ends) -> pd.Series:
+def _leading(results: pd.DataFrame, summary: pd.DataFrame, ends: _Ends, images: pd.DataFrame) -> pd.Series:
     """Return of each row of a summary whether its strategy leads on its order and task."""
+    tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
     leading = set()
     ranked = summary[summary["headline"] & ~summary["verdict"].isin(["void", ""])]
     for keys, rows in ranked.groupby(["order", "task"]):
         order, task = map(str, keys)
-        drops: dict[str, dict[int, float]] = {}
+        singles: dict[int, float] = {}
+        finals: dict[str, dict[int, float]] = {}
         for strategy, metric in zip(rows["strategy"], rows["metric"], strict=True):
             if (strategy, order) not in ends.together:
-                single = ends.scores[BASELINE, task, task, metric]
-                finals = {seed: series[-1] for seed, series in ends.scores[strategy, order, task, metric].items()}
-                drops[strategy] = {
-                    seed: measures.relative_drop(single[seed][-1], final)
-                    for seed, final in finals.items()
-                    if not math.isnan(final + single.get(seed, [math.nan])[-1])
-                }
-        leading |= {(strategy, order, task) for strategy in measures.leaders(drops)}
+                alone = ends.scores[BASELINE, task, task, metric]
+                singles = {seed: series[-1] for seed, series in alone.items() if not math.isnan(series[-1])}
+                scores = ends.scores[strategy, order, task, metric]
+                own = {seed: series[-1] for seed, series in scores.items() if not math.isnan(series[-1])}
+                finals[strategy] = {seed: final for seed, final in own.items() if seed in singles}
+        pairs = {name: _resampled(results, ends, images, (name, order), task) for name in finals}
+        best = measures.leaders(singles, finals, pairs, scored_images(results, tasks[task]))
+        leading |= {(strategy, order, task) for strategy in best}
     runs = zip(summary["strategy"], summary["order"], summary["task"], strict=True)
     return summary["headline"] & pd.Series([run in leading for run in runs], summary.index)
-
-
-def filtered(summary: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
-    """Return the rows of a summary that meet all `conditions`: a column, = != < <= > or >=, and a value ("drop<=5%").
-
-    Shares may be written as such (0.05) or in percent; a verdict without brackets stands for the uncertain one, too.
-    Raises UserError for what is no such condition, and where no row is left.
-    """
-    for condition in conditions:
-        found = _CONDITION.fullmatch(condition)
-        if not found:
-            raise UserError(f"{condition!r} is no filter: write a column, one of = != < <= > >=, and a value: drop<=5%")
-        name, sign, text = (part.strip() for part in found.groups())
-        if name not in summary:
-            raise unknown("column", name, map(str, summary))
-        summary = summary[_COMPARISONS[sign](*_comparable(summary[name], sign, text))]
-    if conditions and summary.empty:
-        raise UserError(f"no row of the table has {' and '.join(conditions)}")
-    return summary
-
-
-def _comparable(values: pd.Series, sign: str, text: str) -> tuple[pd.Series, str | float]:
-    if pd.api.types.is_bool_dtype(values) or not pd.api.types.is_numeric_dtype(values):
-        if sign not in ("=", "!="):
-            raise UserError(f"{values.name} holds no numbers, so it is only = or != to something")
-        words = values.astype(str)
-        return (words.str.partition(" ")[0] if values.name == "verdict" and " " not in text else words), text
-    try:
-        wanted = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError as error:
-        raise UserError(f"{values.name} holds numbers, and {text!r} is none") from error
-    if "drop" in str(values.name) and abs(wanted) > 1:
-        raise UserError(f"{values.name} is a share, at most 1: write {values.name}{sign}{text}%")
-    return values, wanted
 
 
 def baselines(results: pd.DataFrame) -> pd.DataFrame:
@@ -180,6 +153,12 @@ def trivial_score(results: pd.DataFrame, task: Record) -> float:
     return score
 
 
+def scored_images(results: pd.DataFrame, task: Record) -> int:
+    """Return how many images of a task `results` are of."""
+    count: int = task["test"]["images"] if results.attrs["split"] == "test" else task["val_images"]
+    return count
+
+
 def void_tasks(results: pd.DataFrame) -> set[str]:
     """Return the tasks whose baseline is not clearly better than a trivial predictor, or is not there."""
     single = baselines(results)
@@ -208,19 +187,36 @@ def _stage_ends(results: pd.DataFrame) -> _Ends:
     return ends
 
 
-def _task_row(results: pd.DataFrame, ends: _Ends, run: Run, task: Record, metric: str) -> Record:
+def _task_row(
+    results: pd.DataFrame, ends: _Ends, images: pd.DataFrame, run: Run, task: Record, metric: str
+) -> Record:
     name, headline, runs = task["name"], metric == task["metrics"][0], ends.scores[(*run, task["name"], metric)]
     state = ends.states[run] | ends.states.get((BASELINE, name), {"missing"})
     worst = {"failed": "failed", "missing": "incomplete", "unscored": "unscored"}
     status = next((said for found, said in worst.items() if found in state), "done")
     singles = {seed: series[-1] for seed, series in ends.scores.get((BASELINE, name, name, metric), {}).items()}
     trivial = trivial_score(results, task) if headline else math.nan
-    found = measures.compare(singles, runs, trivial, run in ends.together)
+    pairs = _resampled(results, ends, images, run, name) if headline else None
+    scored = scored_images(results, task)
+    found = measures.compare(singles, runs, trivial, run in ends.together, pairs, scored)
     found["verdict"] = found["verdict"] if headline and status == "done" else ""
+    found |= power.settling(found, scored)
     head = {"strategy": run[0], "order": run[1], "task": name, "kind": task["kind"], "metric": metric}
     head |= {"headline": headline, "predictor": task["predictor"], "planned_seeds": len(runs)}
     head["together"] = run in ends.together
     return {**head, **found, **_run_costs(results, ends.chains, run, name, runs), "status": status}
+
+
+def _resampled(
+    results: pd.DataFrame, ends: _Ends, images: pd.DataFrame, run: Run, task: str
+) -> dict[int, tuple[Scores, Scores]]:
+    """Return by seed the task's baseline and the run's end in the same resamples, of the seeds that have both."""
+    found = {}
+    for line in results.attrs["plan"]["baselines"]:
+        end = ends.chains.get((*run, line["seed"]))
+        if line["task"] == task and end and (line["stage"], task) in images and (end[-1], task) in images:
+            found[line["seed"]] = (images[line["stage"], task].to_numpy(), images[end[-1], task].to_numpy())
+    return found
 
 
 def _run_costs(

@@ -121,7 +121,19 @@ def test_drop_interval_covers_the_truth(seeds, final, spread):
     ],
 )
 def test_leaders(drops, leading):
-    assert measures.leaders(drops) == leading
+    finals = {name: {seed: 0.4 * (1 - drop) for seed, drop in seeds.items()} for name, seeds in drops.items()}
+    assert measures.leaders(dict.fromkeys(range(3), 0.4), finals) == leading
+
+
+def test_who_leads_on_these_seeds_alone_does_not_where_images_can_tell_otherwise():
+    baselines, finals = {0: 0.4, 1: 0.4}, {"a": {0: 0.39, 1: 0.391}, "b": {0: 0.36, 1: 0.361}}
+    still, noise = np.full(100, 0.4), np.random.default_rng(0).normal(0, 0.03, 100)
+    images = {
+        name: {seed: (still, score + noise * (name == "b")) for seed, score in scores.items()}
+        for name, scores in finals.items()
+    }
+    assert measures.leaders(baselines, finals) == {"a"}
+    assert measures.leaders(baselines, finals, images) == set()
 
 
 def test_compare_covers_seeds_and_images():

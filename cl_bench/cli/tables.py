@@ -38,7 +38,7 @@ class Table:
     """Which table is wanted, and of what; empty: everything.
 
     over_orders: means over all orders; against: the differences from this strategy; filters: as in
-    `summaries.filtered`; columns, sort: fields of `summaries.summary`.
+    `filters.filtered`; columns, sort: fields of `summaries.summary`.
     """
 
     format: Format = Format.terminal
@@ -98,6 +98,7 @@ def emit(frame: pd.DataFrame, text: Callable[[], str], format: Format, output: P
 def _frame(found: pd.DataFrame, folder: Path, wanted: Table) -> pd.DataFrame:
     """Return the table's numbers, every column of them."""
     from cl_bench import summaries
+    from cl_bench.filters import filtered
 
     if wanted.baselines or not found.attrs["plan"]["runs"]:
         table = summaries.baselines(found)
@@ -108,9 +109,9 @@ def _frame(found: pd.DataFrame, folder: Path, wanted: Table) -> pd.DataFrame:
     elif wanted.against:
         from cl_bench.comparison import differences
 
-        table = differences(found, folder, wanted.against)
+        table = differences(found, wanted.against)
     else:
-        table = summaries.filtered(summaries.summary(found), wanted.filters)
+        table = filtered(summaries.summary(found), wanted.filters)
     return table
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pandas as pd
@@ -10,16 +9,16 @@ import pandas as pd
 from cl_bench.report.layout import Heading, Section, interval, number, percent, write
 
 HEADINGS = (
-    *(Heading("strategy", left=True, free=True), Heading("task", left=True), Heading("difference %\n[95 % seeds]")),
-    *(Heading("[95 % images]"), Heading("p"), Heading("p\nadjusted"), Heading("P(drops\nless)"), Heading("seeds")),
-    Heading("", left=True),
+    *(Heading("strategy", left=True, free=True), Heading("task", left=True), Heading("difference %\n[95 %]")),
+    *(Heading("sd by\nseeds"), Heading("sd by\nimages"), Heading("p"), Heading("p\nadjusted")),
+    *(Heading("P(drops\nless)"), Heading("seeds"), Heading("", left=True)),
 )
 MEANING = (
-    "Difference: of relative drops, paired by seed, negative where the strategy forgets less; its 95 % t interval over "
-    "seeds, and over resampled validation images with these seeds given. p: exact sign-flip test over seeds; adjusted: "
-    "for all rows (Holm). P(drops less): that one seed of the strategy drops less than one of the other. A row says "
-    "less or more only where both intervals lie on one side of 0 (one where there are no resamples), row by row; the "
-    "rest may be noise."
+    "Difference: of the drops, paired by seed, negative where the strategy forgets less, with its 95 % interval over "
+    "seeds and images; sd by seeds, by images: the standard deviations that it is made of, in percentage points. p: "
+    "exact sign-flip test over seeds; adjusted: for all rows (Holm). P(drops less): that one seed of the strategy "
+    "drops less than one of the other. A row says less or more only where the interval lies on one side of 0, row by "
+    "row; the rest may be noise."
 )
 
 
@@ -40,20 +39,15 @@ def render(differences: pd.DataFrame, format: str, *, width: int = 120) -> str:
 
 def settled(row: dict[Any, Any]) -> str:
     """Return "less" or "more" where the row shows that the strategy forgets so, "" where it may be noise."""
-    lows, highs = [row["low"], row["image_low"]], [row["high"], row["image_high"]]
-    if math.isnan(row["low"]):
-        return ""
-    if all(math.isnan(high) or high < 0 for high in highs):
-        return "less"
-    return "more" if all(math.isnan(low) or low > 0 for low in lows) else ""
+    return "less" if row["high"] < 0 else "more" if row["low"] > 0 else ""
 
 
 def _line(row: dict[Any, Any], first: bool) -> list[str]:
     seeds = f"{percent(row['difference'])}{interval(row['low'], row['high'])}"
     chance = [number(row[name]) for name in ("p", "adjusted_p")] + [number(row["probability"], 2)]
-    images = interval(row["image_low"], row["image_high"]).strip()
+    sources = [percent(row[f"{source}_deviation"]) for source in ("seeds", "images")]
     name = str(row["strategy"]) if first else ""
-    return [name, str(row["task"]), seeds, images, *chance, str(row["seeds"]), settled(row)]
+    return [name, str(row["task"]), seeds, *sources, *chance, str(row["seeds"]), settled(row)]
 
 
 def _few_seeds(differences: pd.DataFrame) -> list[str]:

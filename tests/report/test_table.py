@@ -16,10 +16,11 @@ from synthetic import Experiment, plausible
 from cl_bench import comparison, summaries
 from cl_bench.errors import UserError
 from cl_bench.report import baselines, differences, versions
+from cl_bench.filters import filtered
 from cl_bench.report.layout import Heading, Section, write
 from cl_bench.report.table import render
 from cl_bench.results import load_results, select
-from cl_bench.summaries import filtered, summary
+from cl_bench.summaries import summary
 
 FORMATS = ("terminal", "markdown", "latex", "csv")
 
@@ -324,7 +325,7 @@ def test_latex_compiles_and_no_table_is_wider_than_the_text(tmp_path, what):
     ).write()
     results = load_results(folder)
     if what == "differences":
-        text = differences.render(comparison.differences(results, folder), "latex")
+        text = differences.render(comparison.differences(results), "latex")
     elif what == "baselines":
         text = baselines.render(summaries.baselines(results), "latex")
     elif what == "versions":

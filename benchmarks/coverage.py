@@ -1,6 +1,6 @@
 """How often the intervals hold the truth, and how often a verdict is settled, in simulations whose truth is known.
 
-python benchmarks/coverage.py --simulations 1000
+python benchmarks/coverage.py --simulations 600
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def settling(own: float, interaction: float, shared: float, distance: float, see
 def main() -> None:
     """Print every figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--simulations", type=int, default=1000)
+    parser.add_argument("--simulations", type=int, default=600)
     parser.add_argument("--json", type=Path, help="keep the figures in this file")
     options, found = parser.parse_args(), dict[str, list[Figures]]()
     parts: tuple[Callable[[int], Iterator[tuple[str, Figures]]], ...]

@@ -71,7 +71,7 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
 
 
 def load_resamples(results: pd.DataFrame) -> pd.DataFrame:
-    """Return what the ends of runs scored in resamples of the images that `results` are of, a column a (stage, task)."""
+    """Return the ends of runs in resamples of the images that `results` are of, a column a (stage, task)."""
     plan = results.attrs["plan"]
     stages = {line["stage"] for line in plan["baselines"]} | {run["stages"][-1] for run in plan["runs"]}
     known = tests(plan) if results.attrs["split"] == "test" else None

@@ -15,8 +15,8 @@ from synthetic import Experiment, plausible
 
 from cl_bench import comparison, summaries
 from cl_bench.errors import UserError
-from cl_bench.report import baselines, differences, versions
 from cl_bench.filters import filtered
+from cl_bench.report import baselines, differences, versions
 from cl_bench.report.layout import Heading, Section, write
 from cl_bench.report.table import render
 from cl_bench.results import load_results, select

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from cl_bench import parts
 from cl_bench.report.layout import Heading, Section, interval, number, percent, write
 
 HEADINGS = (
@@ -16,7 +17,7 @@ HEADINGS = (
 )
 MEANING = (
     "Difference: of relative drops, paired by seed, negative where the strategy forgets less; its 95 % t interval over "
-    "seeds, and over resampled validation images with these seeds given. p: exact sign-flip test over seeds; adjusted: "
+    "seeds, and over resampled images with these seeds given. p: exact sign-flip test over seeds; adjusted: "
     "for all rows (Holm). P(drops less): that one seed of the strategy drops less than one of the other. A row says "
     "less or more only where both intervals lie on one side of 0 (one where there are no resamples), row by row; the "
     "rest may be noise."
@@ -26,7 +27,7 @@ MEANING = (
 def render(differences: pd.DataFrame, format: str, *, width: int = 120) -> str:
     """Return the table of `comparison.differences`; format: "terminal", "markdown", "latex" or "csv"."""
     if format == "csv":
-        return differences.to_csv(index=False, lineterminator="\n").removesuffix("\n")
+        return parts.raw(differences)
     experiment, against = differences.attrs["plan"]["experiment"], differences.attrs["against"]
     sections = []
     for order, part in differences.groupby("order", sort=False):
@@ -34,8 +35,10 @@ def render(differences: pd.DataFrame, format: str, *, width: int = 120) -> str:
             [_line(dict(row), first=not index) for index, row in enumerate(rows.to_dict("records"))]
             for _, rows in part.groupby("strategy", sort=False)
         ]
-        sections.append(Section(f"{experiment}: {order}, against {against}", HEADINGS, groups))
-    return write(sections, [MEANING, *_few_seeds(differences)], format, width=width)
+        title = f"{experiment}: {order}, against {against}{parts.suffix(differences.attrs)}"
+        sections.append(Section(title, HEADINGS, groups))
+    notes = [*parts.notes(differences.attrs, "Drops"), MEANING, *_few_seeds(differences)]
+    return write(sections, notes, format, width=width)
 
 
 def settled(row: dict[Any, Any]) -> str:

@@ -10,6 +10,8 @@ import pandas as pd
 
 from cl_bench import measures, statistics, uncertainty
 from cl_bench.errors import UserError, unknown
+from cl_bench.parts import chosen
+from cl_bench.plan_file import scored_splits
 from cl_bench.results import BASELINE, REFERENCE, of_split
 from cl_bench.summaries import load_resamples, scored_images, summary, void_tasks
 
@@ -190,14 +192,20 @@ def _over_seeds(shares: pd.DataFrame, resampled: list[Any] | None, scored: int) 
     return middle, (parts and parts.interval(middle)) or (math.nan, math.nan)
 
 
-def versions(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+def versions(first: pd.DataFrame, second: pd.DataFrame, split: str = "") -> pd.DataFrame:
     """Return two experiments' results side by side, one row a strategy (baselines first), order and task of either.
 
+    split: the part of both; where empty, test where the verdicts of both are of it, otherwise what curves are of;
+    attrs["splits"] names that of each.
     `final_first`, `final_second`: the headline score at the end, a mean over `seeds_...`; `change`: second minus
     first in points, over the seeds that both have, with Student's 95 % interval `low`, `high`; `drop_...` and
-    `verdict_...`: as in `summaries.summary` (none of baselines). Raises UserError where they have no row in common.
+    `verdict_...`: as in `summaries.summary` (none of baselines). Raises UserError where they have no row in common, or
+    one is not of such a part.
     """
-    sides = {"first": first, "second": second}
+    both = [chosen(results, split) for results in (first, second)]
+    if len({of_split(results).attrs["split"] for results in both}) > 1:
+        both = [of_split(results, scored_splits(results.attrs["plan"])[-1]) for results in both]
+    sides = dict(zip(("first", "second"), map(of_split, both), strict=True))
     ends = {side: _by_seed(results) for side, results in sides.items()}
     judged = {side: _judged(results) for side, results in sides.items()}
     if not ends["first"].keys() & ends["second"].keys():
@@ -216,7 +224,7 @@ def versions(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
             row |= {f"drop_{side}": drop, f"verdict_{side}": verdict}
         rows.append(row)
     frame = pd.DataFrame(rows)
-    frame.attrs = {"plans": [results.attrs["plan"] for results in sides.values()]}
+    frame.attrs = {name: [results.attrs[name[:-1]] for results in sides.values()] for name in ("plans", "splits")}
     return frame
 
 

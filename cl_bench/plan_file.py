@@ -109,6 +109,16 @@ def together(plan: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
     return any(len(plan["stages"][key]["tasks"]) > 1 for key in run["stages"])
 
 
+def seen(plan: Mapping[str, Any], key: str) -> list[str]:
+    """Return the tasks that a stage has learnt or found learnt, in their order."""
+    tasks: list[str] = []
+    stage: str | None = key
+    while stage is not None:
+        tasks = [*plan["stages"][stage]["tasks"], *tasks]
+        stage = plan["stages"][stage].get("parent")
+    return list(dict.fromkeys(tasks))
+
+
 def tests(plan: Mapping[str, Any]) -> dict[str, str]:
     """Return by task what scores on its test part go by (`catalog.score_id`), of the tasks that have one."""
     return {task["name"]: task["test"]["id"] for task in plan["tasks"] if task.get("test")}

@@ -14,7 +14,7 @@ from cl_bench.data.base import Split
 from cl_bench.deploy.model_card import untrained_model
 from cl_bench.errors import UserError, unknown
 from cl_bench.paths import find_stage, results_root, store_root
-from cl_bench.plan_file import describe_test, origin, read_plan
+from cl_bench.plan_file import describe_test, origin, read_plan, seen
 from cl_bench.resources import set_up_numerics
 from cl_bench.running import planned
 from cl_bench.stages.scores import Scores
@@ -85,16 +85,6 @@ def verify(folder: Path, tell: Told = lambda _: None) -> list[str]:
                     changed.append(f"stage {key[:12]}, {task} {metric}: {before[task, metric]!r} before, {value!r} now")
         tell(f"stage {key[:12]}: {', '.join(seen(plan, key))}")
     return changed
-
-
-def seen(plan: Mapping[str, Any], key: str) -> list[str]:
-    """Return the tasks that a stage has learnt or found learnt, in their order."""
-    tasks: list[str] = []
-    stage: str | None = key
-    while stage is not None:
-        tasks = [*plan["stages"][stage]["tasks"], *tasks]
-        stage = plan["stages"][stage].get("parent")
-    return list(dict.fromkeys(tasks))
 
 
 def _experiment(plan: Mapping[str, Any], folder: Path) -> Experiment:

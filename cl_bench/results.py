@@ -68,8 +68,8 @@ def load_results(path: str | Path) -> pd.DataFrame:
     began; `last`: whether the epoch ends its stage; `split`: the part that was scored, "val" (or a dev part) or, at the
     ends of stages, "test"; `status`: "done", or, where the evaluation that should end a stage is not there (value nan),
     "failed", "missing" or, of a stage that was not scored on its test part yet, "unscored". `attrs` holds plan, costs,
-    failures (stage key -> reason) and folder. Raises UserError where there are no results, torn ones, or ones of a
-    newer version.
+    failures (stage key -> reason), folder, unscored (how many stages are) and excess (task -> `EXCESS` of its baseline,
+    a mean over seeds). Raises UserError where there are no results, torn ones, or ones of a newer version.
     """
     folder = experiment_folder(path)
     plan = read_plan(folder)
@@ -82,6 +82,9 @@ def load_results(path: str | Path) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame.attrs = {"plan": _Shared(plan), "costs": _Shared(costs), "failures": _Shared(failures)}
     frame.attrs["folder"] = str(folder)
+    frame.attrs["unscored"] = frame.loc[frame["status"] == "unscored", "stage"].nunique()
+    exceeding = frame[(frame["metric"] == EXCESS) & (frame["strategy"] == BASELINE)]
+    frame.attrs["excess"] = _Shared(exceeding.groupby("task")["value"].mean())
     return frame
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cl_bench.errors import UserError, unknown
+from cl_bench.parts import chosen
 from cl_bench.results import load_results
 from cl_bench.trackers.base import Tracker, tracked
 
@@ -20,19 +21,21 @@ def check(names: Iterable[str]) -> None:
         _tracker(name)
 
 
-def send(folder: Path, names: Iterable[str]) -> dict[str, str]:
+def send(folder: Path, names: Iterable[str], split: str = "") -> dict[str, str]:
     """Send the results in `folder` to each tracker, and return where each has them; what it has is not sent again.
 
-    Raises UserError where one does not take them: they are stored all the same.
+    split: of which part table and figures are, as in `parts.chosen`. Raises UserError where a tracker does not take the
+    results: they are stored all the same.
     """
     # Not before something is sent: matplotlib takes a second.
     from cl_bench.report.figures import figures
     from cl_bench.report.style import save
 
     results, places = load_results(folder), {}
+    drawings = figures(chosen(results, split)).items()
     with tempfile.TemporaryDirectory() as drawn:
-        paths = [path for stem, figure in figures(results).items() for path in save(figure, drawn, stem)]
-        content = tracked(results, [path for path in paths if path.suffix == ".png"])
+        paths = [path for stem, figure in drawings for path in save(figure, drawn, stem)]
+        content = tracked(results, [path for path in paths if path.suffix == ".png"], split)
         for name in names:
             try:
                 places[name] = _tracker(name).send(content, folder)

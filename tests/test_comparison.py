@@ -59,7 +59,7 @@ def test_a_run_ends_with_its_last_stage(tmp_path):
 
 
 def test_differences_are_paired_by_seed(tmp_path):
-    folder = by_hand(tmp_path).write()
+    by_hand(tmp_path).write()
     row = row_of(differences(load_results("hand")), "kd", "seg")
     # Of the means over seeds: naive keeps .125 of .45, kd .415.
     assert row["difference"] == pytest.approx((0.125 - 0.415) / 0.45)
@@ -72,7 +72,7 @@ def test_differences_are_paired_by_seed(tmp_path):
 
 
 def test_a_run_that_is_not_done_takes_no_part(tmp_path):
-    folder = by_hand(tmp_path).write(without=["kd-1"])
+    by_hand(tmp_path).write(without=["kd-1"])
     row = row_of(differences(load_results("hand")), "kd", "seg")
     assert (row["seeds"], row["difference"]) == (1, pytest.approx(-0.7))
 
@@ -80,7 +80,7 @@ def test_a_run_that_is_not_done_takes_no_part(tmp_path):
 def test_a_seed_whose_baseline_is_zero_has_no_drop_and_takes_no_part(tmp_path):
     experiment = by_hand(tmp_path)
     experiment.scores["first-seg-1"]["seg"] = [0.0]
-    folder = experiment.write()
+    experiment.write()
     row = row_of(differences(load_results("hand")), "kd", "seg")
     assert (row["seeds"], row["p"], row["difference"]) == (1, 1, pytest.approx(-0.7))
 
@@ -88,14 +88,14 @@ def test_a_seed_whose_baseline_is_zero_has_no_drop_and_takes_no_part(tmp_path):
 def test_void_tasks_are_left_out(tmp_path):
     experiment = by_hand(tmp_path)
     next(task for task in experiment.plan["tasks"] if task["name"] == "seg")["trivial"] = 0.6
-    folder = experiment.write()
+    experiment.write()
     assert set(differences(load_results("hand"))["task"]) == {"cls"}
 
 
 def test_one_strategy_alone_is_held_against_nothing(tmp_path):
     experiment = by_hand(tmp_path)
     experiment.plan["runs"] = [run for run in experiment.plan["runs"] if run["strategy"] == "naive"]
-    folder = experiment.write()
+    experiment.write()
     with pytest.raises(UserError, match="nothing to hold against naive"):
         differences(load_results("hand"))
 
@@ -108,7 +108,7 @@ def test_images_are_resampled_together(tmp_path):
         for strategy in ("naive", "kd"):
             final = experiment.scores[f"{strategy}-{seed}"]["seg"][0]
             experiment.resamples[f"{strategy}-{seed}"] = {"seg": final * lots}
-    folder = experiment.write()
+    experiment.write()
     row = row_of(differences(load_results("hand")), "kd", "seg")
     # What makes all images harder alike changes no ratio, so that only the seeds can.
     assert row["images_deviation"] == pytest.approx(0, abs=1e-6)
@@ -117,7 +117,7 @@ def test_images_are_resampled_together(tmp_path):
 
 
 def test_the_strategy_that_others_are_held_against_must_be_there(tmp_path):
-    folder = by_hand(tmp_path).write()
+    by_hand(tmp_path).write()
     with pytest.raises(UserError, match="did you mean 'naive'"):
         differences(load_results("hand"), "naiv")
 
@@ -149,7 +149,7 @@ def test_two_strategies_that_differ_by_noise_have_no_winner(tmp_path):
 
 @pytest.mark.parametrize("format", ["terminal", "markdown", "latex", "csv"])
 def test_the_table_says_how_sure_it_is(tmp_path, format):
-    folder = by_hand(tmp_path).write()
+    by_hand(tmp_path).write()
     text = render(differences(load_results("hand")), format)
     assert "64.4" in text or "-0.644" in text
     if format != "csv":

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cl_bench.cli.app import ExperimentName, app, numbers, results_folder
-from cl_bench.cli.tables import Format, Table, emit, print_table
+from cl_bench.cli.tables import Format, Part, Table, emit, print_table
 from cl_bench.errors import UserError
 from cl_bench.lists import split_list
 
@@ -55,6 +55,7 @@ def table(
     ] = None,
     columns: Annotated[str, typer.Option(help="These beside strategy and task: drop,verdict,train_seconds.")] = "",
     sort: Annotated[str, typer.Option(help="Strategies by their mean in this column, smallest first: drop.")] = "",
+    split: Part = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
 ) -> None:
     """Print every strategy's drops against the baselines."""
@@ -70,6 +71,7 @@ def table(
         filters=tuple(filters or ()),
         columns=tuple(split_list(columns)),
         sort=sort,
+        split=split,
     )
     print_table(results_folder(experiment), wanted, output)
 
@@ -78,6 +80,7 @@ def table(
 def compare(
     first: ExperimentName,
     second: Annotated[str, typer.Argument(help="Another, or another version of it: a name or a folder of results.")],
+    split: Part = "",
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
 ) -> None:
@@ -90,7 +93,7 @@ def compare(
     from cl_bench.results import load_results
 
     folders = [results_folder(one) for one in (first, second)]
-    frame = versions(*map(load_results, folders))
+    frame = versions(load_results(folders[0]), load_results(folders[1]), split)
     frame.attrs["folders"] = list(map(str, folders))
     emit(frame, lambda: render(frame, format.value), format, output)
 
@@ -118,17 +121,19 @@ def plot(
         Path | None, typer.Option("--output", "-o", help="Folder; the experiment's own otherwise.")
     ] = None,
     width: Annotated[float, typer.Option(help="Inches, 3 to 40; 3.4 is a column of a paper.")] = 7.2,
+    split: Part = "",
 ) -> None:
     """Draw forgetting curves as PNG, SVG and PDF.
 
     Where there are only baselines, their learning curves.
     """
+    from cl_bench.parts import chosen
     from cl_bench.report.figures import figures
     from cl_bench.report.style import save
     from cl_bench.results import load_results
 
     folder = results_folder(experiment)
-    drawn = figures(load_results(folder), what.value, width)
+    drawn = figures(chosen(load_results(folder), split), what.value, width)
     if not drawn:
         raise UserError("there is nothing to draw: every task is void, so no drop from its baseline means anything")
     for stem, figure in drawn.items():
@@ -142,6 +147,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File; report.html in the experiment's folder otherwise.")
     ] = None,
+    split: Part = "",
 ) -> None:
     """Write one self-contained HTML page of the results.
 
@@ -149,13 +155,14 @@ def report(
     """
     from cl_bench.report.page import save_report
 
-    typer.echo(save_report(results_folder(experiment), output))
+    typer.echo(save_report(results_folder(experiment), output, split))
 
 
 @app.command()
 def track(
     experiment: ExperimentName,
     trackers: Annotated[list[str], typer.Argument(help="tensorboard, wandb or mlflow; several.")],
+    split: Part = "",
 ) -> None:
     """Send runs, curves and table to trackers.
 
@@ -164,7 +171,7 @@ def track(
     from cl_bench import tracking
 
     tracking.check(trackers)
-    for name, place in tracking.send(results_folder(experiment), trackers).items():
+    for name, place in tracking.send(results_folder(experiment), trackers, split).items():
         typer.echo(f"{name}: {place}")
 
 

@@ -189,10 +189,11 @@ def _fitted(several: list[Prepared], budget: str, jobs: int) -> list[Prepared]:
 
 def _print_sweep(several: list[Prepared]) -> None:
     from cl_bench.report.sweep import render
-    from cl_bench.results import load_results
+    from cl_bench.results import load_results, of_split
     from cl_bench.summaries import summary
 
-    found = {prepared.folder.name: load_results(prepared.folder) for prepared in several}
+    # By what is chosen: the test part is for the one that was.
+    found = {one.folder.name: of_split(load_results(one.folder), one.experiment.split) for one in several}
     typer.echo(render({name: summary(rows) for name, rows in found.items() if rows.attrs["plan"]["runs"]}))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from cl_bench.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+Part = Annotated[str, typer.Option("--split", help="test or val: the part to tell of; that of the verdict otherwise.")]
 
 
 class Format(str, Enum):
@@ -37,8 +40,8 @@ _RAW = (Format.csv, Format.parquet)
 class Table:
     """Which table is wanted, and of what; empty: everything.
 
-    over_orders: means over all orders; against: the differences from this strategy; filters: as in
-    `filters.filtered`; columns, sort: fields of `summaries.summary`.
+    split: as in `parts.chosen`; over_orders: means over all orders; against: the differences from this strategy;
+    filters: as in `filters.filtered`; columns, sort: fields of `summaries.summary`.
     """
 
     format: Format = Format.terminal
@@ -52,14 +55,16 @@ class Table:
     filters: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     sort: str = ""
+    split: str = ""
 
 
 def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None:
     """Print a table, or write it to a file; of the baselines alone where nothing else was run."""
     from cl_bench.orders import parse_orders
+    from cl_bench.parts import chosen
     from cl_bench.results import load_results, select
 
-    found = load_results(folder)
+    found = chosen(load_results(folder), wanted.split)
     if found.attrs["plan"]["runs"]:
         names = [task["name"] for task in found.attrs["plan"]["tasks"]]
         orders = parse_orders(wanted.orders, names) if wanted.orders else ()
@@ -84,9 +89,12 @@ def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None
 
 def emit(frame: pd.DataFrame, text: Callable[[], str], format: Format, output: Path | None) -> None:
     """Print `text`, or write it to a file and print its path; of a Parquet file the content is `frame`."""
+    from cl_bench.parts import told
+
     if format is Format.parquet:
         if output is None:
             raise UserError("a Parquet file is not for the terminal: name one with --output")
+        frame = told(frame)
         frame.attrs = {}
         typer.echo(write_whole(output, frame.to_parquet(index=False)))
     elif output is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from cl_bench import parts
 from cl_bench.report.layout import Heading, Section, number, write
 from cl_bench.report.table import origin_notes, protocol_notes
 
@@ -19,7 +20,7 @@ MEANING = (
 def render(baselines: pd.DataFrame, format: str, *, width: int = 120) -> str:
     """Return the table of `summaries.baselines`; format: "terminal", "markdown", "latex" or "csv" (raw numbers)."""
     if format == "csv":
-        return baselines.to_csv(index=False, lineterminator="\n").removesuffix("\n")
+        return parts.raw(baselines)
     plan = baselines.attrs["plan"]
     headings = [Heading("task", left=True, free=True), Heading("metric", left=True), Heading("score")]
     headings += [Heading("95 %"), Heading("trivial"), Heading("", left=True), Heading("seeds"), Heading("train\ns")]
@@ -27,8 +28,10 @@ def render(baselines: pd.DataFrame, format: str, *, width: int = 120) -> str:
         [_line(dict(row), first=not index) for index, row in enumerate(rows.to_dict("records"))]
         for _, rows in baselines.groupby("task", sort=False)
     ]
-    notes = [*protocol_notes(plan, baselines.attrs["seeds"]), MEANING, *origin_notes(baselines.attrs)]
-    section = Section(f"{plan['experiment']}: single-task baselines", headings, groups)
+    part = parts.notes(baselines.attrs, "Scores")
+    notes = [*part, *protocol_notes(baselines), MEANING, *origin_notes(baselines.attrs)]
+    title = f"{plan['experiment']}: single-task baselines{parts.suffix(baselines.attrs)}"
+    section = Section(title, headings, groups)
     return write([section], notes, format, width=width, styles={"void": "yellow"})
 
 

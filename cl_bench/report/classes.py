@@ -13,8 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from cl_bench import per_class
 from cl_bench.comparison import finals
 from cl_bench.errors import UserError
+from cl_bench.parts import suffix
+from cl_bench.plan_file import tests
 from cl_bench.report.layout import folded
 from cl_bench.report.style import GREY, TEXT, WIDTH, inches, legend_below, mark, marks, open_frame, sheet
+from cl_bench.results import of_split
 
 
 def class_changes(results: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
@@ -24,17 +27,20 @@ def class_changes(results: pd.DataFrame, width: float = WIDTH) -> dict[str, Figu
     classes stand in the order of their baseline's score, which is beside the name. Raises UserError where the stages
     kept no scores by class.
     """
-    changes = _changes(results)
+    results = of_split(results)
+    changes, part = _changes(results), suffix(results.attrs)
     if changes.empty:
         raise UserError("these stages kept no scores by class; run the experiment anew to have them")
     by_order = changes.groupby("order", sort=False)
-    return {str(order): _figure(part, _strategies(results), width) for order, part in by_order}
+    return {str(order): _figure(rows, _strategies(results), part, width) for order, rows in by_order}
 
 
 def _changes(results: pd.DataFrame) -> pd.DataFrame:
     """Return a row a strategy, order, task and class: `baseline` and `change` in points, means over seeds."""
     ends = finals(results).drop(columns=["final", "baseline", "drop"])
-    table = per_class.load(Path(results.attrs["folder"]), [*ends["final_stage"], *ends["baseline_stage"]])
+    known = tests(results.attrs["plan"]) if results.attrs["split"] == "test" else None
+    table = per_class.load(Path(results.attrs["folder"]), [*ends["final_stage"], *ends["baseline_stage"]], known)
+    table = table.drop(columns="data")
     final = table.rename(columns={"stage": "final_stage", "value": "final"})
     single = table.rename(columns={"stage": "baseline_stage", "value": "baseline"})
     both = ends.merge(final, on=["final_stage", "task"]).merge(single, on=["baseline_stage", "task", "class"])
@@ -47,21 +53,22 @@ def _strategies(results: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(run["strategy"] for run in results.attrs["plan"]["runs"]))
 
 
-def _figure(changes: pd.DataFrame, strategies: Sequence[str], width: float) -> Figure:
-    parts = list(changes.groupby("task", sort=False))
+def _figure(changes: pd.DataFrame, strategies: Sequence[str], part: str, width: float) -> Figure:
+    panels = list(changes.groupby("task", sort=False))
     longest = max(map(len, changes["class"])) + len(" (0.00)")
-    across = max(1, min(len(parts), int(width / (inches(longest) + 1.1))))
-    rows = [parts[start : start + across] for start in range(0, len(parts), across)]
-    lines = [max(part["class"].nunique() for _, part in row) for row in rows]
+    across = max(1, min(len(panels), int(width / (inches(longest) + 1.1))))
+    rows = [panels[start : start + across] for start in range(0, len(panels), across)]
+    lines = [max(own["class"].nunique() for _, own in row) for row in rows]
     figure = sheet(width, sum(0.19 * max(4, count) + 0.7 for count in lines))
     grid = figure.subplots(len(rows), across, squeeze=False, height_ratios=lines)
     for ax in grid[:, 0]:
         ax.set_ylabel("class (baseline)")
     axes = grid.flatten()
-    for ax in axes[len(parts) :]:
+    for ax in axes[len(panels) :]:
         ax.set_axis_off()
-    for ax, (task, part) in zip(axes, parts, strict=False):
-        _panel(ax, str(task), part, strategies)
+    for ax, (task, own) in zip(axes, panels, strict=False):
+        _panel(ax, str(task), own, strategies)
+        ax.set_xlabel(f"change{part}, points")
     figure.align_ylabels()
     legend_below(figure, marks(strategies))
     return figure
@@ -79,5 +86,4 @@ def _panel(ax: Axes, task: str, part: pd.DataFrame, strategies: Sequence[str]) -
     ax.set_axisbelow(True)
     ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.set_title("\n".join(folded(task, 18)), fontsize=TEXT + 1)
-    ax.set_xlabel("change, points")
     open_frame(ax)

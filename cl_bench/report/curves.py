@@ -13,18 +13,20 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from cl_bench.measures import LIMIT, mean
+from cl_bench.parts import beside_curves
 from cl_bench.report.layout import folded
 from cl_bench.report.style import (
     GREY,
     TEXT,
     WIDTH,
+    diamonds,
     legend_below,
     letters,
     mark,
     open_frame,
     sheet,
 )
-from cl_bench.results import BASELINE
+from cl_bench.results import BASELINE, of_curves
 
 _DASHES: tuple[Any, ...] = ("-", (0, (7, 1.5)), "-.", (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
 _JOINT_DASH = (0, (4, 3))
@@ -35,16 +37,18 @@ def forgetting_curves(results: pd.DataFrame, width: float = WIDTH) -> dict[str, 
 
     Lines: means over seeds, with a thin band from the lowest to the highest seed; horizontal line: the task's baseline,
     its band the drop that passes. A run that learns all tasks in one stage is dashed, its epochs stretched over the
-    budget of the whole stream.
+    budget of the whole stream. Lines are of val; where the verdict is of the test part, hollow diamonds at the ends of
+    stages and a dashed line, the baseline's, are the scores on it.
     """
-    single = results["strategy"] == BASELINE
-    baselines, runs = results[single], results[~single]
+    curves, scored = of_curves(results), beside_curves(results)
     tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
-    orders = runs.groupby("order", sort=False)
-    return {str(order): _figure(tasks, str(order), part, baselines, width) for order, part in orders}
+    orders = curves.loc[curves["strategy"] != BASELINE, "order"].unique().tolist()
+    return {order: _figure(tasks, order, curves, scored, width) for order in orders}
 
 
-def _figure(tasks: dict[str, Any], order: str, runs: pd.DataFrame, baselines: pd.DataFrame, width: float) -> Figure:
+def _figure(tasks: dict[str, Any], order: str, curves: pd.DataFrame, scored: pd.DataFrame, width: float) -> Figure:
+    runs = curves[(curves["order"] == order) & (curves["strategy"] != BASELINE)]
+    strategies = runs["strategy"].unique().tolist()
     names = order.split(">")
     ends = [sum(tasks[name]["epochs"] for name in names[: place + 1]) for place in range(len(names))]
     panels = list(dict.fromkeys(names))
@@ -55,9 +59,10 @@ def _figure(tasks: dict[str, Any], order: str, runs: pd.DataFrame, baselines: pd
     baseline: list[Artist] = []
     for ax, name in zip(axes, panels, strict=True):
         metric = tasks[name]["metrics"][0]
-        chosen = runs[(runs["task"] == name) & (runs["metric"] == metric)]
-        baseline = _draw_baseline(ax, baselines[(baselines["task"] == name) & (baselines["metric"] == metric)])
-        handles = _draw_strategies(ax, chosen, runs["strategy"].unique().tolist(), ends[-1])
+        own, tested = (rows[(rows["task"] == name) & (rows["metric"] == metric)] for rows in (curves, scored))
+        baseline = _draw_baseline(ax, own[own["strategy"] == BASELINE])
+        baseline += _draw_test(ax, tested, order, strategies, ends[-1]) if len(scored) else []
+        handles = _draw_strategies(ax, own[own["order"] == order], strategies, ends[-1])
         if runs["seed"].nunique() > 1:
             handles.append(Patch(color="#D55E00", alpha=0.2, linewidth=0, label="lowest to highest seed"))
         _draw_stages(ax, names, ends, name)
@@ -95,8 +100,7 @@ def _draw_strategies(ax: Axes, rows: pd.DataFrame, strategies: list[str], budget
     handles: list[Artist] = []
     for place, strategy in enumerate(strategies):
         mine = rows[rows["strategy"] == strategy]
-        joint = mine["trained"].str.contains("+", regex=False).any()
-        scale = budget / mine["step"].max() if joint else 1
+        joint, scale = _stretch(mine, budget)
         curve = mine.groupby("step")["value"].agg(["mean", "min", "max"]).dropna()
         x = curve.index.to_numpy() * scale
         look = mark(place)
@@ -117,6 +121,26 @@ def _draw_strategies(ax: Axes, rows: pd.DataFrame, strategies: list[str], budget
         remark += "" if (mine["status"] == "done").all() else " (unfinished)"
         handles.append(Line2D([], [], **style, label=strategy + remark))
     return handles
+
+
+def _stretch(rows: pd.DataFrame, budget: int) -> tuple[bool, float]:
+    """Return whether a strategy's rows are of all tasks in one stage, and by how much its epochs are stretched."""
+    joint = bool(rows["trained"].str.contains("+", regex=False).any())
+    return joint, budget / rows["step"].max() if joint else 1.0
+
+
+def _draw_test(ax: Axes, rows: pd.DataFrame, order: str, strategies: list[str], budget: int) -> list[Artist]:
+    """Draw a task's scores on the test part, means over seeds, and return what names them in the legend."""
+    level = mean(rows.loc[rows["strategy"] == BASELINE, "value"].tolist())
+    line: dict[str, Any] = {"color": "black", "linewidth": 0.9, "linestyle": (0, (4, 3))}
+    ax.axhline(level, **line, zorder=1)
+    for place, strategy in enumerate(strategies):
+        mine = rows[(rows["strategy"] == strategy) & (rows["order"] == order)]
+        ends = mine.groupby("step")["value"].mean()
+        look = diamonds(mark(place)["color"], max(6.0, 10.5 * 0.88**place))
+        ax.plot(ends.index.to_numpy() * _stretch(mine, budget)[1], ends, **look, zorder=20 - place, clip_on=False)
+    named = Line2D([], [], **diamonds(GREY), label="test, at the ends of stages")
+    return [Line2D([], [], **line, label="baseline, test"), named]
 
 
 def _draw_stages(ax: Axes, names: list[str], ends: list[int], task: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from cl_bench import parts
 from cl_bench.report.layout import Heading, Section, interval, number, percent, write
 
 HEADINGS = (
@@ -25,7 +26,7 @@ MEANING = (
 def render(differences: pd.DataFrame, format: str, *, width: int = 120) -> str:
     """Return the table of `comparison.differences`; format: "terminal", "markdown", "latex" or "csv"."""
     if format == "csv":
-        return differences.to_csv(index=False, lineterminator="\n").removesuffix("\n")
+        return parts.raw(differences)
     experiment, against = differences.attrs["plan"]["experiment"], differences.attrs["against"]
     sections = []
     for order, part in differences.groupby("order", sort=False):
@@ -33,8 +34,10 @@ def render(differences: pd.DataFrame, format: str, *, width: int = 120) -> str:
             [_line(dict(row), first=not index) for index, row in enumerate(rows.to_dict("records"))]
             for _, rows in part.groupby("strategy", sort=False)
         ]
-        sections.append(Section(f"{experiment}: {order}, against {against}", HEADINGS, groups))
-    return write(sections, [MEANING, *_few_seeds(differences)], format, width=width)
+        title = f"{experiment}: {order}, against {against}{parts.suffix(differences.attrs)}"
+        sections.append(Section(title, HEADINGS, groups))
+    notes = [*parts.notes(differences.attrs, "Drops"), MEANING, *_few_seeds(differences)]
+    return write(sections, notes, format, width=width)
 
 
 def settled(row: dict[Any, Any]) -> str:

@@ -13,9 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cl_bench.measures import LIMIT
+from cl_bench.parts import suffix
 from cl_bench.report.layout import folded
 from cl_bench.report.retained import Retained, retained
 from cl_bench.report.style import TEXT, WIDTH, inches, letters, sheet
+from cl_bench.results import of_split
 
 _CELL, _LARGEST = 0.38, 0.5
 """Inches a side of a cell: what panels side by side leave it at least, and what it is at most."""
@@ -31,12 +33,13 @@ def matrices(results: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
     A cell: the task's score after the stage in percent of its baseline, both means over seeds, rounded down;
     framed where the drop is within the limit. Runs that learn all tasks in one stage have a single row.
     """
-    found = retained(results)
+    results = of_split(results)
+    found, part = retained(results), suffix(results.attrs)
     orders = dict.fromkeys(entry.order for entry in found)
-    return {order: _figure([entry for entry in found if entry.order == order], width) for order in orders}
+    return {order: _figure([entry for entry in found if entry.order == order], part, width) for order in orders}
 
 
-def _figure(entries: Sequence[Retained], width: float) -> Figure:
+def _figure(entries: Sequence[Retained], part: str, width: float) -> Figure:
     tasks, height = len(entries[0].tasks), max(len(entry.stages) for entry in entries)
     names = {task: "\n".join(folded(task, _NAME)) for task in entries[0].tasks}
     longest = max(len(line) for name in names.values() for line in name.split("\n"))
@@ -56,7 +59,7 @@ def _figure(entries: Sequence[Retained], width: float) -> Figure:
         _draw(ax, entry, height, names)
         ax.tick_params(axis="x", labelrotation=90 if upright else 0)
         ax.set_title(title, fontsize=TEXT)
-    figure.supxlabel(f"task: % of its baseline (framed: {100 - 100 * LIMIT:.0f} or more)", fontsize=TEXT + 1)
+    figure.supxlabel(f"task: % of its baseline{part} (framed: {100 - 100 * LIMIT:.0f} or more)", fontsize=TEXT + 1)
     figure.supylabel("after training", fontsize=TEXT + 1)
     return figure
 

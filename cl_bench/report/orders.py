@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cl_bench.measures import LIMIT
+from cl_bench.parts import suffix
 from cl_bench.report.layout import folded
 from cl_bench.report.style import (
     GREY,
@@ -50,7 +51,7 @@ def order_sensitivity(summary: pd.DataFrame, width: float = WIDTH) -> Figure:
     ax.set_xlim(low, high)
     ax.set_yticks(range(len(strategies)), names, fontsize=TEXT)
     ax.set_ylim(len(strategies) - 0.5, -0.5)
-    ax.set_xlabel("mean drop, %")
+    ax.set_xlabel(f"mean drop{suffix(summary.attrs)}, %")
     open_frame(ax)
     means = [Line2D([], [], linestyle="", label="mean over orders", **average)] if len(orders) > 1 else []
     legend_below(figure, [*marks([order.replace(">", " > ") for order in orders]), *means, within_limit()])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from cl_bench import parts
 from cl_bench.report.layout import Heading, Section, interval, percent, write
 
 MEANING = (
@@ -19,14 +20,16 @@ MEANING = (
 def render(table: pd.DataFrame, format: str, *, width: int = 120) -> str:
     """Return the table of `comparison.over_orders`; format: "terminal", "markdown", "latex" or "csv" (raw numbers)."""
     if format == "csv":
-        return table.to_csv(index=False, lineterminator="\n").removesuffix("\n")
+        return parts.raw(table)
     against, left_out = table["against"].iloc[0], table.attrs["left_out"]
     headings = [Heading("strategy", left=True, free=True), Heading("mean drop % ↓\n[95 %]")]
     headings += [Heading("difference\n[95 %]"), Heading("spread\n% ↓"), Heading("worst\n% ↓")]
     headings += [Heading("of", left=True), Heading("in", left=True), Heading("seeds")]
     title = f"{table.attrs['plan']['experiment']}: {table['orders'].iloc[0]} orders, differences from {against}"
+    title += parts.suffix(table.attrs)
     lines = [[_line(dict(row), row["strategy"] == against) for row in table.to_dict("records")]]
-    notes = [MEANING, *([f"Left out, as not every order is done: {', '.join(left_out)}."] if left_out else [])]
+    notes = [*parts.notes(table.attrs, "Drops"), MEANING]
+    notes += [f"Left out, as not every order is done: {', '.join(left_out)}."] if left_out else []
     return write([Section(title, headings, lines)], notes, format, width=width)
 
 

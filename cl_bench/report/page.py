@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
+from cl_bench import parts
 from cl_bench.comparison import finals
 from cl_bench.errors import UserError
 from cl_bench.files import write_whole
@@ -29,13 +30,14 @@ LOOKS = {"strategy": "name", "task": "name", "drop": "drop", "verdict": "verdict
 """Classes of the columns that a small screen shows at once; of the others it is `detail`."""
 
 
-def save_report(folder: Path, output: Path | None = None) -> Path:
+def save_report(folder: Path, output: Path | None = None, split: str = "") -> Path:
     """Write the page of the results in `folder` to `output` (report.html beside them where None); return its path.
 
-    The gallery needs the stages' pictures in the store, and is left out, with a word, where they are not. Raises
+    split: of which part, as in `parts.chosen`. The gallery needs the stages' pictures in the store, and is left out, with a word, where they are not. Raises
     UserError where there are no results or the file cannot be written.
     """
-    return write_whole(output or folder / "report.html", render(load_results(folder), folder).encode())
+    results = parts.chosen(load_results(folder), split)
+    return write_whole(output or folder / "report.html", render(results, folder).encode())
 
 
 def render(results: pd.DataFrame, folder: Path) -> str:
@@ -64,7 +66,9 @@ def render(results: pd.DataFrame, folder: Path) -> str:
             for column in columns
         ],
         lines=_lines(table, columns),
-        notes=[*protocol_notes(plan, table.attrs["seeds"]), DEFINITIONS, *origin_notes(table.attrs)],
+        notes=[*protocol_notes(table), DEFINITIONS, *origin_notes(table.attrs)],
+        part=parts.suffix(table.attrs),
+        tested=not parts.beside_curves(results).empty,
         settings=json.dumps(plan["settings"], indent=1),
         provenance=plan["provenance"],
         data=_embedded(data),
@@ -110,9 +114,7 @@ def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
         said.append("One seed is an example, not evidence.")
     elif table["verdict"].str.contains("uncertain").any():
         said.append(f"With {len(seeds)} seeds some verdicts stay uncertain, and say so.")
-    if (split := plan["settings"].get("split", "val")) != "val":
-        said.append(f"Scored on {split}; val was not looked at.")
-    return said
+    return [*said, *parts.notes(table.attrs)]
 
 
 def _at_once(plan: Mapping[str, Any]) -> list[str]:

@@ -11,11 +11,12 @@ from typing import Any
 import pandas as pd
 
 from cl_bench.measures import mean
+from cl_bench.parts import beside_curves
 from cl_bench.paths import find_stage
 from cl_bench.pictures import FILE, load
 from cl_bench.plan_file import together
 from cl_bench.report.style import COLOURS
-from cl_bench.results import BASELINE
+from cl_bench.results import BASELINE, of_curves
 from cl_bench.stages.store import intact
 
 STRATEGIES, IMAGES = 8, 6
@@ -27,33 +28,46 @@ def curves(results: pd.DataFrame) -> list[Values]:
     """Return an entry for each order: its stages, and for each task a baseline and a line a strategy.
 
     A line: [step, mean, lowest, highest] over seeds at every evaluation; steps are epochs since the stream began. A run
-    that learns all tasks in one stage is stretched over the budget of the whole stream.
+    that learns all tasks in one stage is stretched over the budget of the whole stream. Where the verdict is of the
+    test part, a panel's `test`, the baseline's, and a line's, at the ends of stages, are the scores on it.
     """
-    single = results["strategy"] == BASELINE
     tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
-    chosen = results["metric"] == results["task"].map({name: task["metrics"][0] for name, task in tasks.items()})
-    runs, alone = results[chosen & ~single], results[chosen & single & results["last"]]
-    baselines = alone.groupby("task")["value"].mean().to_dict()
-    places = {name: place for place, name in enumerate(dict.fromkeys(runs["strategy"]))}
+    headline = {name: task["metrics"][0] for name, task in tasks.items()}
+    drawn, tested = (
+        rows[rows["metric"] == rows["task"].map(headline)] for rows in (of_curves(results), beside_curves(results))
+    )
+    runs = drawn[drawn["strategy"] != BASELINE]
+    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(dict.fromkeys(runs["strategy"]))}
     entries = []
-    for order, part in runs.groupby("order", sort=False):
-        names = str(order).split(">")
+    for order in runs["order"].unique().tolist():
+        names = order.split(">")
         ends = [sum(tasks[name]["epochs"] for name in names[: place + 1]) for place in range(len(names))]
-        panels = [
-            {
-                "task": name,
-                "metric": tasks[name]["metrics"][0],
-                "baseline": _number(baselines.get(name)),
-                "lines": [
-                    {"strategy": strategy, "colour": COLOURS[places[str(strategy)] % len(COLOURS)], "points": points}
-                    for strategy, own in part[part["task"] == name].groupby("strategy", sort=False)
-                    if (points := list(_points(own, ends[-1])))
-                ],
-            }
-            for name in dict.fromkeys(names)
-        ]
+        panels = []
+        for name in dict.fromkeys(names):
+            own, scored = (rows[rows["task"] == name] for rows in (drawn, tested))
+            panel = {"task": name, "metric": headline[name], "baseline": _baseline(own), "test": _baseline(scored)}
+            panels.append({**panel, "lines": list(_lines(own, scored, order, colours, ends[-1]))})
         entries.append({"order": order, "stages": names, "ends": ends, "panels": panels})
     return entries
+
+
+def _baseline(rows: pd.DataFrame) -> float | None:
+    """Return what a task's baseline ends with, a mean over seeds."""
+    score = rows.loc[(rows["strategy"] == BASELINE) & rows["last"], "value"].mean()
+    return None if math.isnan(score) else float(score)
+
+
+def _lines(
+    drawn: pd.DataFrame, tested: pd.DataFrame, order: str, colours: Mapping[str, str], budget: int
+) -> Iterator[Values]:
+    """Yield a task's lines in an order, of the strategies that have any score."""
+    for strategy, colour in colours.items():
+        points, test = (
+            list(_points(rows[(rows["strategy"] == strategy) & (rows["order"] == order)], budget))
+            for rows in (drawn, tested)
+        )
+        if points:
+            yield {"strategy": strategy, "colour": colour, "points": points, "test": test}
 
 
 def _points(rows: pd.DataFrame, budget: int) -> Iterator[list[float]]:
@@ -61,10 +75,6 @@ def _points(rows: pd.DataFrame, budget: int) -> Iterator[list[float]]:
     for step, values in rows.dropna(subset="value").groupby("step")["value"]:
         numbers = values.tolist()
         yield [round(float(str(step)) * scale, 3), *(round(v, 5) for v in (mean(numbers), min(numbers), max(numbers)))]
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else float(value)
 
 
 def gallery(folder: Path, plan: Mapping[str, Any], strategies: Sequence[str]) -> Values:

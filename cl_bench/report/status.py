@@ -11,12 +11,16 @@ from typing import Any, NamedTuple
 from cl_bench import results
 from cl_bench.failures import Failures
 from cl_bench.paths import store_root
-from cl_bench.plan_file import read_plan
+from cl_bench.plan_file import read_plan, seen, tests
+from cl_bench.stages.scores import find_score
 from cl_bench.stages.store import Store
 
 
 class StageStatus(NamedTuple):
-    """state: done, training, stopped, exported, failed, skipped, waiting; detail: the epochs done, or the reason."""
+    """state: done, training, stopped, exported, failed, skipped, waiting.
+
+    detail: the epochs done, the reason, or, of what is done, the tasks that it is not scored on the test part of.
+    """
 
     key: str
     label: str
@@ -33,6 +37,8 @@ def status(folder: Path) -> list[StageStatus]:
     found = []
     for key, stage in plan["stages"].items():
         state, detail = _state(store, failures, key, stage["epochs"], key in exported)
+        if state == "done":
+            detail = _unscored(folder, plan, key)
         found.append(StageStatus(key, labels.get(key, "of no run"), state, detail))
     return found
 
@@ -58,6 +64,16 @@ def _state(store: Store, failures: Failures, key: str, epochs: int, exported: bo
     if exported and not done:
         return "exported", "rows alone, without weights: a run trains it"
     return ("stopped", progress) if done else ("waiting", "")
+
+
+def _unscored(folder: Path, plan: dict[str, Any], key: str) -> str:
+    """Return of which tasks' test parts a stage has no score, neither in the store nor exported."""
+    known = tests(plan)
+    absent = [task for task in seen(plan, key) if task in known and find_score(folder, key, known[task]) is None]
+    exported = results.scores(folder, [key] if absent else []).get(key, [])
+    there = {row.task for row in exported if row.data == known.get(row.task)}
+    lacking = [task for task in absent if task not in there]
+    return f"not scored on test: {', '.join(lacking)}" if lacking else ""
 
 
 def _epochs_done(path: Path) -> int:

@@ -38,6 +38,14 @@ def mark(place: int) -> dict[str, Any]:
     return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[(place + shift) % len(MARKERS)]}
 
 
+def diamonds(colour: str, size: float = 9.0) -> dict[str, Any]:
+    """Return the look of scores on the test part beside curves of val: hollow diamonds."""
+    return {
+        **{"color": colour, "linestyle": "", "marker": "D", "markersize": 0.8 * size},
+        **{"markerfacecolor": "none", "markeredgecolor": colour, "markeredgewidth": 1.4},
+    }
+
+
 def sheet(width: float, height: float) -> Figure:
     """Return an empty figure, `width` by `height` inches, that makes room for its texts when it is drawn."""
     return Figure(figsize=(width, height), layout="constrained")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from cl_bench import parts
 from cl_bench.report.layout import Heading, Section, number, percent, write
 
 
@@ -32,7 +33,10 @@ def render(summaries: Mapping[str, pd.DataFrame], format: str = "terminal", *, w
                 for place, ((order, strategy), own) in enumerate(rows)
             ]
         )
-    return write([Section("sweep", headings, groups)], [], format, width=width)
+    named = {parts.suffix(table.attrs) for table in summaries.values()}
+    title = f"sweep{named.pop()}" if len(named) == 1 else "sweep"
+    notes = ["Settings are chosen by this part; the test part is for the chosen ones: cl-bench table."]
+    return write([Section(title, headings, groups)], notes if title != "sweep" else [], format, width=width)
 
 
 def _cell(rows: pd.DataFrame) -> str:

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from cl_bench import parts
 from cl_bench.errors import UserError, unknown
 from cl_bench.report.layout import NARROW, Bold, Heading, Section, count, interval, number, percent, write
+from cl_bench.summaries import trivial_score
 
 Row = dict[Any, Any]
 
@@ -22,11 +24,14 @@ DEFINITIONS = (
     "(baseline - final); same-run = drop from the score right after the task was learnt; stored = images kept of each "
     "past task; train s and x naive: wall time, which other work on the machine lengthens; FLOPs: floating-point "
     "operations of training (convolutions and matrix products), which nothing else changes. "
-    "Pass: drop ≤ 5 %; bonus: final ≥ baseline; uncertain: one seed, or an interval that holds 5 %; void: "
-    "the baseline is less than 0.05 above the trivial score. Bold: the smallest drop of a task and those that the "
-    "seeds cannot tell from it (95 % t interval of paired differences); nothing is bold where they can tell none."
+    "Pass: drop ≤ 5 %; bonus: final ≥ baseline; uncertain: one seed, or an interval that holds the word's border (5 % "
+    "for pass and fail, 0 for bonus); void: the baseline is less than 0.05 above the trivial score. Bold: the smallest "
+    "drop of a task and those that the seeds cannot tell from it (95 % t interval of paired differences); nothing is "
+    "bold where they can tell none."
 )
 DROP = "drop % ↓\n[95 %]"
+FEW = 50
+"""Boxes of a class in the test part below which a note names it."""
 _COLOURS = {"pass": "green", "bonus": "bold green", "fail": "red", "failed": "bold red", "void": "yellow"}
 
 
@@ -64,16 +69,16 @@ def render(
     if format == "csv":
         return _csv(summary, plan)
     if columns:
-        parts = [list(dict.fromkeys([*COLUMNS[:2], *map(_column, columns)]))]
+        tables = [list(dict.fromkeys([*COLUMNS[:2], *map(_column, columns)]))]
     else:
         known = [column for column in known_columns(summary) if full or not column.full]
-        parts = _fitted(known, width) if format == "terminal" else [known]
+        tables = _fitted(known, width) if format == "terminal" else [known]
     sections = [
-        Section(f"{plan['experiment']}: {order}", [_heading(column) for column in part], groups)
-        for part in parts
-        for order, groups in blocks(summary, part)
+        Section(f"{plan['experiment']}: {order}{parts.suffix(summary.attrs)}", list(map(_heading, table)), groups)
+        for table in tables
+        for order, groups in blocks(summary, table)
     ]
-    return write(sections, notes(summary, plan), format, width=width, styles=_COLOURS, colour=colour)
+    return write(sections, notes(summary), format, width=width, styles=_COLOURS, colour=colour)
 
 
 def _fitted(columns: list[Column], width: int) -> list[list[Column]]:
@@ -111,29 +116,40 @@ def _heading(column: Column) -> Heading:
     return Heading(column.header, left=column.header in _LEFT, free=column.header == "strategy")
 
 
-def notes(summary: pd.DataFrame, plan: Row) -> list[str]:
-    """Return what a reader of the table must know: protocol, trivial scores, environment, failures, definitions."""
+def notes(summary: pd.DataFrame) -> list[str]:
+    """Return what a reader of the table must know: part, protocol, trivial scores, environment, failures, words."""
     passes = summary["multiply_adds"].max()  # nan where older results do not tell
     work = "" if np.isnan(passes) else f", {passes / 1e9:.2f} billion multiply-adds for an image"
     model = f"Model: {count(summary['parameters'].max())} parameters{work}; {_added(summary)}."
-    return [*protocol_notes(plan, summary.attrs["seeds"]), model, DEFINITIONS, *origin_notes(summary.attrs)]
+    part = parts.notes(summary.attrs)
+    return [*part, *protocol_notes(summary), model, DEFINITIONS, *origin_notes(summary.attrs)]
 
 
-def protocol_notes(plan: Row, seeds: list[int]) -> list[str]:
-    """Return how the experiment was done, a line a task that is learnt in it."""
-    settings = plan["settings"]
-    learnt = {task for stage in plan["stages"].values() for task in stage["tasks"]}
-    schedule = str(settings.get("schedule", "unknown"))
+def protocol_notes(table: pd.DataFrame) -> list[str]:
+    """Return how the experiment of a summary was done, a line a task that is learnt in it, and what flatters it."""
+    plan, seeds = table.attrs["plan"], table.attrs["seeds"]
+    schedule = str(plan["settings"].get("schedule", "unknown"))
     lines = [f"{plan['experiment']}: seeds {', '.join(map(str, seeds))}; schedule {SCHEDULES.get(schedule, schedule)}."]
-    lines += [
-        f"{task['name']}: {task['kind']}, {task['metrics'][0]}, predictor {task['predictor']}, "
-        f"{task['classes']} classes, {task['train_images']}/{task['val_images']} images, {task['epochs']} epochs at "
-        f"{task['image_size']} px, trivial {task['trivial']:.3f}."
-        for task in plan["tasks"]
-        if task["name"] in learnt
-    ]
-    if (split := settings.get("split", "val")) != "val":
-        lines.append(f"Scored on {split}, a quarter of train that was split off; val was not looked at.")
+    for task in parts.learnt(plan):
+        sizes = [task["train_images"], task["val_images"], *([task["test"]["images"]] if task.get("test") else [])]
+        lines.append(
+            f"{task['name']}: {task['kind']}, {task['metrics'][0]}, predictor {task['predictor']}, "
+            f"{task['classes']} classes, {'/'.join(map(str, sizes))} images, {task['epochs']} epochs at "
+            f"{task['image_size']} px, trivial {trivial_score(table, task):.3f}."
+        )
+        lines += _few_examples(task, table.attrs) if table.attrs["split"] == "test" else []
+    return lines
+
+
+def _few_examples(task: Row, attrs: Row) -> list[str]:
+    """Return what hangs on few boxes of a test part, and by how much so few images flatter the headline metric."""
+    lines, name, metric = [], task["name"], task["metrics"][0]
+    counts = task["test"].get("counts", {}) if task["kind"] == "detection" else {}
+    if rare := sorted((boxes, label) for label, boxes in counts.items() if 0 < boxes < FEW):
+        lines.append(f"{metric} of {name} hangs on few boxes of: {', '.join(f'{label} {n}' for n, label in rare)}.")
+    if name in attrs["excess"]:
+        excess, images = number(attrs["excess"][name]), task["test"]["images"]
+        lines.append(f"{metric} of {images:,} images of {name} is expected to lie {excess} above that of many.")
     return lines
 
 
@@ -246,8 +262,11 @@ def _csv(summary: pd.DataFrame, plan: Row) -> str:
     table = summary.copy()
     table.insert(0, "experiment", plan["experiment"])
     table["schedule"] = plan["settings"].get("schedule", "")
+    table["split"] = summary.attrs["split"]
     for field in ("epochs", "image_size", "train_images", "val_images"):
         table[field] = [tasks[name][field] for name in table["task"]]
+    if any(task.get("test") for task in plan["tasks"]):
+        table["test_images"] = [(tasks[name].get("test") or {}).get("images") for name in table["task"]]
     origin = {"commit": "", "machine": "", "version": "", **plan["provenance"]}
     origin.pop("command", None)
     for field, value in origin.items():  # of what `--add` kept, `added_to` says what it was made with

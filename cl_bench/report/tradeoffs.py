@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cl_bench.measures import LIMIT
+from cl_bench.parts import suffix
 from cl_bench.report.style import GREY, PASSES, WIDTH, legend_below, mark, marks, open_frame, sheet, within_limit
 
 
@@ -23,10 +24,11 @@ def tradeoffs(summary: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
     """
     headline = summary[summary["headline"] & (summary["verdict"] != "void")]
     counted = bool(headline["relative_flops"].notna().all())
-    return {str(order): _figure(part, width, counted) for order, part in headline.groupby("order", sort=False)}
+    part = suffix(summary.attrs)
+    return {str(order): _figure(rows, part, width, counted) for order, rows in headline.groupby("order", sort=False)}
 
 
-def _figure(rows: pd.DataFrame, width: float, counted: bool) -> Figure:
+def _figure(rows: pd.DataFrame, part: str, width: float, counted: bool) -> Figure:
     wide = width > 6
     figure = sheet(width, 2.4 if wide else 6.3)
     left, middle, right = figure.subplots(1, 3) if wide else figure.subplots(3, 1)
@@ -45,11 +47,11 @@ def _figure(rows: pd.DataFrame, width: float, counted: bool) -> Figure:
         ):
             if not (math.isnan(x) or math.isnan(y)):
                 ax.plot(x, y, linestyle="", markersize=7, markeredgecolor="white", **mark(place))
-    _label(left, "plasticity: learnt vs baseline, %", "stability: % of it kept")
+    _label(left, "plasticity: learnt vs baseline, %", f"stability{part}: % kept" if part else "stability: % of it kept")
     left.axhline(100, color=GREY, linewidth=0.7, linestyle=":")
     left.axvline(0, color=GREY, linewidth=0.7, linestyle=":")
-    _label(middle, f"training {'FLOPs' if counted else 'time'}, x naive", "mean drop, %")
-    _label(right, "stored images a task", "mean drop, %")
+    _label(middle, f"training {'FLOPs' if counted else 'time'}, x naive", f"mean drop{part}, %")
+    _label(right, "stored images a task", f"mean drop{part}, %")
     for ax in (middle, right):
         ax.margins(0.12)
         low, high = ax.get_ylim()

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from cl_bench.plan_file import settings_by_name
+from cl_bench import parts
+from cl_bench.plan_file import scored_splits, settings_by_name, tests
 from cl_bench.report.layout import Heading, Section, number, percent, write
 from cl_bench.results import BASELINE
 from cl_bench.stages.key import differences
@@ -32,7 +33,7 @@ def render(versions: pd.DataFrame, format: str, *, width: int = 120) -> str:
     What only one of the two has is named below it.
     """
     if format == "csv":
-        return versions.to_csv(index=False, lineterminator="\n").removesuffix("\n")
+        return parts.raw(versions)
     sections, alone = [], []
     orders = versions["order"].where(versions["strategy"] != BASELINE, "single-task baselines")
     for order, part in versions.groupby(orders, sort=False):
@@ -47,7 +48,8 @@ def render(versions: pd.DataFrame, format: str, *, width: int = 120) -> str:
         if groups:
             sections.append(Section(str(order), HEADINGS, groups))
     names = [f"{side}: {folder}." for side, folder in zip("AB", versions.attrs["folders"], strict=True)]
-    notes = [*names, MEANING, *alone, *_unlike(versions.attrs["plans"])]
+    plans, splits = versions.attrs["plans"], versions.attrs["splits"]
+    notes = [*names, *_part(plans, splits), MEANING, *alone, *_unlike(plans, splits)]
     return write(sections, notes, format, width=width)
 
 
@@ -63,10 +65,23 @@ def _line(row: dict[Any, Any], first: bool) -> list[str]:
     ]
 
 
-def _unlike(plans: list[dict[str, Any]]) -> list[str]:
+def _part(plans: list[dict[str, Any]], splits: list[str]) -> list[str]:
+    """Return which part of their data the two are of."""
+    if splits == ["test", "test"]:
+        return ["Both are of the test part."]
+    if splits[0] != splits[1]:
+        return [f"A is of {splits[0]}, B of {splits[1]}."]
+    sides = [side for side, plan in zip("AB", plans, strict=True) if "test" not in scored_splits(plan)]
+    why = f": {' and '.join(sides)} {'has' if len(sides) == 1 else 'have'} no test part" if sides else ""
+    return [f"Both are of {'the validation images' if splits[0] == 'val' else splits[0]}{why}."]
+
+
+def _unlike(plans: list[dict[str, Any]], splits: list[str]) -> list[str]:
     """Return in what the two differ: settings, data, and what they were made with."""
     lines = differences(*map(_settings, plans))
     lines += differences(*({task["name"]: {of: task.get(of) for of in _DATA} for task in p["tasks"]} for p in plans))
+    if splits == ["test", "test"]:
+        lines += differences(*({f"{task}.test": identity[:12] for task, identity in tests(p).items()} for p in plans))
     notes = [f"Differs in {line}." for line in lines[:_SHOWN]]
     if len(lines) > _SHOWN:
         notes.append(f"Differs in {len(lines) - _SHOWN} settings more.")

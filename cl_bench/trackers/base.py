@@ -12,8 +12,10 @@ from typing import Any, Protocol
 import pandas as pd
 
 from cl_bench import measures
+from cl_bench.parts import chosen, told
+from cl_bench.plan_file import tests
 from cl_bench.report import baselines, table
-from cl_bench.results import BASELINE
+from cl_bench.results import BASELINE, EXCESS, of_curves
 from cl_bench.stages.key import flat
 from cl_bench.summaries import baselines as single_scores
 from cl_bench.summaries import summary
@@ -25,7 +27,8 @@ class TrackedRun:
 
     identity: equal for equal contents, so that a tracker can tell what it has already; settings: dotted name -> value;
     history: epochs since the run began -> "task/metric" -> score, of headline metrics also "task/drop" against the
-    baseline of the same seed; final: the last of them.
+    baseline of the same seed; of the test part, at the ends of stages, "task/test metric" and "task/test drop"; final:
+    the last of them.
     """
 
     name: str
@@ -41,7 +44,10 @@ class TrackedRun:
 
 @dataclass(frozen=True)
 class Tracked:
-    """An experiment: its runs, its summary (a row a task) also as a table in Markdown, and its figures as PNG files."""
+    """An experiment: its runs, its summary (a row a task) also as a table in Markdown, and its figures as PNG files.
+
+    Of the part that the summary is of, its column `split` and the table tell.
+    """
 
     experiment: str
     runs: Sequence[TrackedRun]
@@ -57,40 +63,56 @@ class Tracker(Protocol):
         """Send what is not there yet and return where that is; what is kept locally goes below `folder`."""
 
 
-def tracked(results: pd.DataFrame, figures: Sequence[Path] = ()) -> Tracked:
-    """Return what trackers are given of `results` (see `results.load_results`); unfinished runs are left out."""
-    plan = results.attrs["plan"]
+def tracked(results: pd.DataFrame, figures: Sequence[Path] = (), split: str = "") -> Tracked:
+    """Return what trackers are given of `results` (see `results.load_results`); unfinished runs are left out.
+
+    split: of which part the summary is, as in `parts.chosen`; the runs' scores are of all parts.
+    """
+    plan, part = results.attrs["plan"], chosen(results, split)
     if plan["runs"]:
-        rows = summary(results)
+        rows = summary(part)
         text = table.render(rows, plan, "markdown")
     else:
-        rows = single_scores(results)
+        rows = single_scores(part)
         text = baselines.render(rows, "markdown")
+    rows = told(rows)
     rows.attrs = {}
     return Tracked(plan["experiment"], list(_runs(results)), rows, text, list(figures))
 
 
 def _runs(results: pd.DataFrame) -> Iterator[TrackedRun]:
     plan = results.attrs["plan"]
-    headline = {task["name"]: task["metrics"][0] for task in plan["tasks"]}
     shared = flat({key: value for key, value in plan["settings"].items() if key not in _PER_RUN})
     single = results[(results["strategy"] == BASELINE) & results["last"]]
-    ends = {(row["task"], row["seed"], row["metric"]): row["value"] for row in single.to_dict("records")}
+    names = ("task", "seed", "metric", "split")
+    ends = {tuple(row[name] for name in names): row["value"] for row in single.to_dict("records")}
     for (strategy, order, seed), part in results.groupby(["strategy", "order", "seed"], sort=False):
-        if (part["status"] != "done").any():
+        own = of_curves(part)
+        if (own["status"] != "done").any():
             continue
-        history: dict[int, dict[str, float]] = {}
-        for row in part.sort_values("step", kind="stable").to_dict("records"):
-            values = history.setdefault(row["step"], {})
-            values[f"{row['task']}/{row['metric']}"] = row["value"]
-            alone = ends.get((row["task"], seed, row["metric"]), math.nan)
-            drop = measures.relative_drop(alone, row["value"])
-            if row["metric"] == headline[row["task"]] and strategy != BASELINE and not math.isnan(drop):
-                values[f"{row['task']}/drop"] = drop
-        stages = ",".join(part["stage"].drop_duplicates())
-        identity = hashlib.sha256(f"{plan['experiment']} {strategy} {stages}".encode()).hexdigest()[:16]
-        own = {"strategy": strategy, "order": order, "seed": seed}
-        yield TrackedRun(f"{strategy} {order} seed {seed}", identity, {**own, **shared}, history)
+        scored = part[(part["split"] == "test") & part["value"].notna() & (part["metric"] != EXCESS)]
+        stages = ",".join(own["stage"].drop_duplicates())
+        # What is scored on the test part later makes other contents of a run.
+        later = "".join(f" {row['stage']}/{tests(plan)[row['task']]}" for row in scored.to_dict("records"))
+        content = f"{plan['experiment']} {strategy} {stages}{later}"
+        settings = {"strategy": strategy, "order": order, "seed": seed, **shared}
+        history = _history(plan, pd.concat([own, scored]), ends)
+        identity = hashlib.sha256(content.encode()).hexdigest()[:16]
+        yield TrackedRun(f"{strategy} {order} seed {seed}", identity, settings, history)
+
+
+def _history(plan: Mapping[str, Any], rows: pd.DataFrame, ends: Mapping[Any, float]) -> dict[int, dict[str, float]]:
+    """Return the history of a run; ends: task, seed, metric and part -> what its baseline ended with."""
+    headline = {task["name"]: task["metrics"][0] for task in plan["tasks"]}
+    history: dict[int, dict[str, float]] = {}
+    for row in rows.sort_values("step", kind="stable").to_dict("records"):
+        task, metric, split = row["task"], row["metric"], row["split"]
+        values, front = history.setdefault(row["step"], {}), f"{task}/test " if split == "test" else f"{task}/"
+        values[front + metric] = row["value"]
+        drop = measures.relative_drop(ends.get((task, row["seed"], metric, split), math.nan), row["value"])
+        if metric == headline[task] and row["strategy"] != BASELINE and not math.isnan(drop):
+            values[f"{front}drop"] = drop
+    return history
 
 
 _PER_RUN = ("strategies", "orders", "seeds", "trackers")

@@ -91,18 +91,20 @@ function drawCurves(entry) {
 
 function drawPanel(entry, panel, place) {
   const last = entry.ends[entry.ends.length - 1];
-  const top = 1.08 * Math.max(panel.baseline || 0, 0.01, ...panel.lines.flatMap(line => line.points.map(point => point[3])));
+  const top = 1.08 * Math.max(panel.baseline || 0, panel.test || 0, 0.01, ...panel.lines.flatMap(line => [...line.points, ...line.test].map(point => point[3])));
   const x = step => frame.left + step / last * (frame.width - frame.left - frame.right);
   const y = score => frame.height - frame.bottom - score / top * (frame.height - frame.top - frame.bottom);
   const svg = draw("svg", {width: frame.width, height: frame.height, viewBox: `0 0 ${frame.width} ${frame.height}`, tabindex: 0, role: "img"});
   svg.setAttribute("aria-label", `${panel.task}: ${panel.metric} over epochs. ` + panel.lines.map(line =>
-    `${line.strategy} ends at ${line.points[line.points.length - 1][1].toFixed(3)}`).join(", ") +
-    (panel.baseline ? `; baseline ${panel.baseline.toFixed(3)}` : ""));
+    `${line.strategy} ends at ${line.points[line.points.length - 1][1].toFixed(3)}` +
+    (line.test.length ? ` (test ${line.test[line.test.length - 1][1].toFixed(3)})` : "")).join(", ") +
+    (panel.baseline ? `; baseline ${panel.baseline.toFixed(3)}` : "") + (panel.test ? ` (test ${panel.test.toFixed(3)})` : ""));
   if (panel.baseline) {
     const low = y(panel.baseline * (1 - data.limit)), high = y(panel.baseline);
     svg.append(draw("rect", {class: "allowed", x: frame.left, y: high, width: Math.max(0, x(last) - frame.left), height: low - high}));
     svg.append(draw("line", {class: "base", x1: frame.left, x2: x(last), y1: high, y2: high}));
   }
+  if (panel.test) svg.append(draw("line", {class: "base", x1: frame.left, x2: x(last), y1: y(panel.test), y2: y(panel.test), "stroke-dasharray": "5 4"}));
   const rise = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5].find(rise => top / rise < 6) || 1;
   for (let tick = 0; tick <= top; tick += rise) {
     svg.append(draw("text", {x: frame.left - 6, y: y(tick) + 4, "text-anchor": "end"}, tick.toFixed(2)));
@@ -121,7 +123,8 @@ function drawPanel(entry, panel, place) {
     const group = draw("g", {class: "line"},
       draw("polygon", {points: path(band), fill: look.colour, opacity: 0.15}),
       stroke("polyline", {points: path(line.points)}, look),
-      ...line.points.map(p => draw("circle", {cx: x(p[0]), cy: y(p[1]), r: line.points.length > 40 ? 1.5 : 3, fill: look.colour})));
+      ...line.points.map(p => draw("circle", {cx: x(p[0]), cy: y(p[1]), r: line.points.length > 40 ? 1.5 : 3, fill: look.colour})),
+      ...line.test.map(p => draw("path", {d: `M${x(p[0])},${y(p[1]) - 6}l6,6l-6,6l-6,-6z`, class: "test", fill: "none", stroke: look.colour, "stroke-width": 1.6})));
     group.dataset.strategy = line.strategy;
     if (hidden.has(line.strategy)) group.style.display = "none";
     svg.append(group);
@@ -139,7 +142,8 @@ function drawPanel(entry, panel, place) {
     cursor.setAttribute("visibility", "visible");
     const values = panel.lines.filter(line => !hidden.has(line.strategy)).map(line => {
       const point = line.points.find(point => point[0] === step);
-      return point && `${line.strategy} ${point[1].toFixed(3)}`;
+      const test = line.test.find(point => point[0] === step);
+      return point && `${line.strategy} ${point[1].toFixed(3)}` + (test ? ` (test ${test[1].toFixed(3)})` : "");
     }).filter(Boolean);
     reading.textContent = `epoch ${step}: ${values.join(", ")}`;
   };

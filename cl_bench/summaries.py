@@ -35,8 +35,8 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
     """Return one row a strategy, order and task, over the seeds that have both the baseline and the run.
 
     Of the part that the verdict is of, where `results.of_split` has not chosen another (attrs["split"] names it).
-    Scores, drops and verdict as in `measures.compare`, of each task's headline metric; `settling_seeds`,
-    `settling_images`: as in `power.settling`; all_metrics: also a row, without
+    Scores, drops and verdict as in `measures.compare`, of each task's headline metric; `scored`: how many images
+    these are of; `settling_seeds`, `settling_images`: as in `power.settling`; all_metrics: also a row, without
     verdict, for every further metric. Costs are of a run: `train_seconds` and `training_flops` means over seeds,
     `relative_cost` and `relative_flops` these against naive on the same seeds and order (nan where their environments
     differ, or the ways of counting), `peak_memory_mb` the largest, `stored_images` for one past task.
@@ -200,7 +200,7 @@ def _task_row(
     scored = scored_images(results, task)
     found = measures.compare(singles, runs, trivial, run in ends.together, pairs, scored)
     found["verdict"] = found["verdict"] if headline and status == "done" else ""
-    found |= power.settling(found, scored)
+    found |= {"scored": scored, **power.settling(found, scored)}
     head = {"strategy": run[0], "order": run[1], "task": name, "kind": task["kind"], "metric": metric}
     head |= {"headline": headline, "predictor": task["predictor"], "planned_seeds": len(runs)}
     head["together"] = run in ends.together

@@ -1,14 +1,15 @@
-"""What is made of stored stages without training: `rescore`."""
+"""What is told of what is stored, without training: `rescore`, `power`."""
 
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cl_bench.cli.app import ExperimentName, Plugins, app, results_folder
-from cl_bench.cli.tables import Table, print_table
+from cl_bench.cli.tables import Format, Part, Table, emit, print_table
 from cl_bench.errors import UserError
 
 
@@ -52,6 +53,29 @@ def rescore(
     typer.echo(f"{found.scored} stages were scored; results: {found.folder}")
     if found.lost:
         typer.echo(f"{len(found.lost)} stages are not in the store, so that they keep what scores they have")
+
+
+@app.command()
+def power(
+    experiment: ExperimentName,
+    format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
+    part: Part = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
+) -> None:
+    """Say how many seeds, or images, would settle each verdict.
+
+    By the variance that was seen: more seeds lessen one part of it, more test images the other.
+    """
+    from cl_bench.parts import chosen
+    from cl_bench.report.power import render
+    from cl_bench.results import load_results
+    from cl_bench.summaries import summary
+
+    found = chosen(load_results(results_folder(experiment)), part)
+    if not found.attrs["plan"]["runs"]:
+        raise UserError(f"{found.attrs['plan']['experiment']} has baselines alone, of which there are no verdicts")
+    frame = summary(found)
+    emit(frame, lambda: render(frame, format.value), format, output)
 
 
 def _folders(data: list[str] | tuple[str, ...]) -> dict[str, str]:

@@ -109,7 +109,8 @@ def prepare_data(
 
     These are VOC2012, COCO 2017 and Imagenette; the Mini sets have 240 / 60 images, and test parts of 600, 430, 300.
     """
-    from cl_bench.data.prepare import RECIPES, prepare
+    from cl_bench.data.prepare import prepare
+    from cl_bench.data.recipes import RECIPES
     from cl_bench.paths import data_root
     from cl_bench.report.progress import download_progress
 

@@ -34,7 +34,7 @@ def audit(experiment: ExperimentName, changes: Changes = None, plugin: Plugins =
 def show(
     experiment: ExperimentName,
     task: Annotated[str, typer.Argument(help="A task of the experiment.")],
-    split: Annotated[str, typer.Option(help="train or val.")] = "train",
+    split: Annotated[str, typer.Option(help="train, val or, if there is one, test.")] = "train",
     count: Annotated[int, typer.Option(min=1, help="Images on the sheet.")] = 24,
     output: Annotated[Path, typer.Option("--output", "-o", help="The picture to write.")] = Path("sheet.png"),
     changes: Changes = None,
@@ -43,21 +43,30 @@ def show(
     """Draw a task's images with their masks, boxes or labels."""
     from cl_bench.catalog import read_task
     from cl_bench.data.audit import contact_sheet
+    from cl_bench.data.base import has_test
     from cl_bench.errors import unknown
     from cl_bench.presets import load_experiment
-    from cl_bench.registry import load_plugin_files
+    from cl_bench.registry import formats, load_plugin_files
 
     load_plugin_files(plugin or ())
     loaded = load_experiment(experiment, changes or ())
     names = [config.name for config in loaded.tasks]
     if task not in names:
         raise unknown("task", task, names)
-    if split not in ("train", "val"):
-        raise unknown("split", split, ("train", "val"))
+    if split not in ("train", "val", "test"):
+        raise unknown("split", split, ("train", "val", "test"))
     index = names.index(task)
-    shown, train, val = read_task(loaded, index, loaded.tasks[index])
+    config = loaded.tasks[index]
+    shown, train, val, *_ = read_task(loaded, index, config)
+    parts = {"train": train, "val": val}
+    if split == "test":
+        options = dict(config.data)
+        source = formats.get(options.pop("format"))
+        if not has_test(source, options, config.kind):
+            raise UserError(f"the data of task {task} has no test part")
+        parts["test"] = source.read(options, config.kind, "test", shown.classes)
     try:
-        contact_sheet(shown, train if split == "train" else val, count).save(output)
+        contact_sheet(shown, parts[split], count).save(output)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot write {output}: {error}") from error
     typer.echo(output)
@@ -67,7 +76,10 @@ def show(
 def add_data(
     name: Annotated[str, typer.Argument(help="The task's name.")],
     kind: Annotated[str, typer.Option(help="Of task: `cl-bench list kinds`.")],
-    path: Annotated[Path, typer.Option(help="The folder: VOC pairs, COCO JSON or class folders, with train and val.")],
+    path: Annotated[
+        Path,
+        typer.Option(help="The folder: VOC pairs, COCO JSON or class folders; train, val and, if there is one, test."),
+    ],
     format: Annotated[str, typer.Option(help="How it is laid out, where that is not plain from the kind.")] = "",
     classes: Annotated[str, typer.Option(help="In place of all that the data has: person,car,dog.")] = "",
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write NAME.yaml to.")] = Path(),
@@ -89,15 +101,19 @@ def prepare_data(
         list[str] | None, typer.Argument(help="mini_voc_seg, mini_coco_det, imagenette_160; none: all.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to; CL_BENCH_DATA otherwise.")] = None,
+    train: Annotated[int, typer.Option(min=1, help="Images to learn from.")] = 240,
+    val: Annotated[int, typer.Option(min=1, help="Images to validate with.")] = 60,
+    test: Annotated[int | None, typer.Option(min=0, help="Images to test on, 0: none; else 600, 430, 300.")] = None,
 ) -> None:
     """Download the public sets and cut the Mini sets from them.
 
-    These are VOC2012, COCO 2017 and Imagenette; the Mini sets have 240 / 60 images.
+    These are VOC2012, COCO 2017 and Imagenette; the Mini sets have 240 / 60 images, and test parts of 600, 430, 300.
     """
-    from cl_bench.data.prepare import RECIPES, prepare
+    from cl_bench.data.prepare import prepare
+    from cl_bench.data.recipes import RECIPES
     from cl_bench.paths import data_root
     from cl_bench.report.progress import download_progress
 
     with download_progress() as progress:
         for name in names or list(RECIPES):
-            typer.echo(prepare(name, output or data_root(), progress=progress))
+            typer.echo(prepare(name, output or data_root(), progress=progress, train=train, val=val, test=test))

@@ -2,92 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import tempfile
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from io import BytesIO
-from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from cl_bench.data.download import (
-    Progress,
-    extract,
-    fetch,
-    file_hash,
-    file_name,
-    has_md5,
-    has_size,
-    is_safe_path,
-    quiet,
-    read_all,
-    read_members,
-    write,
-)
+from cl_bench.data.download import Progress, file_hash, quiet, write
+from cl_bench.data.recipes import RECIPES, SALT, Job, Sources
 from cl_bench.errors import UserError, unknown
-from cl_bench.paths import cache_root, make_writable
+from cl_bench.paths import make_writable
 
-SALT = "cl_bench mini data 1"
-"""Part of every image's rank; another salt would be another data set."""
-
-VOC_CLASSES = 21
-COCO_CLASSES = ("person", "car", "dog", "cat", "chair", "dining table", "book", "bottle", "cup", "bird")
 MANIFEST = "MANIFEST.json"
-
-
-@dataclass(frozen=True)
-class Archive:
-    """An archive's address and the MD5 its publisher gives."""
-
-    url: str
-    md5: str
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where the data come from; the defaults are the publishers' own addresses."""
-
-    voc: Archive = Archive(
-        "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"
-    )
-    coco_annotations: Archive = Archive(
-        "http://images.cocodataset.org/annotations/annotations_trainval2017.zip", "f4bbac642086de4f52a3fdda2de5fa2c"
-    )
-    coco_images: str = "http://images.cocodataset.org"
-    """Single images are at `{coco_images}/{train2017,val2017}/FILE`."""
-    imagenette: Archive = Archive(
-        "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz", "e793b78cc4c9e9a4ccc0c1155377a412"
-    )
-
-
-@dataclass
-class _Job:
-    """One preparation: what is asked for, and the folder that becomes the data set."""
-
-    sources: Sources
-    sizes: Mapping[str, int]
-    folder: Path
-    progress: Progress
-    origins: list[dict[str, str]] = field(default_factory=list)
-    used: set[str] = field(default_factory=set)
-    """SHA-256 of every image taken, so that none is taken twice, be it under another name."""
-
-    def download(self, archive: Archive) -> Path:
-        self.origins.append(asdict(archive))
-        target = cache_root() / "downloads" / file_name(archive.url)
-        return fetch(archive.url, target, has_md5(archive.md5), self.progress)
-
-    def is_new(self, digest: str) -> bool:
-        new = digest not in self.used
-        self.used.add(digest)
-        return new
 
 
 def prepare(
@@ -98,10 +22,12 @@ def prepare(
     progress: Progress | None = None,
     train: int = 240,
     val: int = 60,
+    test: int | None = None,
 ) -> Path:
     """Download what the data set `name` is made of and write it to `destination/name`; return that folder.
 
-    name: mini_voc_seg, mini_coco_det or imagenette_160. train, val: images of each split. progress: told (what, done,
+    name: mini_voc_seg, mini_coco_det or imagenette_160. train, val, test: images of each split; for test, 0 is none and
+    None what the recipe has (600, 430, 300). Train and val are the same whatever test is. progress: told (what, done,
     total). The images are a function of the sources alone; no two are byte-identical. The folder appears whole, with
     a MANIFEST.json of all files' SHA-256, or not at all; where it is there already, nothing is done but to say so.
     Downloads stay in `paths.cache_root()/"downloads"`. Raises UserError where a download fails, an archive is damaged,
@@ -109,18 +35,22 @@ def prepare(
     """
     if name not in RECIPES:
         raise unknown("data set", name, RECIPES)
-    progress = progress or quiet
+    recipe, progress = RECIPES[name], progress or quiet
+    test = recipe.test if test is None else test
     target = destination / name
     if (target / MANIFEST).is_file():
-        progress(f"{name} is already in {target}", 1, 1)
+        lacks = test > 0 and not (target / "test").is_dir()
+        hint = ", without a test part: move it away and prepare it again to get one" if lacks else ""
+        progress(f"{name} is already in {target}{hint}", 1, 1)
         return target
     if target.exists():
         raise UserError(f"{target} exists but was not made by this command (it has no {MANIFEST}): move it away first")
     make_writable(destination)
-    sizes = {"val": val, "train": train}  # val first, so that an image which is in both is dropped from train
+    # Val before train, so that an image which is in both is dropped from train; test takes of what is left.
+    sizes = {"val": val, "train": train, **({"test": test} if test else {})}
     with tempfile.TemporaryDirectory(dir=destination, prefix=f".{name}-") as temporary:
-        job = _Job(sources or Sources(), sizes, Path(temporary) / name, progress)
-        RECIPES[name](job)
+        job = Job(sources or Sources(), sizes, Path(temporary) / name, progress)
+        recipe.write(job)
         _write_manifest(job)
         try:
             job.folder.replace(target)
@@ -136,151 +66,16 @@ def prepare_all(
     progress: Progress | None = None,
     train: int = 240,
     val: int = 60,
+    test: int | None = None,
 ) -> list[Path]:
     """Prepare every data set as `prepare` does; return their folders."""
-    return [prepare(name, destination, sources=sources, progress=progress, train=train, val=val) for name in RECIPES]
+    return [
+        prepare(name, destination, sources=sources, progress=progress, train=train, val=val, test=test)
+        for name in RECIPES
+    ]
 
 
-def choose(
-    candidates: Mapping[str, Iterable[Any]], classes: Iterable[Any], count: int, accept: Callable[[str], bool]
-) -> list[str]:
-    """Return `count` names of `candidates` (image name -> its classes), sorted, balanced over the `classes`.
-
-    Always next is the best-ranked image of the class that has the fewest images so far; the rank is a SHA-256 of the
-    name, so neither the order of the candidates nor the platform matters. `accept` may refuse an image. Raises
-    UserError where the images do not suffice or a class is left without any.
-    """
-    labels = sorted(classes)
-    ranked = sorted(candidates, key=lambda name: (hashlib.sha256(f"{SALT}/{name}".encode()).hexdigest(), name))
-    members = {name: set(candidates[name]) for name in ranked}
-    waiting = {label: deque(name for name in ranked if label in members[name]) for label in labels}
-    covered: Counter[Any] = Counter()
-    chosen, seen = list[str](), set[str]()
-    while len(chosen) < count:
-        ready = [label for label in labels if waiting[label]]
-        if not ready:
-            raise UserError(f"{count} different images are asked for, but there are only {len(chosen)}")
-        name = waiting[min(ready, key=lambda label: covered[label])].popleft()
-        if name not in seen and accept(name):
-            chosen.append(name)
-            covered.update(members[name])
-        seen.add(name)
-    absent = [label for label in labels if not covered[label]]
-    if absent:
-        raise UserError(f"no image of class {absent[0]!r} is among the {count} chosen ones")
-    return sorted(chosen)
-
-
-def _voc(job: _Job) -> None:
-    """Write {train,val}/NAME.jpg and NAME.png from VOC's own segmentation lists."""
-    archive = job.download(job.sources.voc)
-    root = "VOCdevkit/VOC2012"
-    lists = {f"{root}/ImageSets/Segmentation/{split}.txt": split for split in job.sizes}
-    names = {lists[path]: content.decode().split() for path, content in read_all(archive, lists)}
-    listed = set().union(*names.values())
-    images = {f"{root}/JPEGImages/{name}.jpg": name for name in listed}
-    masks = {f"{root}/SegmentationClass/{name}.png": name for name in listed}
-    digests: dict[str, str] = {}
-    present: dict[str, set[int]] = {}
-    for path, content in read_all(archive, images | masks):
-        if path in images:
-            digests[images[path]] = hashlib.sha256(content).hexdigest()
-        else:
-            present[masks[path]] = _mask_classes(path, content)
-        job.progress("read the masks of VOC 2012", len(present), len(masks))
-    wanted = {}
-    for split, count in job.sizes.items():
-        candidates = {name: present[name] for name in names[split]}
-        for name in choose(candidates, range(VOC_CLASSES), count, lambda name: job.is_new(digests[name])):
-            wanted[f"{root}/JPEGImages/{name}.jpg"] = job.folder / split / f"{name}.jpg"
-            wanted[f"{root}/SegmentationClass/{name}.png"] = job.folder / split / f"{name}.png"
-    extract(archive, wanted)
-
-
-def _mask_classes(path: str, content: bytes) -> set[int]:
-    try:
-        with Image.open(BytesIO(content)) as mask:
-            return set(np.unique(np.asarray(mask)).tolist())
-    except (OSError, SyntaxError) as error:
-        raise UserError(f"mask {path} cannot be decoded: {error}") from error
-
-
-def _coco(job: _Job) -> None:
-    """Write {train,val}/data/*.jpg and labels.json: COCO's own ids, the ten classes' annotations, no polygons."""
-    archive = job.download(job.sources.coco_annotations)
-    files = {f"annotations/instances_{split}2017.json": split for split in job.sizes}
-    documents = {files[path]: _ten_classes(path, text) for path, text in read_all(archive, files)}
-    for split, count in job.sizes.items():
-        _write_coco_split(job, split, count, documents[split])
-    job.origins.append({"url": job.sources.coco_images})
-
-
-def _write_coco_split(job: _Job, split: str, count: int, document: dict[str, Any]) -> None:
-    images = {image["file_name"]: image for image in document["images"]}
-    present: dict[int, set[int]] = {image["id"]: set() for image in document["images"]}
-    for annotation in document["annotations"]:
-        if not annotation["iscrowd"]:
-            present[annotation["image_id"]].add(annotation["category_id"])
-    downloaded: dict[str, Path] = {}
-
-    def accept(name: str) -> bool:
-        downloaded[name] = _coco_image(job, split, images[name])
-        job.progress(f"download {split} images of COCO 2017", len(downloaded), count)
-        return job.is_new(file_hash(downloaded[name]))
-
-    candidates = {name: present[image["id"]] for name, image in images.items()}
-    names = choose(candidates, [category["id"] for category in document["categories"]], count, accept)
-    for name in names:
-        write(job.folder / split / "data" / name, downloaded[name].read_bytes())
-    chosen = {images[name]["id"] for name in names}
-    labels = {
-        "categories": document["categories"],
-        "images": sorted((images[name] for name in names), key=itemgetter("id")),
-        "annotations": [one for one in document["annotations"] if one["image_id"] in chosen],
-    }
-    write(job.folder / split / "labels.json", json.dumps(labels, sort_keys=True).encode())
-
-
-def _ten_classes(path: str, content: bytes) -> dict[str, Any]:
-    # polygons are nine tenths of these 450 MB and boxes are all we need: they go while the file is being parsed
-    document = json.loads(content, object_hook=lambda one: {key: one[key] for key in one if key != "segmentation"})
-    categories = [category for category in document["categories"] if category["name"] in COCO_CLASSES]
-    if absent := set(COCO_CLASSES) - {category["name"] for category in categories}:
-        raise UserError(f"{path} has no category {min(absent)!r}")
-    ids = {category["id"] for category in categories}
-    annotations = [one for one in document["annotations"] if one["category_id"] in ids]
-    return {
-        "categories": sorted(categories, key=itemgetter("id")),
-        "images": document["images"],
-        "annotations": sorted(annotations, key=itemgetter("id")),
-    }
-
-
-def _coco_image(job: _Job, split: str, image: Mapping[str, Any]) -> Path:
-    name = image["file_name"]
-    if not is_safe_path(name):
-        raise UserError(f"the annotations of COCO {split} name the unsafe file {name!r}: refused")
-    path = f"{split}2017/{name}"
-    target = cache_root() / "downloads" / "coco" / path
-    return fetch(f"{job.sources.coco_images}/{path}", target, has_size(image["width"], image["height"]))
-
-
-def _imagenette(job: _Job) -> None:
-    """Write {train,val}/WNID/*.JPEG, as many of each class."""
-    archive = job.download(job.sources.imagenette)
-    pattern = re.compile(r"imagenette2-160/(train|val)/n\d{8}/[^/.][^/]*\.JPEG")
-    digests = {path: hashlib.sha256(content).hexdigest() for path, content in read_members(archive, pattern.fullmatch)}
-    parts = {path: path.split("/")[1:] for path in digests}
-    classes = {wnid for _, wnid, _ in parts.values()}
-    wanted = {}
-    for split, count in job.sizes.items():
-        candidates = {path: [wnid] for path, (part, wnid, _) in parts.items() if part == split}
-        for path in choose(candidates, classes, count, lambda path: job.is_new(digests[path])):
-            wanted[path] = job.folder.joinpath(*parts[path])
-    extract(archive, wanted)
-
-
-def _write_manifest(job: _Job) -> None:
+def _write_manifest(job: Job) -> None:
     files = {path.relative_to(job.folder).as_posix(): path for path in job.folder.rglob("*") if path.is_file()}
     content = {
         "schema": 1,
@@ -290,11 +85,3 @@ def _write_manifest(job: _Job) -> None:
         "files": {path: file_hash(files[path]) for path in sorted(files)},
     }
     write(job.folder / MANIFEST, json.dumps(content, indent=1).encode())
-
-
-RECIPES: dict[str, Callable[[_Job], None]] = {
-    "mini_voc_seg": _voc,
-    "mini_coco_det": _coco,
-    "imagenette_160": _imagenette,
-}
-"""Each fills the folder of its job."""

@@ -1,26 +1,26 @@
 """The embedded data: real handwriting on real photographs, generated without a download.
 
-The digits are scikit-learn's `load_digits` (1,797 of 8 x 8 cells), the photographs its `load_sample_images` (two). Each
-image is a crop of a photograph, faded to black or to white, with digits on it: enlarged, slightly turned, and painted
-in a tint that stands out.
+The digits are scikit-learn's `load_digits` (1,797 of 8 x 8 cells), the photographs its `load_sample_images` (two) and
+matplotlib's. Each image is a crop of a photograph, faded to black or to white, with digits on it: enlarged, slightly
+turned, and painted in a tint that stands out.
 
-Train and val share neither a digit nor a pixel of a photograph: the left 400 columns of each are train, the others
-val. (scikit-learn does not say who wrote which digit, so a writer may occur in both.) The kinds share no digit either,
-and look different, as the data sets of real streams do: segmentation has wide, darkened views and warm tints, detection
-closer, bleached views and cool tints, classification dark close-ups and tints, both nearly grey. Only the shape of a
-digit depends on its class. What went where is written to `sources.json` beside the splits.
+Train, val and test share neither a digit nor a pixel of a photograph: the left 400 columns of scikit-learn's are train,
+the others val; test has matplotlib's, and those digits of train's that no image of train shows. (Scikit-learn does not
+say who wrote which digit, so a writer may occur in all.) The kinds share no digit either, and look different, as the
+data sets of real streams do: segmentation has wide, darkened views and warm tints, detection closer, bleached views and
+cool tints, classification dark close-ups and tints, both nearly grey. Only the shape of a digit depends on its class.
+What went where is written to `sources.json` beside the splits.
 """
 
 from __future__ import annotations
 
 import colorsys
-import functools
 import hashlib
 import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,12 +32,17 @@ from pydantic import BaseModel, Field, ValidationError
 
 from cl_bench import paths
 from cl_bench.data.base import Split
+from cl_bench.data.glyphs import RIM, arrange
+from cl_bench.data.samples import digits as handwriting
+from cl_bench.data.samples import photographs
 from cl_bench.errors import UserError, unknown
 from cl_bench.registry import formats
 
 VERSION = 1  # raise it with every change of what is generated: cached sets of other versions are not used
-COLUMNS = {"train": (0, 400), "val": (400, 640)}  # of the photographs, split between two 16 x 16 blocks of their JPEGs
-RIM, VOID = 2, 255  # pixels of void around each digit, and its value in the masks; digits lie two rims apart or more
+# Of the photographs, split between two 16 x 16 blocks of their JPEGs; test has a photograph of its own.
+COLUMNS = {"train": (0, 400), "val": (400, 640), "test": (0, 512)}
+SPARE = 4  # digits of each class that train must leave to test, where there is a test part
+VOID = 255  # the value of a digit's rim in the masks
 DIGITS = tuple("0123456789")
 PALETTE = [0] * 3 + [round(255 * part) for i in range(10) for part in colorsys.hsv_to_rgb(i / 10, 1, 1)] + [255] * 735
 Floats = npt.NDArray[np.float32]
@@ -65,12 +70,14 @@ STYLES = {
 class Options(BaseModel, frozen=True, strict=True):
     """How much is generated: numbers of images (at least 10, so that every class occurs) and their side in pixels.
 
+    test: 0 for no test part; whatever it is, train and val are the same.
     objects: most digits in an image of segmentation and detection; scale: least and greatest height of a digit as a
     share of the side (digits that do not fit together are made smaller).
     """
 
     train: int = Field(240, ge=10, le=9999)
     val: int = Field(60, ge=10, le=9999)
+    test: int = Field(0, ge=0, le=9999)
     size: int = Field(160, ge=64, le=1024)
     seed: int = Field(0, ge=0, lt=2**32)
     objects: int = Field(2, ge=1, le=4)
@@ -103,11 +110,15 @@ class Scenes:
 
     def read(self, options: Mapping[str, Any], kind: str, split: str, classes: tuple[str, ...] | None) -> Split:
         """Read `split`, after generating the set where the cache has none; options as in `Options`."""
-        folder = generate(parse(options), kind)
+        folder = generate(parse(options), kind, split)
         own = ("background", *DIGITS) if kind == "segmentation" else DIGITS
         if kind == "segmentation" and classes not in (None, own):
             raise UserError(f"data format scenes: the classes of its masks are {', '.join(own)}, in this order")
         return formats.get(STYLES[kind].reader).read({"path": str(folder)}, kind, split, classes or own)
+
+    def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
+        """Return whether a test part is asked for."""
+        return parse(options).test > 0
 
 
 def parse(options: Mapping[str, Any]) -> Options:
@@ -122,14 +133,22 @@ def parse(options: Mapping[str, Any]) -> Options:
         raise UserError(f"data format scenes: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     if parsed.scale[0] > parsed.scale[1]:
         raise UserError(f"data format scenes: scale must be [low, high], not {list(parsed.scale)}")
+    if 0 < parsed.test < 10:
+        raise UserError(f"data format scenes: test must be 10 or more, or 0 for no test part, not {parsed.test}")
     return parsed
 
 
-def generate(options: Options, kind: str) -> Path:
-    """Return the folder of the set of `kind`; where it is not there, it is written first, whole or not at all."""
+def generate(options: Options, kind: str, split: str = "train") -> Path:
+    """Return the folder of train and val of `kind`, or that of test where `split` is; what is not there is written.
+
+    It is written whole or not at all. Raises UserError where no test part is asked for, or train leaves too few digits.
+    """
     if kind not in STYLES:
         raise unknown("kind of data format scenes", kind, STYLES)
-    content = json.dumps([VERSION, options.model_dump()], sort_keys=True)
+    if split == "test" and not options.test:
+        raise UserError("data format scenes: there is no test part where test is 0")
+    parts = ("test",) if split == "test" else ("train", "val")
+    content = json.dumps([VERSION, _deciding(options, parts)], sort_keys=True)
     parent = paths.cache_root() / "scenes" / hashlib.sha256(content.encode()).hexdigest()[:16]
     folder = parent / kind
     if folder.is_dir():
@@ -138,7 +157,7 @@ def generate(options: Options, kind: str) -> Path:
     try:
         with tempfile.TemporaryDirectory(dir=parent, prefix=".") as temporary:
             made = Path(temporary) / kind
-            _write(made, options, kind)
+            _write(made, options, kind, parts)
             for path in made.rglob("*.*"):  # else a power cut after the renaming could leave empty files
                 with path.open("r+b") as file:
                     os.fsync(file.fileno())
@@ -149,24 +168,57 @@ def generate(options: Options, kind: str) -> Path:
     return folder
 
 
+def _deciding(options: Options, parts: Sequence[str]) -> dict[str, Any]:
+    """Return the options that decide what `parts` hold: test depends on train, whose digits it avoids, not on val."""
+    return options.model_dump(exclude={"val"} if "test" in parts else {"test"})
+
+
 def scenes(options: Options, kind: str, split: str) -> Iterator[Scene]:
-    """Yield the images of `split`: each class equally often (to one), no digit twice before all of its class."""
+    """Yield the images of `split`."""
+    count = {"train": options.train, "val": options.val, "test": options.test}[split]
+    for index, (labels, digits) in enumerate(itertools.islice(_deal(options, kind, split), count)):
+        yield _compose(options, kind, split, index, labels, digits)
+
+
+def _deal(options: Options, kind: str, split: str) -> Iterator[tuple[tuple[int, ...], list[int]]]:
+    """Yield the labels and digits of image after image, without end.
+
+    Each class comes equally often (to one), no digit twice before all of its class.
+    """
     rng, most = _rng("deal", options, kind, split), 1 if kind == "classification" else options.objects
     deck = itertools.chain.from_iterable(rng.permutation(10).tolist() for _ in itertools.count())
     pools = [itertools.cycle(pool) for pool in allot(options, kind, split)]
-    for index in range(options.train if split == "train" else options.val):
+    while True:
         labels = tuple(itertools.islice(deck, int(rng.integers(1, most, endpoint=True))))
-        yield _compose(options, kind, split, index, labels, [next(pools[label]) for label in labels])
+        yield labels, [next(pools[label]) for label in labels]
 
 
 def allot(options: Options, kind: str, split: str) -> list[list[int]]:
-    """Return the digits a split may use: per class, indices into `load_digits`; no two splits or kinds share one."""
+    """Return the digits a split may use: per class, indices into `load_digits`; no two splits or kinds share one.
+
+    Those of test are what train leaves of its own. Raises UserError where that is too little.
+    """
+    if split == "test":
+        return _spare(options, kind)
     rng, pools = _rng("allot", options), []
     for digit in range(10):
-        indices = rng.permutation(np.flatnonzero(_digits()[1] == digit))
+        indices = rng.permutation(np.flatnonzero(handwriting()[1] == digit))
         own = indices[list(STYLES).index(kind) :: len(STYLES)].tolist()
         border = len(own) * 4 // 5
         pools.append(own[:border] if split == "train" else own[border:])
+    return pools
+
+
+def _spare(options: Options, kind: str) -> list[list[int]]:
+    pools = allot(options, kind, "train")
+    for index, (labels, digits) in enumerate(itertools.islice(_deal(options, kind, "train"), options.train)):
+        for label, digit in zip(labels, digits, strict=True):
+            pools[label] = [other for other in pools[label] if other != digit]
+            if len(pools[label]) < SPARE:
+                raise UserError(
+                    f"data format scenes: a test part needs {SPARE} digits of each class that train does not show, and "
+                    f"{options.train} training images of {kind} leave fewer {label}s; {index} would leave enough"
+                )
     return pools
 
 
@@ -175,63 +227,9 @@ def _rng(purpose: str, options: Options, kind: str = "", split: str = "", index:
     return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest(), "big"))
 
 
-@functools.cache
-def _digits() -> tuple[Floats, npt.NDArray[np.int64]]:
-    from sklearn.datasets import load_digits  # imported late: it takes a second, and every command loads this module
-
-    bunch = load_digits()
-    return (bunch.images / 16).astype(np.float32), bunch.target
-
-
-@functools.cache
-def _photographs() -> dict[str, Image.Image]:
-    from sklearn.datasets import load_sample_images
-
-    bunch = load_sample_images()
-    return {Path(name).name: Image.fromarray(image) for name, image in zip(bunch.filenames, bunch.images, strict=True)}
-
-
-def _glyph(bitmap: Floats, height: float, angle: float) -> Floats:
-    """Return the opacity (0..1) of a digit about `height` pixels high; what is >= 0.5 ends one rim from each edge."""
-    level = 0.45
-    large = Image.fromarray(np.pad(bitmap, 5)).resize((216, 216), Image.Resampling.BICUBIC)
-    large = large.rotate(angle, Image.Resampling.BICUBIC)
-    left, top, right, bottom = _bounds(np.asarray(large) >= level)
-    step = (bottom - top) / height  # pixels of the large picture to one of the glyph
-    margin = 2 * RIM * step + 5  # edges move a little with the scale
-    box = (left - margin, top - margin, right + margin, bottom + margin)
-    shape = round((box[2] - box[0]) / step), round((box[3] - box[1]) / step)
-    values = np.asarray(large.resize(shape, Image.Resampling.BICUBIC, box=box))
-    opacity = np.clip((values - level) / 0.3 + 0.5, 0, 1).astype(np.float32)
-    left, top, right, bottom = _bounds(opacity >= 0.5)
-    return opacity[top - RIM : bottom + RIM, left - RIM : right + RIM]
-
-
-def _bounds(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-def _arrange(rng: np.random.Generator, options: Options, digits: list[int]) -> list[tuple[tuple[slice, slice], Floats]]:
-    """Return where each digit lies (rows, columns; all inside the image, none overlapping) and its opacity."""
-    heights, angles = rng.uniform(*options.scale, len(digits)) * options.size, rng.uniform(-15, 15, len(digits))
-    while True:
-        glyphs = [_glyph(_digits()[0][digit], *how) for digit, *how in zip(digits, heights, angles, strict=True)]
-        rooms = [options.size - np.array(glyph.shape) for glyph in glyphs]
-        for _ in range(20 if min(map(np.min, rooms)) >= 0 else 0):
-            corners = [rng.integers(0, room, endpoint=True).tolist() for room in rooms]
-            places = [np.s_[y : y + a.shape[0], x : x + a.shape[1]] for (y, x), a in zip(corners, glyphs, strict=True)]
-            taken = np.zeros((options.size, options.size), np.uint8)
-            for place in places:
-                taken[place] += 1
-            if taken.max() == 1:
-                return list(zip(places, glyphs, strict=True))
-        heights = heights * 0.9
-
-
 def _compose(options: Options, kind: str, split: str, index: int, labels: tuple[int, ...], digits: list[int]) -> Scene:
     rng, style, size = _rng("image", options, kind, split, index), STYLES[kind], options.size
-    placed = _arrange(rng, options, digits)
+    placed = arrange(rng, digits, size, options.scale)
     photograph, crop, canvas = _view(rng, style, size, split)
     mask = np.zeros((size, size), np.uint8)
     for label, (place, opacity) in zip(labels, placed, strict=True):
@@ -249,8 +247,8 @@ def _compose(options: Options, kind: str, split: str, index: int, labels: tuple[
 
 def _view(rng: np.random.Generator, style: Style, size: int, split: str) -> tuple[str, tuple[int, ...], Floats]:
     """Return a photograph's name, the crop (left, top, right, bottom) and what it shows, (size, size, 3) in 0..1."""
-    name = str(rng.choice(list(_photographs())))
-    photograph, (first, last) = _photographs()[name], COLUMNS[split]
+    name = str(rng.choice(list(photographs(split))))
+    photograph, (first, last) = photographs(split)[name], COLUMNS[split]
     side = int(rng.integers(*style.crop, endpoint=True))
     left, top = rng.integers((first, 0), (last - side, photograph.height - side), endpoint=True).tolist()
     crop = (left, top, left + side, top + side)
@@ -260,10 +258,10 @@ def _view(rng: np.random.Generator, style: Style, size: int, split: str) -> tupl
     return name, crop, pixels * np.float32(0.4) + np.float32(0.6 * style.tone)
 
 
-def _write(folder: Path, options: Options, kind: str) -> None:
-    """Write both splits in the layout of the kind's reader, and `sources.json`."""
-    sources: dict[str, Any] = {"schema": 1, "version": VERSION, "kind": kind, "options": options.model_dump()}
-    for split in COLUMNS:
+def _write(folder: Path, options: Options, kind: str, parts: Sequence[str]) -> None:
+    """Write the splits `parts` in the layout of the kind's reader, and `sources.json`."""
+    sources: dict[str, Any] = {"schema": 1, "version": VERSION, "kind": kind, "options": _deciding(options, parts)}
+    for split in parts:
         made = list(scenes(options, kind, split))
         for scene in made:
             within = {"voc": "", "coco": "data", "image_folder": DIGITS[scene.labels[0]]}[STYLES[kind].reader]

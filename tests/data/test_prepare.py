@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 from test_download import Server, serving
 
-from cl_bench.data.prepare import COCO_CLASSES, RECIPES, Archive, Sources, choose, prepare, prepare_all
+from cl_bench.data.prepare import prepare, prepare_all
+from cl_bench.data.recipes import COCO_CLASSES, RECIPES, Archive, Sources, choose
 from cl_bench.errors import UserError
 from cl_bench.registry import formats
 
@@ -130,7 +131,8 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def make(server: Server, tmp_path: Path) -> Callable[..., Path]:
     sources = serve(server)
-    return lambda name, **options: prepare(name, tmp_path / "data", **{"sources": sources, **SIZES, **options})
+    defaults = {"sources": sources, "test": 0, **SIZES}
+    return lambda name, **options: prepare(name, tmp_path / "data", **{**defaults, **options})
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -195,7 +197,7 @@ def test_the_order_of_archives_and_lists_changes_nothing(server: Server, tmp_pat
     found = []
     for order in (1, -1):
         sources = serve(server, order)
-        files = files_of(prepare(name, tmp_path / str(order), sources=sources, **SIZES))
+        files = files_of(prepare(name, tmp_path / str(order), sources=sources, test=0, **SIZES))
         found.append({path: content for path, content in files.items() if path != "MANIFEST.json"})
     assert found[0] == found[1]
 
@@ -214,10 +216,10 @@ def test_the_manifest_names_all_files_and_sources(make: Callable[..., Path], ser
 
 def test_a_second_run_says_so_and_asks_no_server(server: Server, tmp_path: Path) -> None:
     sources = serve(server)
-    folders = prepare_all(tmp_path, sources=sources, **SIZES)
+    folders = prepare_all(tmp_path, sources=sources, test=0, **SIZES)
     assert folders == [tmp_path / name for name in NAMES]
     before, asked, said = [files_of(folder) for folder in folders], len(server.requests), []
-    prepare_all(tmp_path, sources=sources, progress=lambda *state: said.append(state), **SIZES)
+    prepare_all(tmp_path, sources=sources, progress=lambda *state: said.append(state), test=0, **SIZES)
     assert said == [(f"{name} is already in {tmp_path / name}", 1, 1) for name in NAMES]
     assert len(server.requests) == asked
     assert [files_of(folder) for folder in folders] == before
@@ -271,10 +273,10 @@ def test_a_damaged_archive_is_an_error(server: Server, tmp_path: Path, name: str
     sources = serve(server)
     server.files[path] = server.files[path][: len(server.files[path]) // 2]
     with pytest.raises(UserError, match=f"{server.url}{path} is not the expected file"):
-        prepare(name, tmp_path / "data", sources=sources, **SIZES)
+        prepare(name, tmp_path / "data", sources=sources, test=0, **SIZES)
     half = Archive(server.url + path, hashlib.md5(server.files[path]).hexdigest())  # as published, and damaged
     with pytest.raises(UserError, match=f"archive .*{path} (is damaged|has no )"):
-        prepare(name, tmp_path / "data", sources=Sources(half, half, server.url, half), **SIZES)
+        prepare(name, tmp_path / "data", sources=Sources(half, half, server.url, half), test=0, **SIZES)
     assert list((tmp_path / "data").iterdir()) == []
 
 

@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cl_bench.parts import beside_curves
-from cl_bench.report.style import GREY, WIDTH, legend_below, mark, open_frame, sheet, diamonds
+from cl_bench.report.style import GREY, WIDTH, diamonds, legend_below, mark, open_frame, sheet
 from cl_bench.results import BASELINE, of_curves
 
 

@@ -59,6 +59,8 @@ class Experiment:
         """Stage -> task -> headline scores in resamples of the images."""
         self.tests = {}
         """Stage -> task -> headline score on its test part."""
+        self.test_classes = {}
+        """Stage -> task -> class -> headline score on its test part; where there are none, all are as the task's."""
         self.excess = {}
         """Task -> what its test part's few images add to the headline metric."""
         self.plan = {
@@ -140,7 +142,7 @@ class Experiment:
         test = next(entry["test"] for entry in self.plan["tasks"] if entry["name"] == task)
         headline, second = (*TASKS[task]["metrics"], "")[:2]
         values = {headline: score, **({second: 0.5 * score} if second else {})}
-        classes = dict.fromkeys(test["counts"], score)
+        classes = self.test_classes.get(key, {}).get(task) or dict.fromkeys(test["counts"], score)
         score = Score(
             *(task, list(classes), values, test["images"], self.excess.get(task, 0.0)),
             *(np.full(20, score, np.float32), np.array(list(classes.values()), np.float64)),

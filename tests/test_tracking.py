@@ -62,6 +62,39 @@ def test_a_run_that_is_not_finished_is_not_sent(tmp_path: Path, monkeypatch: pyt
     assert [run.name for run in tracked(results).runs if "naive" in run.name] == ["naive seg>det>cls seed 0"]
 
 
+def test_scores_on_the_test_part_stand_at_the_ends_of_stages(tmp_path: Path, folder: Path) -> None:
+    experiment = plausible(tmp_path, strategies=("naive", "kd"), seeds=(0, 1), epochs=2)
+    before = {run.name: run for run in tracked(load_results(folder)).runs}
+    experiment.add_tests(shift=-0.1).excess = {"det": 0.01}
+    results = load_results(experiment.write())
+    content = tracked(results)
+    for run in content.runs:
+        tests = {name for values in run.history.values() for name in values if "/test " in name}
+        own = {step: {k: v for k, v in values.items() if k not in tests} for step, values in run.history.items()}
+        assert own == before[run.name].history, "val's names and values stay"
+        assert run.identity != before[run.name].identity, "there is more to send"
+        assert not any("excess" in name for name in tests)
+    (run,) = (run for run in content.runs if run.name == "kd seg>det>cls seed 1")
+    assert [step for step in run.history if "seg/test mIoU" in run.history[step]] == [2, 4, 6]
+    ends = results[(results["split"] == "test") & (results["metric"] == "mIoU") & (results["seed"] == 1)]
+    single = ends.loc[ends["strategy"] == "baseline", "value"].item()
+    final = ends.loc[(ends["strategy"] == "kd") & (ends["step"] == 6), "value"].item()
+    assert run.history[6]["seg/test mIoU"] == final == pytest.approx(run.history[6]["seg/mIoU"] - 0.1)
+    assert run.history[6]["seg/test drop"] == measures.relative_drop(single, final)
+    assert set(content.summary["split"]) == {"test"}
+    assert "(test)" in content.table
+    of_val = tracked(results, split="val")
+    assert set(of_val.summary["split"]) == {"val"}
+    assert [run.identity for run in of_val.runs] == [run.identity for run in content.runs], "what is sent is the same"
+
+
+def test_a_run_that_is_not_scored_on_its_test_part_is_sent(tmp_path: Path, folder: Path) -> None:
+    experiment = plausible(tmp_path, strategies=("naive", "kd"), seeds=(0, 1), epochs=2)
+    before = {run.name: run for run in tracked(load_results(folder)).runs}
+    results = load_results(experiment.add_tests(unscored=experiment.stages).write())
+    assert {run.name: run for run in tracked(results).runs} == before
+
+
 def test_tensorboard(folder: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

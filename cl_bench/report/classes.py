@@ -67,14 +67,13 @@ def _figure(changes: pd.DataFrame, strategies: Sequence[str], part: str, width: 
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     for ax, (task, own) in zip(axes, panels, strict=False):
-        _panel(ax, str(task), own, strategies)
-        ax.set_xlabel(f"change{part}, points")
+        _panel(ax, f"{task}{part}", own, strategies)
     figure.align_ylabels()
     legend_below(figure, marks(strategies))
     return figure
 
 
-def _panel(ax: Axes, task: str, part: pd.DataFrame, strategies: Sequence[str]) -> None:
+def _panel(ax: Axes, title: str, part: pd.DataFrame, strategies: Sequence[str]) -> None:
     single = part.groupby("class", sort=False)["baseline"].mean().sort_values()
     heights = {name: height for height, name in enumerate(single.index)}
     for place, strategy in enumerate(strategies):
@@ -85,5 +84,6 @@ def _panel(ax: Axes, task: str, part: pd.DataFrame, strategies: Sequence[str]) -
     ax.grid(axis="y", color="#dddddd", linewidth=0.5)
     ax.set_axisbelow(True)
     ax.xaxis.set_major_locator(MaxNLocator(4))
-    ax.set_title("\n".join(folded(task, 18)), fontsize=TEXT + 1)
+    ax.set_title("\n".join(folded(title, 18)), fontsize=TEXT + 1)
+    ax.set_xlabel("change, points")
     open_frame(ax)

@@ -138,7 +138,7 @@ def _draw_test(ax: Axes, rows: pd.DataFrame, order: str, strategies: list[str], 
         mine = rows[(rows["strategy"] == strategy) & (rows["order"] == order)]
         ends = mine.groupby("step")["value"].mean()
         look = diamonds(mark(place)["color"], max(6.0, 10.5 * 0.88**place))
-        ax.plot(ends.index.to_numpy() * _stretch(mine, budget)[1], ends, **look, zorder=20 - place, clip_on=False)
+        ax.plot(ends.index.to_numpy() * _stretch(mine, budget)[1], ends, **look, zorder=20 + place, clip_on=False)
     named = Line2D([], [], **diamonds(GREY), label="test, at the ends of stages")
     return [Line2D([], [], **line, label="baseline, test"), named]
 

@@ -34,7 +34,7 @@ def matrices(results: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
     framed where the drop is within the limit. Runs that learn all tasks in one stage have a single row.
     """
     results = of_split(results)
-    found, part = retained(results), suffix(results.attrs)
+    found, part = retained(results), suffix(results.attrs).strip(" ()")
     orders = dict.fromkeys(entry.order for entry in found)
     return {order: _figure([entry for entry in found if entry.order == order], part, width) for order in orders}
 
@@ -59,7 +59,8 @@ def _figure(entries: Sequence[Retained], part: str, width: float) -> Figure:
         _draw(ax, entry, height, names)
         ax.tick_params(axis="x", labelrotation=90 if upright else 0)
         ax.set_title(title, fontsize=TEXT)
-    figure.supxlabel(f"task: % of its baseline{part} (framed: {100 - 100 * LIMIT:.0f} or more)", fontsize=TEXT + 1)
+    share = f"% of its {part} baseline" if part else "task: % of its baseline"
+    figure.supxlabel(f"{share} (framed: {100 - 100 * LIMIT:.0f} or more)", fontsize=TEXT + 1)
     figure.supylabel("after training", fontsize=TEXT + 1)
     return figure
 

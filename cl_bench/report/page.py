@@ -33,8 +33,8 @@ LOOKS = {"strategy": "name", "task": "name", "drop": "drop", "verdict": "verdict
 def save_report(folder: Path, output: Path | None = None, split: str = "") -> Path:
     """Write the page of the results in `folder` to `output` (report.html beside them where None); return its path.
 
-    split: of which part, as in `parts.chosen`. The gallery needs the stages' pictures in the store, and is left out, with a word, where they are not. Raises
-    UserError where there are no results or the file cannot be written.
+    split: of which part, as in `parts.chosen`. The gallery needs the stages' pictures in the store, and is left out,
+    with a word, where they are not. Raises UserError where there are no results or the file cannot be written.
     """
     results = parts.chosen(load_results(folder), split)
     return write_whole(output or folder / "report.html", render(results, folder).encode())

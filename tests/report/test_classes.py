@@ -7,6 +7,7 @@ from synthetic import Experiment
 
 from cl_bench import per_class
 from cl_bench.errors import UserError
+from cl_bench.parts import chosen
 from cl_bench.plan_file import read_plan
 from cl_bench.report.classes import class_changes
 from cl_bench.results import export, load_results
@@ -39,6 +40,20 @@ def test_a_mark_is_the_mean_change_of_a_class_over_seeds(tmp_path):
     drawn = dict(zip(seg.lines[0].get_ydata(), seg.lines[0].get_xdata(), strict=True))
     assert drawn == pytest.approx({0: 10.0, 1: -40.0})
     assert cls.lines[0].get_xdata() == pytest.approx([-10.0])
+
+
+def test_classes_are_of_the_test_part_where_the_verdict_is(tmp_path):
+    experiment = by_hand(tmp_path)
+    experiment.test_classes["naive-1"] = {"seg": {"sky": 0.1, "sea": 0.4}}
+    results = load_results(experiment.add_tests(shift=-0.1).write())
+    (figure,) = class_changes(results).values()
+    seg, _ = figure.axes
+    assert [label.get_text() for label in seg.get_yticklabels()] == ["sky (0.40)", "sea (0.40)"]
+    assert seg.lines[0].get_xdata() == pytest.approx([-25, -10]), "0.2 from 0.4, and 0.1 or 0.4 from it"
+    assert seg.get_title() == "seg (test)"
+    (of_val,) = class_changes(chosen(results, "val")).values()
+    assert [label.get_text() for label in of_val.axes[0].get_yticklabels()] == ["sea (0.40)", "sky (0.50)"]
+    assert of_val.axes[0].get_title() == "seg (val)"
 
 
 def test_scores_by_class_are_exported_and_come_back_without_the_store(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from synthetic import plausible
 
+from cl_bench.parts import chosen
 from cl_bench.report.curves import forgetting_curves
 from cl_bench.report.style import save
 from cl_bench.results import load_results
@@ -135,3 +136,47 @@ def test_saved_files_are_pictures_and_equal_figures_give_equal_bytes(tmp_path):
     assert b"<svg" in svg.read_bytes()
     assert [path.read_bytes() for path in written[0]] == [path.read_bytes() for path in written[1]]
     assert sorted(path.name for path in folders[0].iterdir()) == ["curves.pdf", "curves.png", "curves.svg"]
+
+
+def diamonds(ax):
+    """Where the scores on the test part stand: colour -> (steps, scores)."""
+    drawn = [line for line in ax.lines if line.get_marker() == "D" and line.get_markerfacecolor() == "none"]
+    return {line.get_color(): (line.get_xdata().tolist(), line.get_ydata().tolist()) for line in drawn}
+
+
+def test_scores_on_the_test_part_are_marks_at_the_ends_of_stages(tmp_path):
+    experiment = plausible(tmp_path, strategies=("naive", "kd"), seeds=(0, 1), joint=True)
+    plain = forgetting_curves(load_results(experiment.write()))["seg>det>cls"]
+    results = load_results(experiment.add_tests(shift=-0.1).write())
+    figure = forgetting_curves(results)["seg>det>cls"]
+    ends = results[(results["split"] == "test") & (results["metric"] == "mIoU") & (results["strategy"] == "kd")]
+    naive, kd, joint = diamonds(figure.axes[0]).values()
+    assert kd[0] == naive[0] == [5, 10, 15]
+    assert kd[1] == pytest.approx(ends.groupby("step")["value"].mean().tolist())
+    assert joint[0] == [15], "stretched as its line is"
+    level = results[(results["strategy"] == "baseline") & results["last"] & (results["metric"] == "mIoU")]
+    expected = level.groupby("split")["value"].mean()
+    flat = [line for line in figure.axes[0].lines if line.get_marker() == "None" and len(set(line.get_ydata())) == 1]
+    levels = [(line.get_ydata()[0], line.is_dashed()) for line in flat]
+    assert levels == [(pytest.approx(expected["val"]), False), (pytest.approx(expected["test"]), True)]
+    assert legend(figure)[-2:] == ["baseline, test", "test, at the ends of stages"]
+    for ax, before in zip(figure.axes, plain.axes, strict=True):
+        curves = [line for line in lines(ax) if line.get_markerfacecolor() != "none"]
+        assert [line.get_ydata().tolist() for line in curves] == [line.get_ydata().tolist() for line in lines(before)]
+
+
+def test_of_val_alone_there_are_no_marks(tmp_path):
+    experiment = plausible(tmp_path, strategies=("naive",), seeds=(0,))
+    plain = forgetting_curves(load_results(experiment.write()))["seg>det>cls"]
+    results = load_results(experiment.add_tests().write())
+    figure = forgetting_curves(chosen(results, "val"))["seg>det>cls"]
+    assert legend(figure) == legend(plain)
+    assert [len(ax.lines) for ax in figure.axes] == [len(ax.lines) for ax in plain.axes]
+
+
+def test_what_is_not_scored_has_no_mark(tmp_path):
+    experiment = plausible(tmp_path, strategies=("naive", "kd"), seeds=(0,))
+    last = [run["stages"][-1] for run in experiment.plan["runs"] if run["strategy"] == "kd"]
+    figure = forgetting_curves(load_results(experiment.add_tests(unscored=last).write()))["seg>det>cls"]
+    assert [steps for steps, _ in diamonds(figure.axes[0]).values()] == [[5, 10, 15], [5, 10]]
+    assert "kd" in legend(figure), "it is trained to its end"

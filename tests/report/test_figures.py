@@ -8,6 +8,7 @@ from matplotlib.text import Text
 from synthetic import plausible
 
 from cl_bench.errors import UserError
+from cl_bench.parts import chosen
 from cl_bench.report.figures import figures
 from cl_bench.report.style import COLOURS, TEXT, mark, save
 from cl_bench.results import load_results
@@ -116,10 +117,12 @@ def test_in_a_column_all_text_can_be_read(tmp_path, monkeypatch, what, width, ta
     for name, like in zip(tasks, SHORT, strict=True):
         monkeypatch.setitem(synthetic.TASKS, name, synthetic.TASKS[like])
         monkeypatch.setitem(synthetic.TOP, name, synthetic.TOP[like])
+        monkeypatch.setitem(synthetic.TESTS, name, synthetic.TESTS[like])
     experiment = plausible(tmp_path, tasks=tasks, strategies=COMPOSED, joint=True)
     for key, scores in experiment.scores.items():
         experiment.classes[key] = {task: {"sofa": 0.4, "potted plant": 0.1 * len(scores)} for task in scores}
-    (figure,) = figures(load_results(experiment.write()), what, width).values()
+    experiment.test_classes = experiment.classes
+    (figure,) = figures(load_results(experiment.add_tests().write()), what, width).values()
     texts = drawn_texts(figure)
     assert figure.get_figwidth() == width
     assert len(texts) > 10
@@ -153,3 +156,20 @@ def test_cost_is_counted_operations_where_every_stage_counted_them(tmp_path):
 def test_no_two_of_many_strategies_look_alike():
     looks = {(look["color"], look["marker"]) for look in map(mark, range(40))}
     assert len(looks) == 40
+
+
+def test_figures_name_the_part_and_show_its_drops(tmp_path):
+    experiment = plausible(tmp_path, strategies=("naive", "kd"), seeds=(0,), epochs=2)
+    plain = load_results(experiment.write())
+    tested = load_results(experiment.add_tests(shift=-0.1).write())
+    of_part = {" (test)": tested, " (val)": chosen(tested, "val"), "": plain}
+    for part, results in of_part.items():
+        (matrix,) = figures(results, "matrix").values()
+        assert f"% of its {part.strip(' ()')} baseline".replace("  ", " ") in matrix.get_supxlabel()
+        (orders,) = figures(results, "orders").values()
+        assert orders.axes[0].get_xlabel() == f"mean drop{part}, %"
+        (tradeoffs,) = figures(results, "tradeoffs").values()
+        assert tradeoffs.axes[1].get_ylabel() == f"mean drop{part}, %"
+        drops = sorted({line.get_xdata()[0] for line in orders.axes[0].lines})
+        assert drops == pytest.approx(sorted(100 * summary(results)["average_drop"].unique()))
+    assert cells(next(iter(figures(tested, "matrix").values())).axes[0])[2, 0] == "0", "below val's by 10 points"

@@ -15,6 +15,7 @@ import pytest
 from synthetic import plausible
 
 from cl_bench import api
+from cl_bench.parts import chosen
 from cl_bench.report.page import render, save_report, sentences
 from cl_bench.report.page_data import gallery
 from cl_bench.report.retained import retained
@@ -88,6 +89,39 @@ def test_what_is_void_is_named(tmp_path: Path) -> None:
     assert "Nothing can be said of det" in " ".join(sentences(results, summary(results)))
 
 
+def embedded(page: str) -> dict[str, Any]:
+    return json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_the_page_names_its_part_once_and_marks_test_scores_beside_the_curves(tmp_path: Path) -> None:
+    experiment = plausible(tmp_path / "results", strategies=("naive", "kd"), seeds=(0, 1), epochs=2)
+    results = load_results(experiment.add_tests(shift=-0.1).write())
+    page, of_val = render(results, tmp_path), render(chosen(results, "val"), tmp_path)
+    assert page.count("Verdicts are of the test part: seg 600, det 430 and cls 300 images.") == 1
+    assert '<h2 id="verdicts-title">Verdicts (test)</h2>' in page
+    assert "Lines are of the validation images; hollow diamonds" in page
+    assert "Verdicts are of the validation images." in of_val
+    assert "hollow diamonds" not in of_val
+    (tested,), (plain,) = embedded(page)["curves"], embedded(of_val)["curves"]
+    for panel, other in zip(tested["panels"], plain["panels"], strict=True):
+        assert panel["test"] == pytest.approx(panel["baseline"] - 0.1)
+        assert other["test"] is None
+        assert [line["points"] for line in panel["lines"]] == [line["points"] for line in other["lines"]]
+        assert [line["test"] for line in other["lines"]] == [[], []]
+    naive = tested["panels"][0]["lines"][0]
+    assert [step for step, *_ in naive["test"]] == [2, 4, 6]
+    assert naive["test"][0][1] == pytest.approx(naive["points"][1][1] - 0.1)
+    assert embedded(page)["matrices"] != embedded(of_val)["matrices"]
+
+
+def test_without_a_test_part_the_page_says_so(tmp_path: Path) -> None:
+    results = load_results(plausible(tmp_path / "results", strategies=("naive",), seeds=(0,), epochs=2).write())
+    page = render(results, tmp_path)
+    assert page.count("Verdicts are of the validation images: these tasks have no test part.") == 1
+    assert '<h2 id="verdicts-title">Verdicts</h2>' in page
+    assert "hollow diamonds" not in page
+
+
 def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
     folder = plausible(tmp_path / "results").write()
     page = render(load_results(folder), folder)
@@ -118,7 +152,7 @@ def test_names_cannot_break_out_of_the_page(tmp_path: Path) -> None:
     assert evil not in page
     assert "cat" in page, "class names are shown, with the settings"
     assert page.count("<script") == 2
-    data = json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', page, re.DOTALL)[1])
+    data = embedded(page)
     assert evil in {line["strategy"] for line in data["curves"][0]["panels"][0]["lines"]}
 
 

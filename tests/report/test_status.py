@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from synthetic import plausible
 
 from cl_bench import api
 from cl_bench.executors.frontier import Failure
 from cl_bench.failures import Failures
 from cl_bench.plan_file import describe_plan
 from cl_bench.report.status import render, status
+from cl_bench.results import export
 from cl_bench.stages.store import write_json
 from cl_bench.stages.train import Trainer
 from cl_bench.training import Harness
@@ -62,3 +64,17 @@ def test_a_stage_whose_rows_alone_are_here_says_so(
     found = status(prepared.folder)
     assert {stage.state for stage in found} == {"exported"}
     assert {stage.detail for stage in found} == {"rows alone, without weights: a run trains it"}
+
+
+def test_what_is_not_scored_on_its_test_part_says_so(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = plausible(results, strategies=("naive",), seeds=(0,), epochs=1)
+    last = experiment.plan["runs"][0]["stages"][-1]
+    folder = experiment.add_tests(["seg", "det"], unscored=[last]).write()
+    found = {stage.key: (stage.state, stage.detail) for stage in status(folder)}
+    assert found.pop(last) == ("done", "not scored on test: seg, det")
+    assert set(found.values()) == {("done", "")}
+    experiment.tests[last] = {"seg": 0.1, "det": 0.1}
+    experiment.write()
+    export(folder)
+    (results / "stages" / ".scores").rename(results / "elsewhere")
+    assert {stage.detail for stage in status(folder)} == {""}, "what is exported is there"

@@ -1,0 +1,210 @@
+"""Which part of the data results are told of: test where all tasks have one, another on request, and always named."""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import message
+
+sys.path.insert(0, str(Path(__file__).parent / "report"))
+from synthetic import Experiment, plausible
+
+from cl_bench import cli, comparison, parts, summaries
+from cl_bench.report import baselines, differences, over_orders, sweep, versions
+from cl_bench.report.table import render
+from cl_bench.results import export, load_results, of_split
+from cl_bench.summaries import summary
+
+
+@pytest.fixture(autouse=True)
+def _own_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
+    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
+
+
+def small(tmp_path: Path, **options: Any) -> Experiment:
+    return plausible(tmp_path, **{"strategies": ("naive", "kd"), "seeds": (0, 1), "epochs": 2, **options})
+
+
+def markdown(results: pd.DataFrame) -> str:
+    return render(summary(results), results.attrs["plan"], "markdown")
+
+
+def test_a_table_is_of_the_test_part_and_of_val_on_request(tmp_path: Path) -> None:
+    results = load_results(small(tmp_path).add_tests(shift=-0.1).write())
+    test, val = (summary(parts.chosen(results, split)).set_index(["strategy", "task"]) for split in ("", "val"))
+    assert (test["baseline"] - val["baseline"]).tolist() == pytest.approx([-0.1] * 6)
+    assert test.equals(summary(parts.chosen(results, "test")).set_index(["strategy", "task"]))
+    told, told_of_val = markdown(results), markdown(parts.chosen(results, "val"))
+    assert told.startswith("**quickstart: seg>det>cls (test)**")
+    assert "- Verdicts are of the test part: seg 600, det 430 and cls 300 images." in told
+    assert "240/60/430 images, 2 epochs at 128 px, trivial 0.020." in told
+    assert told_of_val.startswith("**quickstart: seg>det>cls (val)**")
+    assert "- Verdicts are of the validation images." in told_of_val
+    assert "240/60/430 images, 2 epochs at 128 px, trivial 0.010." in told_of_val
+
+
+def test_without_a_test_part_the_table_says_so_and_has_no_part_in_its_title(tmp_path: Path) -> None:
+    told = markdown(load_results(small(tmp_path).write()))
+    assert told.startswith("**quickstart: seg>det>cls**")
+    assert "- Verdicts are of the validation images: these tasks have no test part." in told
+    some = markdown(load_results(small(tmp_path).add_tests(["seg", "cls"]).write()))
+    assert "- Verdicts are of the validation images: det has no test part." in some
+    assert "not scored" not in some
+
+
+def test_the_choice_on_dev_is_told_as_such(tmp_path: Path) -> None:
+    experiment = small(tmp_path)
+    experiment.plan["settings"]["split"] = "dev"
+    told = markdown(load_results(experiment.write()))
+    assert "- Scored on dev, a quarter of train that was split off; val was not looked at." in told
+    assert "test part" not in told
+
+
+def test_stages_that_are_not_scored_are_counted_and_have_no_verdict(tmp_path: Path) -> None:
+    experiment = small(tmp_path)
+    last = [run["stages"][-1] for run in experiment.plan["runs"] if run["strategy"] == "kd"]
+    results = load_results(experiment.add_tests(unscored=last).write())
+    told = markdown(results)
+    assert "- 2 stages are not scored on the test part: cl-bench rescore quickstart, or run." in told
+    assert summary(results).groupby("strategy")["status"].unique().map(list).to_dict() == {
+        "naive": ["done"],
+        "kd": ["unscored"],
+    }
+    assert "not scored" in markdown(parts.chosen(results, "val"))
+
+
+def test_where_nothing_is_scored_yet_verdicts_are_of_val(tmp_path: Path) -> None:
+    experiment = small(tmp_path)
+    results = load_results(experiment.add_tests(unscored=experiment.stages).write())
+    told = markdown(results)
+    assert told.startswith("**quickstart: seg>det>cls (val)**")
+    assert "Verdicts are of the validation images." in told
+    assert f"{len(experiment.stages)} stages are not scored on the test part" in told
+    said = message(parts.chosen, results, "test")
+    assert said == "no stage of quickstart is scored on its test part yet: cl-bench rescore quickstart, or run"
+
+
+def test_a_part_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    results = load_results(small(tmp_path).write())
+    assert "quickstart has no test part" in message(parts.chosen, results, "test")
+    tested = load_results(small(tmp_path).add_tests().write())
+    assert "unknown part that was scored 'tets'; did you mean 'test'?" in message(parts.chosen, tested, "tets")
+
+
+def test_few_boxes_and_what_few_images_flatter_are_told_of_the_test_part(tmp_path: Path) -> None:
+    experiment = small(tmp_path).add_tests()
+    experiment.excess = {"det": 0.0126}
+    results = load_results(experiment.write())
+    told = markdown(results)
+    assert "- AP50 of det hangs on few boxes of: dog 23, cat 34." in told
+    assert "- AP50 of 430 images of det is expected to lie 0.013 above that of many." in told
+    assert "of seg hangs" not in told, "pixels and images are counted otherwise"
+    assert "hangs" not in markdown(parts.chosen(results, "val"))
+    assert "expected excess" not in told
+
+
+def test_every_csv_has_a_column_with_the_part(tmp_path: Path) -> None:
+    folder = small(tmp_path, orders=[("seg", "cls"), ("cls", "seg")], tasks=("seg", "cls")).add_tests().write()
+    results = load_results(folder)
+    for split in ("test", "val"):
+        chosen = parts.chosen(results, split)
+        texts = {
+            "table": render(summary(chosen), chosen.attrs["plan"], "csv"),
+            "baselines": baselines.render(summaries.baselines(chosen), "csv"),
+            "against": differences.render(comparison.differences(chosen, folder), "csv"),
+            "orders": over_orders.render(comparison.over_orders(chosen), "csv"),
+            "versions": versions.render(comparison.versions(results, results, split), "csv"),
+        }
+        told = {name: pd.read_csv(io.StringIO(text)) for name, text in texts.items()}
+        assert {name: set(table["split"]) for name, table in told.items()} == {name: {split} for name in told}
+        sizes = told["table"].groupby("task")["test_images"].unique().map(list).to_dict()
+        assert sizes == {"seg": [600], "cls": [300]}
+
+
+def test_every_title_and_note_names_the_part(tmp_path: Path) -> None:
+    folder = small(tmp_path, orders=[("seg", "cls"), ("cls", "seg")], tasks=("seg", "cls")).add_tests().write()
+    results = load_results(folder)
+    assert "quickstart: single-task baselines (test)" in baselines.render(summaries.baselines(results), "markdown")
+    against = differences.render(comparison.differences(results, folder), "markdown")
+    assert "quickstart: seg>cls, against naive (test)" in against
+    assert "- Drops are of the test part: seg 600 and cls 300 images." in against
+    assert "2 orders, differences from naive (test)" in over_orders.render(comparison.over_orders(results), "markdown")
+    of_val = {"a": summary(of_split(results, "val")), "b": summary(of_split(results, "val"))}
+    told = sweep.render(of_val, "markdown")
+    assert told.startswith("**sweep (val)**")
+    assert "the test part is for the chosen ones" in told
+
+
+def test_versions_are_compared_on_one_part(tmp_path: Path) -> None:
+    tested = load_results(small(tmp_path / "a").add_tests(shift=-0.1).write())
+    plain = load_results(small(tmp_path / "b").write())
+
+    def compared(first: pd.DataFrame, second: pd.DataFrame, split: str = "") -> tuple[list[str], str, float]:
+        frame = comparison.versions(first, second, split)
+        frame.attrs["folders"] = ["a", "b"]
+        return frame.attrs["splits"], versions.render(frame, "markdown"), frame["change"].abs().max()
+
+    splits, told, change = compared(tested, tested)
+    assert (splits, change) == (["test", "test"], 0)
+    assert "- Both are of the test part." in told
+    for first, second, side in ((tested, plain, "B"), (plain, tested, "A")):
+        splits, told, change = compared(first, second)
+        assert (splits, change) == (["val", "val"], 0), "test scores are 10 points lower"
+        assert f"- Both are of the validation images: {side} has no test part." in told
+    assert compared(tested, tested, "val")[0] == ["val", "val"]
+    assert "has no test part" in message(comparison.versions, tested, plain, "test")
+
+
+def test_versions_on_other_test_images_say_so(tmp_path: Path) -> None:
+    one = load_results(small(tmp_path / "a").add_tests().write())
+    experiment = small(tmp_path / "b").add_tests()
+    for task in experiment.plan["tasks"]:
+        task["test"] = {**task["test"], "id": f"other-{task['name']}"}
+    frame = comparison.versions(one, load_results(experiment.write()))
+    frame.attrs["folders"] = ["a", "b"]
+    assert "- Differs in seg.test: seg-test -> other-seg." in versions.render(frame, "markdown")
+
+
+def test_a_clone_without_the_store_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = small(tmp_path).add_tests()
+    experiment.excess = {"det": 0.0126}
+    folder = experiment.write()
+    before = markdown(load_results(folder))
+    export(folder)
+    (tmp_path / "stages").rename(tmp_path / "elsewhere")
+    assert markdown(load_results(folder)) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("table", "quickstart"),
+        ("table", "quickstart", "--baselines"),
+        ("table", "quickstart", "--against", "naive"),
+        ("compare", "quickstart", "quickstart"),
+    ],
+)
+def test_the_command_line_tells_of_either_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    small(tmp_path).add_tests().write()
+
+    def call(*further: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["cl-bench", *words, *further])
+        with suppress(SystemExit):
+            cli.main()
+        return "".join(capsys.readouterr())
+
+    assert "of the test part" in call()
+    assert call() == call("--split", "test")
+    assert "of the validation images" in call("--split", "val")
+    assert "error: unknown part that was scored 'vall'; did you mean 'val'?" in call("--split", "vall")
+    call("--split", "val", "-f", "parquet", "-o", str(tmp_path / "table.parquet"))
+    assert set(pd.read_parquet(tmp_path / "table.parquet")["split"]) == {"val"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
@@ -134,6 +134,15 @@ class TaskMetric(Protocol):
     def per_image(self) -> dict[str, npt.NDArray[Any]]:
         """Return what the gallery needs: arrays whose meaning the kind documents."""
         ...
+
+
+def expected_excess(metric: TaskMetric) -> float | None:
+    """Return by how much the headline metric of so few images is expected to exceed that of many.
+
+    None where the metric has no method `expected_excess() -> float`, which is optional. Raises as `compute`.
+    """
+    told: Callable[[], float] | None = getattr(metric, "expected_excess", None)
+    return None if told is None else told()
 
 
 class Kind(ABC):

@@ -70,6 +70,10 @@ class DetectionMetric:
         """Return the AP50 of each resample."""
         return self._ap.resampled(weights)
 
+    def expected_excess(self) -> float:
+        """Return by how much the AP50 of so few images is expected to exceed that of many."""
+        return self._ap.expected_excess()
+
     def per_image(self) -> dict[str, npt.NDArray[Any]]:
         """Return the detections as flat arrays (see AveragePrecision)."""
         return self._ap.per_image()
@@ -94,11 +98,8 @@ class Detection(Kind):
         """Return {"boxes": (n, 4) float32 xyxy in the resized frame, "labels": (n,) int64} without crowds."""
         found = shown(task, example).without_crowds()
         scale = np.float32(task.image_size) / np.tile(np.array(image_size(example), np.float32), 2)
-        boxes = BoundingBoxes(
-            torch.from_numpy(found.xyxy * scale),
-            format=BoundingBoxFormat.XYXY,
-            canvas_size=(task.image_size, task.image_size),
-        )
+        scaled, canvas = torch.from_numpy(found.xyxy * scale), (task.image_size, task.image_size)
+        boxes = BoundingBoxes(scaled, format=BoundingBoxFormat.XYXY, canvas_size=canvas)
         return {"boxes": boxes, "labels": torch.from_numpy(found.labels.copy())}
 
     def loss(self, task: Task, output: Tensor, targets: Sequence[Target]) -> Tensor:

@@ -16,7 +16,7 @@ from cl_bench.config import Augment
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.errors import UserError
 from cl_bench.kinds.assignment import by_centre
-from cl_bench.kinds.base import Distill, Task
+from cl_bench.kinds.base import Distill, Task, expected_excess
 from cl_bench.kinds.detector import CONFIDENCE, PRIOR, DetectionSettings, quality_focal_loss
 from cl_bench.kinds.grid import Cells, cells, encode_boxes
 from cl_bench.presets import load_experiment
@@ -237,6 +237,18 @@ def scored(task: Task, split: Split) -> dict[str, float]:
     for index, found in enumerate(split.examples):
         metric.update(KIND.ideal(task, found)[None], [index])
     return metric.compute()
+
+
+def test_the_excess_of_few_images_is_told_of_detection_alone(tmp_path: Path) -> None:
+    found = [example(tmp_path, boxes((100, 100, 120, 120)), name=str(index)) for index in range(16)]
+    metric = KIND.metric(PER_CLASS, Split(CLASSES, tuple(found)))
+    for index, one in enumerate(found):
+        metric.update(KIND.ideal(PER_CLASS, one)[None], [index])
+    assert expected_excess(metric) == pytest.approx(0, abs=1e-12)  # without a mistake, few images score what many do
+    classification = kinds.get("classification")
+    task = replace(PER_CLASS, kind=classification, settings=classification.Settings())
+    labelled = Split(CLASSES, (replace(found[0], target=0),))
+    assert expected_excess(classification.metric(task, labelled)) is None
 
 
 @both

@@ -148,21 +148,26 @@ def test_100_detections_an_image_and_class_count():
     assert score([truth((A, 0))], [[*misses, (NOWHERE, 0.9, 0), (A, 0.5, 0)]])["AP50"] == 0
 
 
-def random_case(seed, images=8):
+def random_case(seed, images=8, classes=2):
+    """Return truths, crowds among them, and detections; every fourth image has no true box."""
     random = np.random.default_rng(seed)
 
     def boxes(n):
         corner, extent = random.uniform(0, 50, (n, 2)), random.uniform(1, 40, (n, 2))
         return np.hstack([corner, corner + extent]).astype(np.float32)
 
-    truths = [Boxes(boxes(n), random.integers(0, 2, n), random.random(n) < 0.2) for n in random.integers(1, 6, images)]
+    numbers = random.integers(1, 6, images) * (np.arange(images) % 4 != 3)
+    truths = [Boxes(boxes(n), random.integers(0, classes, n), random.random(n) < 0.2) for n in numbers]
+    truths[0].crowd[0] = False
     detections = []
     for of_image in truths:
         near = of_image.xyxy + random.uniform(0, 0.5, of_image.xyxy.shape).astype(np.float32)
         all_boxes = np.concatenate([near, boxes(4)])
+        right = np.append(random.random(len(near)) < 0.6, np.zeros(4, bool))
+        labels = np.where(right, np.append(of_image.labels, [0] * 4), random.integers(0, classes, len(all_boxes)))
         # few distinct scores: ties must not depend on the order of updates
         scores = random.integers(1, 4, len(all_boxes)) / 4
-        detections.append((all_boxes, scores.astype(np.float32), random.integers(0, 2, len(all_boxes))))
+        detections.append((all_boxes, scores.astype(np.float32), labels))
     return truths, detections
 
 
@@ -307,7 +312,49 @@ def test_an_image_that_weighs_three_counts_as_often_as_three_copies():
     repeated = score([truths[i] for i in copies], [detections[i] for i in copies], names)["AP50"]
     expected = [metric.compute()["AP50"], repeated]
     assert expected[0] != pytest.approx(expected[1], abs=1e-3)
-    np.testing.assert_allclose(metric.resampled(np.array([np.ones(9), counts], np.float64)), expected, rtol=1e-9)
+    np.testing.assert_allclose(metric.resampled(np.array([np.ones(9), counts], np.float64)), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 11])
+def test_equal_weights_give_the_score_to_the_last_bit(classes):
+    names = tuple(f"class {label}" for label in range(classes))
+    for seed in range(25):
+        truths, detections = random_case(seed, images=1 + seed, classes=classes)
+        metric = AveragePrecision(names, truths, [SIZE] * len(truths))
+        for index, of_image in enumerate(detections):
+            metric.update(index, *of_image)
+        for weight in (1.0, 0.37, 3e9):
+            resampled = metric.resampled(np.full((1 + seed % 3, len(truths)), weight))
+            assert set(resampled.tolist()) == {metric.compute()["AP50"]}
+
+
+def test_a_lone_hit_gives_what_cocoeval_makes_of_it():
+    metric = AveragePrecision(("cat",), [truth((A, 0))], [SIZE])
+    metric.update(0, *found((A, 0.9, 0)))
+    assert metric.compute()["AP50"] < 1  # as COCOeval adds a tiny number to the number of detections
+    assert metric.resampled(np.ones((2, 1))).tolist() == [metric.compute()["AP50"]] * 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_class_that_is_found_completely_reaches_the_last_recall_in_every_resample(seed):
+    random = np.random.default_rng(seed)
+    truths = [truth(*[(A, 0), (B, 0), (C, 0)][: random.integers(1, 4)]) for _ in range(30)]
+    metric = AveragePrecision(("cat",), truths, [SIZE] * 30)
+    for index, boxes in enumerate(truths):
+        hits = [(tuple(box), float(random.random()), 0) for box in boxes.xyxy]
+        metric.update(index, *found(*hits, (NOWHERE, 0.0, 0)))
+    np.testing.assert_allclose(metric.resampled(image_weights("det", 30)), 1, rtol=1e-12)
+
+
+def test_the_expected_excess_is_paired_and_raises_as_the_score_does():
+    truths, detections = random_case(1, images=40)
+    metrics = [AveragePrecision(("cat", "dog"), truths, [SIZE] * 40) for _ in range(2)]
+    with pytest.raises(UserError, match="AP lacks 40 of 40 images"):
+        metrics[0].expected_excess()
+    for metric in metrics:
+        for index, of_image in enumerate(detections):
+            metric.update(index, *of_image)
+    assert metrics[0].expected_excess() == metrics[1].expected_excess()
 
 
 def test_without_detections_every_resample_is_0():

@@ -91,7 +91,7 @@ def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split 
     task, train, val = read_task(experiment, index, config)
     source = formats.get(config.data["format"])
     # Whoever chooses something on dev must not see what the verdict will be.
-    has_one = experiment.split == "val" and has_test(source, _options(config), config.kind)
+    has_one = experiment.split == "val" and test_part(config)
     test = other or (read_split(config, "test") if has_one else None)
     audited = audit(task, train, val, test)
     if experiment.split != "val":
@@ -115,6 +115,11 @@ def read_task(experiment: Experiment, index: int, config: TaskConfig) -> tuple[T
         )
     train, val = read_split(config, "train"), read_split(config, "val")
     return make_task(experiment, index, config, train.classes), train, val
+
+
+def test_part(config: TaskConfig) -> bool:
+    """Return whether a task's data have a test part."""
+    return has_test(formats.get(config.data["format"]), _options(config), config.kind)
 
 
 def read_split(config: TaskConfig, split: str) -> Split:

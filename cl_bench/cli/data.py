@@ -41,12 +41,11 @@ def show(
     plugin: Plugins = None,
 ) -> None:
     """Draw a task's images with their masks, boxes or labels."""
-    from cl_bench.catalog import read_task
+    from cl_bench.catalog import read_split, read_task, test_part
     from cl_bench.data.audit import contact_sheet
-    from cl_bench.data.base import has_test
     from cl_bench.errors import unknown
     from cl_bench.presets import load_experiment
-    from cl_bench.registry import formats, load_plugin_files
+    from cl_bench.registry import load_plugin_files
 
     load_plugin_files(plugin or ())
     loaded = load_experiment(experiment, changes or ())
@@ -55,16 +54,13 @@ def show(
         raise unknown("task", task, names)
     if split not in ("train", "val", "test"):
         raise unknown("split", split, ("train", "val", "test"))
-    index = names.index(task)
-    config = loaded.tasks[index]
-    shown, train, val, *_ = read_task(loaded, index, config)
+    config = loaded.tasks[names.index(task)]
+    shown, train, val = read_task(loaded, names.index(task), config)
     parts = {"train": train, "val": val}
     if split == "test":
-        options = dict(config.data)
-        source = formats.get(options.pop("format"))
-        if not has_test(source, options, config.kind):
+        if not test_part(config):
             raise UserError(f"the data of task {task} has no test part")
-        parts["test"] = source.read(options, config.kind, "test", shown.classes)
+        parts["test"] = read_split(config, "test")
     try:
         contact_sheet(shown, parts[split], count).save(output)
     except (OSError, ValueError) as error:

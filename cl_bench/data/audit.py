@@ -112,6 +112,8 @@ def audit(task: Task, train: Split, val: Split, test: Split | None = None) -> Au
     train_fingerprint, val_fingerprint = fingerprint(train), fingerprint(val)
     place = _place(task, train_fingerprint, val_fingerprint)
     measured = _cached(place, _Measured, lambda: _measure(task, train, val))
+    if weakness := task.kind.weakness(task, measured.val_counts):
+        notes.append(f"val: {weakness}")
     found = Audit(
         task,
         _without(train, measured.leaked),
@@ -136,6 +138,8 @@ def _with_test(found: Audit, test: Split) -> Audit:
         test = _part(task, test)
     place = _place(task, "test", found.train_fingerprint, found.val_fingerprint, fingerprint(test))
     measured = _cached(place, _MeasuredTest, lambda: _measure_test(found, test))
+    if weakness := task.kind.weakness(task, measured.counts):
+        notes.append(f"test: {weakness}")
     part = ScoredPart(
         _without(test, measured.leaked),
         measured.fingerprint,

@@ -225,6 +225,13 @@ class Kind(ABC):
         """
         raise UserError(f"{self.name} has no answer to an image from outside an experiment")
 
+    def weakness(self, task: Task, counts: Sequence[int]) -> str:
+        """Return a sentence on what the headline metric hangs on too thinly where classes occur as in `counts`, if so.
+
+        counts: as from `count`, of the images that are scored.
+        """
+        return ""
+
     def notes(self, task: Task, val: Split) -> Mapping[str, float]:
         """Return figures about the data that only this kind knows (detection: the AP ceiling of the task's grid)."""
         return {}

@@ -35,6 +35,7 @@ from cl_bench.kinds.detector import (
 from cl_bench.kinds.divergence import bernoulli_kl, kl
 from cl_bench.kinds.grid import Cells, cells, decode_boxes, encode_boxes
 from cl_bench.metrics.average_precision import AveragePrecision
+from cl_bench.metrics.rarity import rare_classes
 from cl_bench.registry import kinds
 
 MIN_SCORE, CANDIDATES, KEPT = 0.01, 400, 100
@@ -255,6 +256,10 @@ class Detection(Kind):
         """Return the boxes of each class, crowds left out."""
         labels = [example.target.without_crowds().labels for example in split.examples]
         return np.bincount(np.concatenate(labels), minlength=len(split.classes))
+
+    def weakness(self, task: Task, counts: Sequence[int]) -> str:
+        """Return which classes have few true boxes."""
+        return rare_classes([task.classes[label] for label in task.labels], [counts[label] for label in task.labels])
 
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Draw Boxes with their class names; a crowd says so."""

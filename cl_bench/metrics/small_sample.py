@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -44,14 +44,3 @@ def expected_excess(resampled: Callable[[Weights], npt.NDArray[np.float64]], ima
     relative = (np.array(sizes) / images) ** -_DECAY
     slope, _ = np.polyfit(relative, scores, 1)
     return float(slope)
-
-
-def rare_classes(classes: Sequence[str], counts: Sequence[int], fewer_than: int = 50) -> str:
-    """Return a sentence that names the classes with fewer true boxes than `fewer_than`, rarest first.
-
-    counts: the true boxes of each of `classes`. A class without any is left out, as it is of the score; the sentence is
-    empty where no class is that rare.
-    """
-    rare = sorted((count, index) for index, count in enumerate(counts) if 0 < count < fewer_than)
-    listed = ", ".join(f"{classes[index]} {count}" for count, index in rare)
-    return f"AP50 hangs on few true boxes: {listed}" if rare else ""

@@ -39,9 +39,9 @@ def render(summary: pd.DataFrame, format: str, *, width: int = 120) -> str:
     return write(sections, [*parts.notes(summary.attrs), MEANING], format, width=width)
 
 
-def told(row: dict[Any, Any], by: str) -> str:
-    """Return how many "seeds" or "images" settle a row's verdict, in a word."""
-    if not row["verdict"].endswith("(uncertain)"):
+def settled_by(row: dict[Any, Any], by: str) -> str:
+    """Return how many "seeds" or "images" in all settle a row's verdict, in a word."""
+    if not str(row["verdict"]).endswith("(uncertain)"):
         return "-"
     needed = row[f"settling_{by}"]
     return "?" if math.isnan(needed) else "none" if math.isinf(needed) else f"{int(needed):,}"
@@ -50,5 +50,5 @@ def told(row: dict[Any, Any], by: str) -> str:
 def _line(row: dict[Any, Any], first: bool) -> list[str]:
     drop = percent(row["drop"]) + interval(row["drop_low"], row["drop_high"])
     deviations = [percent(row[f"{source}_deviation"]) for source in ("seeds", "images")]
-    needed = [count(row["seeds"]), told(row, "seeds"), count(row["scored"]), told(row, "images")]
+    needed = [count(row["seeds"]), settled_by(row, "seeds"), count(row["scored"]), settled_by(row, "images")]
     return [str(row["strategy"]) if first else "", str(row["task"]), drop, row["verdict"], *deviations, *needed]

@@ -10,7 +10,9 @@ import pandas as pd
 
 from cl_bench import parts
 from cl_bench.errors import UserError, unknown
+from cl_bench.metrics.rarity import rare_classes
 from cl_bench.report.layout import NARROW, Bold, Heading, Section, count, interval, number, percent, write
+from cl_bench.report.power import settled_by
 from cl_bench.summaries import trivial_score
 
 Row = dict[Any, Any]
@@ -20,18 +22,16 @@ SCHEDULES = {
     "total": "total (one cosine over all epochs, so the stages have UNEQUAL learning rates; a baseline has a full one)",
 }
 DEFINITIONS = (
-    "Drop = (baseline - final) / baseline, a ratio of means over seeds, with its 95 % t interval; points = 100 "
-    "(baseline - final); same-run = drop from the score right after the task was learnt; stored = images kept of each "
-    "past task; train s and x naive: wall time, which other work on the machine lengthens; FLOPs: floating-point "
-    "operations of training (convolutions and matrix products), which nothing else changes. "
-    "Pass: drop ≤ 5 %; bonus: final ≥ baseline; uncertain: one seed, or an interval that holds the word's border (5 % "
-    "for pass and fail, 0 for bonus); void: the baseline is less than 0.05 above the trivial score. Bold: the smallest "
-    "drop of a task and those that the seeds cannot tell from it (95 % t interval of paired differences); nothing is "
-    "bold where they can tell none."
+    "Drop = (baseline - final) / baseline, a ratio of means over seeds, with its 95 % interval over seeds and images "
+    "(over seeds alone where no resamples of the images are kept); points = 100 (baseline - final); same-run = drop "
+    "from the score right after the task was learnt; stored = images kept of each past task; train s and x naive: "
+    "wall time, which other work on the machine lengthens; FLOPs: floating-point operations of training (convolutions "
+    "and matrix products), which nothing else changes. Pass: drop ≤ 5 %; bonus: final ≥ baseline; uncertain: one "
+    "seed, or an interval that holds the word's border (5 % for pass and fail, 0 for bonus); void: the baseline is "
+    "less than 0.05 above the trivial score. Bold: the smallest drop of a task and those that cannot be told from it "
+    "(95 % interval of the difference); nothing is bold where none can be told apart."
 )
 DROP = "drop % ↓\n[95 %]"
-FEW = 50
-"""Boxes of a class in the test part below which a note names it."""
 _COLOURS = {"pass": "green", "bonus": "bold green", "fail": "red", "failed": "bold red", "void": "yellow"}
 
 
@@ -83,12 +83,13 @@ def render(
 
 def _fitted(columns: list[Column], width: int) -> list[list[Column]]:
     """Return the columns of the tables below each other that a terminal needs, each with strategy and task."""
-    common, plain, rare = columns[:2], [c for c in columns[2:] if not c.full], [c for c in columns if c.full]
-    parts = [plain, rare]
+    common, plain = columns[:2], [c for c in columns[2:] if not c.full]
+    chance = [c for c in columns if c.field in _CHANCE]
+    tables = [plain, chance, [c for c in columns if c.full and c not in chance]]
     if width < NARROW:
         verdict = ("baseline", "final", "drop", "verdict")
-        parts = [[c for c in plain if c.field in verdict], [c for c in plain if c.field not in verdict], rare]
-    return [[*common, *part] for part in parts if part]
+        tables[:1] = [[c for c in plain if c.field in verdict], [c for c in plain if c.field not in verdict]]
+    return [[*common, *table] for table in tables if table]
 
 
 def known_columns(summary: pd.DataFrame) -> list[Column]:
@@ -122,7 +123,20 @@ def notes(summary: pd.DataFrame) -> list[str]:
     work = "" if np.isnan(passes) else f", {passes / 1e9:.2f} billion multiply-adds for an image"
     model = f"Model: {count(summary['parameters'].max())} parameters{work}; {_added(summary)}."
     part = parts.notes(summary.attrs)
-    return [*part, *protocol_notes(summary), model, DEFINITIONS, *origin_notes(summary.attrs)]
+    return [*part, *protocol_notes(summary), model, DEFINITIONS, *_settling(summary), *origin_notes(summary.attrs)]
+
+
+def _settling(summary: pd.DataFrame) -> list[str]:
+    """Return a sentence on what would settle the verdicts that are uncertain."""
+    judged = summary[summary["headline"] & (summary["verdict"] != "")]
+    open_ones = judged[judged["verdict"].str.endswith("(uncertain)")]
+    if open_ones.empty:
+        return []
+    said = f"{len(open_ones)} of {len(judged)} verdicts are uncertain"
+    if (open_ones["seeds"] < 2).all():
+        return [f"{said}: of one seed nothing is known of others."]
+    seeds, images = (np.isfinite(open_ones[f"settling_{by}"]).sum() for by in ("seeds", "images"))
+    return [f"{said}; more seeds alone would settle {seeds} of them, more images alone {images} (cl-bench power)."]
 
 
 def protocol_notes(table: pd.DataFrame) -> list[str]:
@@ -145,8 +159,8 @@ def _few_examples(task: Row, attrs: Row) -> list[str]:
     """Return what hangs on few boxes of a test part, and by how much so few images flatter the headline metric."""
     lines, name, metric = [], task["name"], task["metrics"][0]
     counts = task["test"].get("counts", {}) if task["kind"] == "detection" else {}
-    if rare := sorted((boxes, label) for label, boxes in counts.items() if 0 < boxes < FEW):
-        lines.append(f"{metric} of {name} hangs on few boxes of: {', '.join(f'{label} {n}' for n, label in rare)}.")
+    if rare := rare_classes(list(counts), list(counts.values())):
+        lines.append(f"{name}: {rare}.")
     if name in attrs["excess"]:
         excess, images = number(attrs["excess"][name]), task["test"]["images"]
         lines.append(f"{metric} of {images:,} images of {name} is expected to lie {excess} above that of many.")
@@ -243,6 +257,10 @@ COLUMNS = (
     Column("intransigence", "intransigence", lambda row: number(row["intransigence"], sign="+"), full=True),
     Column("lowest\n(gap)", "stability_gap", _lowest, full=True),
     Column("verdict", "verdict", _verdict),
+    Column("sd by\nseeds", "seeds_deviation", lambda row: percent(row["seeds_deviation"]), full=True),
+    Column("sd by\nimages", "images_deviation", lambda row: percent(row["images_deviation"]), full=True),
+    Column("settled\nby seeds", "settling_seeds", lambda row: settled_by(row, "seeds"), full=True),
+    Column("settled\nby images", "settling_images", lambda row: settled_by(row, "images"), full=True),
     Column("stored", "stored_images", _stored, once=True),
     Column("train\ns", "train_seconds", lambda row: number(row["train_seconds"], 0), once=True),
     Column("x\nnaive", "relative_cost", lambda row: number(row["relative_cost"], 2), once=True),
@@ -254,6 +272,8 @@ COLUMNS = (
 )
 _RARE = ("stability_gap", "training_flops", "relative_flops")
 """Columns that are left out where nothing is known of them: scores inside of epochs; what older results do not tell."""
+_CHANCE = ("seeds_deviation", "images_deviation", "settling_seeds", "settling_images")
+"""Columns of what verdicts hang on: a table of their own in the terminal."""
 _LEFT = ("strategy", "task (metric)", "verdict")
 
 

@@ -13,7 +13,7 @@ from cl_bench.config import Experiment
 from cl_bench.context import at_precision
 from cl_bench.data.base import Split
 from cl_bench.errors import StageFailedError
-from cl_bench.kinds.base import TaskMetric
+from cl_bench.kinds.base import TaskMetric, expected_excess
 from cl_bench.metrics.bootstrap import image_weights
 from cl_bench.model import UnifiedModel
 from cl_bench.randomness import isolated
@@ -89,10 +89,10 @@ def as_score(entry: Entry, metric: TaskMetric, split: Split) -> Score:
         if not np.isfinite(value) or not 0 <= value <= 1:
             raise ValueError(f"{name} of {entry.task.name} is {value}, not in 0..1")
     images = len(split.examples)
-    excess = getattr(metric, "expected_excess", lambda: 0.0)()
+    excess = expected_excess(metric) or 0.0
     resampled = metric.resampled(image_weights(entry.task.name, images)).astype(np.float32)
     by_class = np.asarray(metric.per_class(), np.float64)
-    return Score(entry.task.name, entry.task.classes, values, images, float(excess), resampled, by_class)
+    return Score(entry.task.name, entry.task.classes, values, images, excess, resampled, by_class)
 
 
 def _batches(count: int, size: int) -> Iterator[range]:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from cl_bench import api, results
+from cl_bench.cli import scores as commands
 from cl_bench.data import scenes
 from cl_bench.errors import UserError
 from cl_bench.plan_file import read_plan
@@ -230,3 +231,19 @@ def test_older_plans_and_rows_are_of_val(written, data, results_root) -> None:
     shutil.rmtree(prepared.store.root)
     assert set(results.load_results(prepared.folder)["split"]) == {"val"}
     assert json.loads((prepared.folder / "plan.json").read_text())["tasks"][0].get("test") is None
+
+
+def test_the_commands_say_what_they_did(written, data, results_root, capsys) -> None:
+    experiment = written(data(), seeds=[0, 1])
+    api.run(experiment)
+    commands.rescore("tiny", split=commands.Scored.val)
+    assert "every stored score comes out the same, bit for bit" in capsys.readouterr().out
+    commands.rescore("tiny")
+    assert f"0 stages were scored; results: {results_root / 'tiny'}" in capsys.readouterr().out
+    commands.power("tiny")
+    assert "Verdicts are of the test part: seg 10 and cls 10 images." in " ".join(capsys.readouterr().out.split())
+    for wrong, said in ((["seg"], "TASK=FOLDER, not 'seg'"), (["seg=a", "seg=b"], "task seg twice")):
+        with pytest.raises(UserError, match=said):
+            commands.rescore("tiny", data=wrong)
+    with pytest.raises(UserError, match="--name is of the results that --data makes"):
+        commands.rescore("tiny", name="other")

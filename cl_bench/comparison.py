@@ -11,7 +11,7 @@ import pandas as pd
 from cl_bench import measures, statistics, uncertainty
 from cl_bench.errors import UserError, unknown
 from cl_bench.parts import chosen
-from cl_bench.plan_file import scored_splits
+from cl_bench.plan_file import learnt, scored_splits
 from cl_bench.results import BASELINE, REFERENCE, of_split
 from cl_bench.summaries import load_resamples, scored_images, summary, void_tasks
 
@@ -55,7 +55,7 @@ def differences(results: pd.DataFrame, against: str = REFERENCE) -> pd.DataFrame
     table = table[~table["task"].isin(void_tasks(results))]
     if not (table["strategy"] == against).any() or set(table["strategy"]) == {against}:
         raise UserError(f"there is nothing to hold against {against}: it takes two finished runs with a valid baseline")
-    tasks = {task["name"]: scored_images(results, task) for task in results.attrs["plan"]["tasks"]}
+    tasks = {task["name"]: scored_images(results, task) for task in learnt(results.attrs["plan"])}
     images, rows = load_resamples(results), []
     for (strategy, order, task), own in table[table["strategy"] != against].groupby(_RUN, sort=False):
         other = table[(table["strategy"] == against) & (table["order"] == order) & (table["task"] == task)]
@@ -108,7 +108,7 @@ def over_orders(results: pd.DataFrame, against: str = "") -> pd.DataFrame:
     if not planned:
         raise UserError("the baseline of every task is void or not done, so there is no drop")
     table, images = finals(results), load_resamples(results)
-    scored = min(scored_images(results, task) for task in results.attrs["plan"]["tasks"] if task["name"] not in void)
+    scored = min(scored_images(results, task) for task in learnt(results.attrs["plan"]) if task["name"] not in void)
     found = {name: _of_all_orders(table[table["strategy"] == name], planned) for name in names}
     found = {name: scores for name, scores in found.items() if len(scores["final"])}
     if not found:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from cl_bench.errors import UserError
-from cl_bench.plan_file import scored_splits, tests
+from cl_bench.plan_file import learnt, scored_splits, tests
 from cl_bench.results import of_split
 
 Attrs = Mapping[Any, Any]
@@ -18,8 +18,8 @@ Attrs = Mapping[Any, Any]
 def chosen(results: pd.DataFrame, split: str = "") -> pd.DataFrame:
     """Return the results that are to be told of `split`, "val" or "test"; empty: of the part that the verdict is of.
 
-    Of the verdict's part they are as they were, with val's rows, which curves are drawn from; of another one only its
-    rows. Raises UserError for a part that there is not, and for a test part on which no stage is scored.
+    For the verdict's part all rows are returned, as curves need those of val; for the other part only its own. Raises
+    UserError for a part that there is not, and for a test part on which no stage is scored.
     """
     if not split or of_split(results).attrs["split"] == split:
         return results
@@ -33,11 +33,6 @@ def chosen(results: pd.DataFrame, split: str = "") -> pd.DataFrame:
 def suffix(attrs: Attrs) -> str:
     """Return " (test)" or " (val)" for titles and axes; nothing where there is only one part to be told of."""
     return f" ({attrs['split']})" if len(scored_splits(attrs["plan"])) > 1 else ""
-
-
-def images(attrs: Attrs) -> str:
-    """Return what the images of the part are called."""
-    return {"val": "validation images", "test": "test images"}.get(attrs["split"], f"images of {attrs['split']}")
 
 
 def beside_curves(results: pd.DataFrame) -> pd.DataFrame:
@@ -72,12 +67,6 @@ def notes(attrs: Attrs, what: str = "Verdicts") -> list[str]:
         stages = "1 stage is" if count == 1 else f"{count} stages are"
         lines.append(f"{stages} not scored on the test part: cl-bench rescore {plan['experiment']}, or run.")
     return lines
-
-
-def learnt(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the plan's tasks that any stage learns."""
-    names = {name for stage in plan["stages"].values() for name in stage["tasks"]}
-    return [task for task in plan["tasks"] if task["name"] in names]
 
 
 def _lacking(plan: Mapping[str, Any]) -> str:

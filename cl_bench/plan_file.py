@@ -129,9 +129,14 @@ def scored_splits(plan: Mapping[str, Any]) -> tuple[str, ...]:
 
     It is "test" where every task that is learnt has a test part, and else what curves are of (`val`, or a dev part).
     """
-    curves, known = str(plan["settings"].get("split", "val")), tests(plan)
-    learnt = {task for stage in plan["stages"].values() for task in stage["tasks"]}
-    return ("test", curves) if learnt and learnt <= known.keys() else (curves,)
+    curves, names = str(plan["settings"].get("split", "val")), {task["name"] for task in learnt(plan)}
+    return ("test", curves) if names and names <= tests(plan).keys() else (curves,)
+
+
+def learnt(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the plan's tasks that any stage learns."""
+    names = {name for stage in plan["stages"].values() for name in stage["tasks"]}
+    return [task for task in plan["tasks"] if task["name"] in names]
 
 
 def settings_by_name(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,8 +207,9 @@ def describe_test(entry: Entry) -> dict[str, Any]:
     test = entry.audit.test
     if test is None:
         return {}
-    told = {"id": entry.test_id, "images": len(test.split.examples), "trivial": test.trivial, "counts": test.counts}
-    return {"test": told}
+    weakness = entry.task.kind.weakness(entry.task, list(test.counts.values()))
+    told = {"id": entry.test_id, "images": len(test.split.examples), "trivial": test.trivial}
+    return {"test": {**told, "counts": test.counts, **({"weakness": weakness} if weakness else {})}}
 
 
 def _describe_run(run: Run) -> dict[str, Any]:

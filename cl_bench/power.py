@@ -43,11 +43,12 @@ def seeds_needed(drop: float, spread: Spread, seeds: int, border: float) -> int 
     """Return with how many seeds in all the interval is likely (`POWER`) to lie beside `border`.
 
     spread: of `drop`, with the `seeds` there are. At least 2, so that there is an interval. None where no number up to
-    `MOST_SEEDS` is enough, as where the images that all seeds share vary too much alone, and where a part is unknown.
+    `MOST_SEEDS` is enough, as where the images that all seeds share vary too much alone, and where the seeds' part is
+    unknown; images of which nothing is known count as if they did not vary.
     """
     if math.isnan(drop + spread.variance):
         return None
-    return _first(2, MOST_SEEDS, lambda count: _power(abs(drop - border), _scaled(spread, seeds, count, 1.0), count))
+    return _first(2, MOST_SEEDS, lambda count: _power(abs(drop - border), _scaled(spread, seeds, count, 1.0)))
 
 
 def images_needed(drop: float, spread: Spread, seeds: int, images: int, border: float) -> int | None:
@@ -60,7 +61,7 @@ def images_needed(drop: float, spread: Spread, seeds: int, images: int, border: 
         return None
 
     def power(count: int) -> float:
-        return _power(abs(drop - border), _scaled(spread, seeds, seeds, images / count), seeds)
+        return _power(abs(drop - border), _scaled(spread, seeds, seeds, images / count))
 
     return _first(1, MOST_IMAGES, power)
 
@@ -81,7 +82,7 @@ def _scaled(spread: Spread, seeds: int, count: int, share: float) -> Spread:
     return Spread(part, shared, interaction, freedom(part, shared, interaction, count))
 
 
-def _power(distance: float, spread: Spread, count: int) -> float:
+def _power(distance: float, spread: Spread) -> float:
     """Return how likely the interval is to lie beside a border at `distance` from the true mean (noncentral t)."""
     from scipy.special import nctdtr
 

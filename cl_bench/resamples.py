@@ -1,4 +1,4 @@
-"""What every stage scored in the same resamples of its tasks' images, one table an experiment; no torch."""
+"""What the ends of runs scored in the same resamples of their tasks' images, one table an experiment; no torch."""
 
 from __future__ import annotations
 

@@ -11,22 +11,23 @@ from cl_bench import results
 from cl_bench.catalog import Entry, load_catalog, read_split
 from cl_bench.config import Experiment, validate
 from cl_bench.data.base import Split
-from cl_bench.deploy.model_card import untrained_model
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import StageFailedError, UserError, unknown
+from cl_bench.model import UnifiedModel, build_model
 from cl_bench.paths import find_stage, results_root, store_root
-from cl_bench.plan_file import describe_test, origin, read_plan, seen
+from cl_bench.plan_file import describe_test, learnt, origin, read_plan, seen
 from cl_bench.resources import set_up_numerics
 from cl_bench.running import planned
 from cl_bench.stages.scores import Scores
 from cl_bench.stages.scoring import Scorer, dataset, evaluated, load_weights_into
 from cl_bench.stages.store import Store, set_damaged_aside
+from cl_bench.weights import load_weights
 
 Told = Callable[[str], None]
 """Called with a sentence when a stage is scored."""
 
 
 class Rescored(NamedTuple):
-    """What came of it: where the results lie, how many stages were scored, and which are not in the store."""
+    """What came of it: where the results lie, how many stages were scored, and which cannot be, for want of weights."""
 
     folder: Path
     scored: int
@@ -47,21 +48,27 @@ def rescore(
     they are. Nothing is trained, and rows of stages that are not in the store are kept. Raises UserError where data
     cannot be read, no task has a test part, no stage is stored, or the new folder is there already.
     """
-    plan = read_plan(folder)
+    plan, target = read_plan(folder), _target(folder, name or f"{folder.name}-rescored") if data else folder
+    if not data and "other_data" in plan:
+        raise UserError(f"{folder.name} is scored on images that --data named: score the experiment itself with --data")
     experiment = _experiment(plan, folder)
     others = {task: _other(experiment, task, path, split) for task, path in (data or {}).items()}
     catalog = load_catalog(experiment, others)
     if not any(entry.test_id for entry in catalog):
         raise UserError(f"no task of {folder.name} has a test part; --data TASK=FOLDER names images to score it on")
-    stored = _stored(plan, folder)
-    target = _copy(folder, name or f"{folder.name}-rescored") if data else folder
-    scored = _score(experiment, catalog, plan, stored, tell)
+    names = {task["name"] for task in learnt(plan)}
+    if lacking := [one.task.name for one in catalog if data and one.task.name in names and not one.test_id]:
+        raise UserError(f"task {lacking[0]} has no test part: --data must name images for it, too")
+    scored, lost = _score(experiment, catalog, plan, _stored(plan, folder), tell)
     tasks = zip(plan["tasks"], catalog, strict=True)
-    described = [{**task, "test": None, **describe_test(entry)} for task, entry in tasks]
-    provenance = {**plan["provenance"], "scored": origin()}
-    with planned(target, {**plan, "experiment": target.name, "tasks": described, "provenance": provenance}):
+    plan["tasks"] = [{**task, "test": None, **describe_test(entry)} for task, entry in tasks]
+    plan["provenance"] = {**plan["provenance"], "scored": origin()}
+    if data:
+        _copy(folder, target)
+        plan |= {"experiment": target.name, "other_data": {task: Path(path).name for task, path in data.items()}}
+    with planned(target, plan):
         results.export(target)
-    return Rescored(target, scored, [key for key in plan["stages"] if key not in stored])
+    return Rescored(target, scored, lost)
 
 
 def verify(folder: Path, tell: Told = lambda _: None) -> list[str]:
@@ -72,9 +79,10 @@ def verify(folder: Path, tell: Told = lambda _: None) -> list[str]:
     """
     plan = read_plan(folder)
     experiment = _experiment(plan, folder)
-    entries = {entry.task.name: entry for entry in load_catalog(experiment)}
+    catalog = load_catalog(experiment)
+    entries = {entry.task.name: entry for entry in catalog}
     images = {name: dataset(entry, entry.audit.val, entry.audit.val_fingerprint) for name, entry in entries.items()}
-    model, changed = _model(experiment), []
+    model, changed = _model(experiment, catalog), []
     for key, place in _stored(plan, folder).items():
         store = Store(place.parent, writable=False)
         load_weights_into(model, store.weights(key), key)
@@ -118,32 +126,46 @@ def _score(
     plan: Mapping[str, Any],
     stored: Mapping[str, Path],
     tell: Told,
-) -> int:
-    model, scored = _model(experiment), 0
+) -> tuple[int, list[str]]:
+    """Score what is not scored yet; return how many stages were, and the keys of those that cannot be."""
+    model, scored, lost = _model(experiment, catalog), 0, [key for key in plan["stages"] if key not in stored]
     stores = {place.parent for place in stored.values()}
     scorers = {store: Scorer(experiment, catalog, Scores(store)) for store in stores}
     for number, (key, place) in enumerate(stored.items(), 1):
         scorer = scorers[place.parent]
         if not (names := scorer.missing(key, seen(plan, key))):
             continue
-        load_weights_into(model, Store(place.parent, writable=False).weights(key), key)
+        try:
+            load_weights_into(model, Store(place.parent, writable=False).weights(key), key)
+        except StageFailedError as error:
+            tell(f"[{number}/{len(stored)}] {error}")
+            lost.append(key)
+            continue
         scorer.score(key, names, model)
         scored += 1
         tell(f"[{number}/{len(stored)}] stage {key[:12]}: {', '.join(names)}")
-    return scored
+    return scored, lost
 
 
-def _model(experiment: Experiment) -> Any:
-    return untrained_model(experiment).to(experiment.device)
+def _model(experiment: Experiment, catalog: Sequence[Entry]) -> UnifiedModel:
+    """Return a model for stored weights."""
+    untrained = load_weights(experiment.model.backbone, "none")
+    return build_model(experiment.model, [entry.task for entry in catalog], untrained, seed=0).to(experiment.device)
 
 
-def _copy(folder: Path, name: str) -> Path:
-    """Return a new folder of results with what tables are rebuilt from."""
+def _target(folder: Path, name: str) -> Path:
+    """Return where results of other images will lie; raise UserError where that is no place for them."""
     target = results_root() / name
+    if Path(name).name != name or name == folder.name:
+        raise UserError(f"--name takes a name of its own for these results, not {name!r}")
     if target.exists():
         raise UserError(f"{target} is there already: --name gives these results another name")
+    return target
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Copy what tables are rebuilt from into a new folder of results."""
     target.mkdir(parents=True)
     for table in results.EXPORTED:
         if (folder / table).is_file():
             shutil.copy(folder / table, target / table)
-    return target

@@ -82,6 +82,8 @@ def load_results(path: str | Path) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     frame.attrs = {"plan": _Shared(plan), "costs": _Shared(costs), "failures": _Shared(failures)}
     frame.attrs["folder"] = str(folder)
+    splits, scored = scored_splits(plan), frame.loc[frame["value"].notna(), "split"].unique()
+    frame.attrs["verdict_split"] = next((part for part in splits if part in scored), splits[-1])
     frame.attrs["unscored"] = frame.loc[frame["status"] == "unscored", "stage"].nunique()
     exceeding = frame[(frame["metric"] == EXCESS) & (frame["strategy"] == BASELINE)]
     frame.attrs["excess"] = _Shared(exceeding.groupby("task")["value"].mean())
@@ -104,8 +106,7 @@ def of_split(results: pd.DataFrame, split: str = "") -> pd.DataFrame:
                 "cl-bench rescore scores what is stored on one"
             )
         raise unknown("part that was scored", split, known)
-    there = results.loc[results["value"].notna(), "split"].unique()
-    split = split or next((part for part in known if part in there), known[-1])
+    split = split or results.attrs["verdict_split"]
     chosen = results[results["split"] == split]
     chosen.attrs = {**results.attrs, "split": split}
     return chosen
@@ -261,20 +262,31 @@ def _read_stages(
         _read_store(folder, plan["stages"].keys() - (rows.keys() & costs.keys()), rows, costs)
     trained = [key for key in plan["stages"] if key in rows]
     known = tests(plan)
-    evaluations = {key: _with_tests(folder, key, rows[key], known) for key in trained}
+    exported = scores(folder, rows) if known and store_first else rows
+    evaluations = {key: _with_tests(folder, key, rows[key], exported.get(key, []), known) for key in trained}
     return evaluations, {key: costs[key] for key in trained if key in costs}
 
 
-def _with_tests(folder: Path, key: str, rows: list[Evaluation], known: Mapping[str, str]) -> list[Evaluation]:
-    """Return a stage's rows with what it scored on the test parts `known`: as exported, or else from the store."""
-    own = of_training(rows)
-    kept = [row for row in rows if row.data and row.data == known.get(row.task)]
-    there, end = {row.task for row in kept}, max((row.epoch for row in own), default=0)
-    for task in dict.fromkeys(row.task for row in own):
-        if task in known and task not in there and (score := find_score(folder, key, known[task])) is not None:
+def _with_tests(
+    folder: Path, key: str, rows: list[Evaluation], exported: list[Evaluation], known: Mapping[str, str]
+) -> list[Evaluation]:
+    """Return a stage's rows with what it scored on the test parts `known`: as exported, or else from the store.
+
+    Where its rows come from the store so do these, and what was exported serves for what the store lacks.
+    """
+    own, told = of_training(rows), dict[str, list[Evaluation]]()
+    for row in exported:
+        if row.data and row.data == known.get(row.task):
+            told.setdefault(row.task, []).append(row)
+    end, found = max((row.epoch for row in own), default=0), list[Evaluation]()
+    for task in dict.fromkeys(row.task for row in own if row.task in known):
+        score = None if exported is rows and task in told else find_score(folder, key, known[task])
+        if score is None:
+            found += told.get(task, [])
+        else:
             values = {**score.values, **({EXCESS: score.excess} if score.excess else {})}
-            kept += [Evaluation(end, task, metric, value, known[task]) for metric, value in values.items()]
-    return [*own, *kept]
+            found += [Evaluation(end, task, metric, value, known[task]) for metric, value in values.items()]
+    return [*own, *found]
 
 
 def _read_store(folder: Path, keys: Iterable[str], rows: dict[str, list[Evaluation]], costs: dict[str, Record]) -> None:

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from cl_bench.measures import mean, t_interval
 from cl_bench.uncertainty import Interval
-from cl_bench.uncertainty import Scores as Scores
 
 
 class Paired(NamedTuple):
@@ -42,15 +41,6 @@ def image_interval(samples: npt.ArrayLike) -> Interval:
     """
     low, high = np.percentile(np.asarray(samples, np.float64), [1, 99])
     return float(low), float(high)
-
-
-def resampled_drop(baselines: Sequence[Scores], finals: Sequence[Scores]) -> Scores:
-    """Return the relative drop in every resample of the images, a mean over seeds.
-
-    baselines, finals: of each seed, (resamples,), all over the same resamples.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return 1 - np.mean(np.asarray(finals, np.float64) / np.asarray(baselines, np.float64), axis=0)
 
 
 def paired(a: Sequence[float], b: Sequence[float]) -> Paired:

@@ -62,8 +62,7 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
     valid = frame["drop"].where(~frame["verdict"].isin(["void", ""])).groupby([frame["strategy"], frame["order"]])
     frame["average_drop"] = valid.transform(lambda drops: measures.average_drop(drops.dropna().tolist()))
     frame["averaged"] = valid.transform("count")
-    lows = _lows(curves if len(curves) else results)
-    frame = frame.merge(lows, how="left", on=["strategy", "order", "task", "metric"])
+    frame = frame.merge(_lows(curves), how="left", on=["strategy", "order", "task", "metric"])
     frame["leading"] = _leading(results, frame, ends, images)
     frame.attrs = {**results.attrs, "environment": environments(results.attrs["costs"].values())}
     frame.attrs["seeds"] = sorted(set(results.loc[results["strategy"] != BASELINE, "seed"]))

@@ -22,9 +22,10 @@ Scores = npt.NDArray[np.float64]
 """(resamples,)"""
 
 IMAGE_FREEDOM = 10
-"""Degrees of freedom of the images' part: a class that few images show varies more than its few images tell."""
+"""Degrees of freedom of the images' part, chosen in simulations (benchmarks/coverage.py): few images of a class tell
+its variance poorly."""
 RARE = 20
-"""Resamples of m images tell too little of how much they vary, by a share of RARE / m: in some a class is rare."""
+"""On m images the resamples' variance is too small; it is raised by the factor 1 + RARE / m."""
 
 
 class Spread(NamedTuple):

@@ -103,9 +103,9 @@ def test_few_boxes_and_what_few_images_flatter_are_told_of_the_test_part(tmp_pat
     experiment.excess = {"det": 0.0126}
     results = load_results(experiment.write())
     told = markdown(results)
-    assert "- AP50 of det hangs on few boxes of: dog 23, cat 34." in told
-    assert "- AP50 of 430 images of det is expected to lie 0.013 above that of many." in told
-    assert "of seg hangs" not in told, "pixels and images are counted otherwise"
+    assert "- det: AP50 hangs on few true boxes: dog 23, cat 34." in told
+    assert "- det: the baseline's AP50 on 430 images is expected to lie 0.013 above that on many." in told
+    assert "seg: mIoU hangs" not in told
     assert "hangs" not in markdown(parts.chosen(results, "val"))
     assert "expected excess" not in told
 
@@ -118,7 +118,7 @@ def test_every_csv_has_a_column_with_the_part(tmp_path: Path) -> None:
         texts = {
             "table": render(summary(chosen), chosen.attrs["plan"], "csv"),
             "baselines": baselines.render(summaries.baselines(chosen), "csv"),
-            "against": differences.render(comparison.differences(chosen, folder), "csv"),
+            "against": differences.render(comparison.differences(chosen), "csv"),
             "orders": over_orders.render(comparison.over_orders(chosen), "csv"),
             "versions": versions.render(comparison.versions(results, results, split), "csv"),
         }

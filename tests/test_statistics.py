@@ -39,12 +39,6 @@ def test_many_seeds_are_sampled():
     assert 0 < statistics.sign_flip_p([1.0] * 40) < 1e-4
 
 
-def test_the_drop_of_equal_resamples_is_the_mean_of_the_plain_drops():
-    baselines, finals = [0.5, 0.4], [0.45, 0.41]
-    resampled = statistics.resampled_drop([np.full(4, b) for b in baselines], [np.full(4, f) for f in finals])
-    np.testing.assert_allclose(resampled, (0.1 - 0.025) / 2)
-
-
 def test_the_interval_of_a_uniform_sample():
     low, high = statistics.image_interval(np.linspace(0, 1, 1001))
     assert (low, high) == pytest.approx((0.01, 0.99))

@@ -19,7 +19,7 @@ app.add_typer(data_app)
 def audit(experiment: ExperimentName, changes: Changes = None, plugin: Plugins = None) -> None:
     """Check labels, values, leaks and files of every task.
 
-    Leaks are images that stand in train and in val; files are those that cannot be read, too.
+    Leaks are images that stand in two of train, val and test; files are those that cannot be read, too.
     """
     from cl_bench.catalog import load_catalog
     from cl_bench.data.audit import report
@@ -42,7 +42,7 @@ def show(
 ) -> None:
     """Draw a task's images with their masks, boxes or labels."""
     from cl_bench.catalog import read_split, read_task, test_part
-    from cl_bench.data.audit import contact_sheet
+    from cl_bench.data.sheet import contact_sheet
     from cl_bench.errors import unknown
     from cl_bench.presets import load_experiment
     from cl_bench.registry import load_plugin_files

@@ -52,14 +52,14 @@ def rescore(
     print_table(found.folder, Table())
     typer.echo(f"{found.scored} stages were scored; results: {found.folder}")
     if found.lost:
-        typer.echo(f"{len(found.lost)} stages are not in the store, so that they keep what scores they have")
+        typer.echo(f"{len(found.lost)} stages have no weights here to be scored: they keep what scores they have")
 
 
 @app.command()
 def power(
     experiment: ExperimentName,
     format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
-    part: Part = "",
+    split: Part = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
 ) -> None:
     """Say how many seeds, or images, would settle each verdict.
@@ -71,7 +71,7 @@ def power(
     from cl_bench.results import load_results
     from cl_bench.summaries import summary
 
-    found = chosen(load_results(results_folder(experiment)), part)
+    found = chosen(load_results(results_folder(experiment)), split)
     if not found.attrs["plan"]["runs"]:
         raise UserError(f"{found.attrs['plan']['experiment']} has baselines alone, of which there are no verdicts")
     frame = summary(found)

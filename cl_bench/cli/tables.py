@@ -1,4 +1,4 @@
-"""How `run`, `table` and `compare` print a table."""
+"""How commands print a table."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.data.cache import file_hashes, fingerprint
@@ -28,9 +27,6 @@ Measured = TypeVar("Measured", "_Measured", "_MeasuredTest")
 
 VERSION = 2
 """To be raised when the audit, or what a kind measures with code outside its own file, becomes another."""
-
-CELL, CAPTION = 256, 16
-"""Pixels: the side of a picture in a contact sheet, the height of its caption."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +81,7 @@ class _Measured:
 
 @dataclass(frozen=True)
 class _MeasuredTest:
-    """Of the test part, likewise; `leaked` are names of its images. Apart, as train and val have it or not."""
+    """Of the test part, likewise; `leaked` are names of its images. Cached apart: train and val are as without."""
 
     leaked: list[str]
     findings: list[str]
@@ -308,21 +304,3 @@ def _block(result: Audit) -> str:
         *(f"  - {finding}" for finding in result.findings),
     ]
     return "\n".join(lines)
-
-
-def contact_sheet(task: Task, split: Split, count: int, columns: int = 6) -> Image.Image:
-    """Return one picture of `count` examples, evenly spread over `split`, `columns` a row, with targets and names."""
-    if count < 1 or columns < 1:
-        raise UserError(f"a contact sheet needs at least one picture and one column, not {count} and {columns}")
-    places = np.linspace(0, len(split.examples) - 1, min(count, len(split.examples))).round().astype(int)
-    columns = min(columns, len(places))
-    sheet = Image.new("RGB", (columns * CELL, -(-len(places) // columns) * (CELL + CAPTION)), "white")
-    pen = ImageDraw.Draw(sheet)
-    for cell, place in enumerate(places):
-        example = split.examples[place]
-        picture = task.kind.draw(open_image(example.image), example.target, split.classes)
-        picture.thumbnail((CELL, CELL))
-        left, top = cell % columns * CELL, cell // columns * (CELL + CAPTION)
-        sheet.paste(picture, (left, top))
-        pen.text((left + 2, top + CELL + 2), example.name, fill="black")
-    return sheet

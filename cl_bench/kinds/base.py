@@ -226,7 +226,7 @@ class Kind(ABC):
         raise UserError(f"{self.name} has no answer to an image from outside an experiment")
 
     def weakness(self, task: Task, counts: Sequence[int]) -> str:
-        """Return a sentence on what the headline metric hangs on too thinly where classes occur as in `counts`, if so.
+        """Return a sentence that names the classes too rare for the headline metric to rest on; empty where none is.
 
         counts: as from `count`, of the images that are scored.
         """

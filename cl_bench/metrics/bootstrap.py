@@ -1,4 +1,4 @@
-"""The Bayesian bootstrap over a task's validation images (Rubin, Annals of Statistics 1981)."""
+"""The Bayesian bootstrap over the images that a task is scored on (Rubin, Annals of Statistics 1981)."""
 
 from __future__ import annotations
 

@@ -86,13 +86,15 @@ def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
     tasks in one stage are a bound and take no part, void tasks neither.
     """
     headline = table[table["headline"] & (table["verdict"] != "void")]
-    means, passing = {}, []
+    means, passing, settled = {}, [], []
     for strategy, own in headline.groupby("strategy", sort=False):
         valid = own["same_run_drop"].notna() & own["average_drop"].notna() & (own["status"] == "done")
         if valid.all() and set(own["order"]) == set(table["order"]):
             means[str(strategy)] = float(own.drop_duplicates("order")["average_drop"].mean())
             if own["verdict"].str.startswith(("pass", "bonus")).all():
                 passing.append(str(strategy))
+            if own["verdict"].isin(["pass", "bonus"]).all():
+                settled.append(str(strategy))
     said = [_least(results, means)] if means else []
     plan = results.attrs["plan"]
     if at_once := _at_once(plan):
@@ -105,15 +107,17 @@ def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
             f"Nothing can be said of {', '.join(void)}: the baseline is hardly better than a trivial predictor."
         )
     other = "other " if void else ""
-    if passing:
-        said.append(f"Every {other}task stays within the limit under {', '.join(passing)}.")
+    if settled:
+        said.append(f"Every {other}task stays within the limit under {', '.join(settled)}.")
+    elif passing:
+        said.append(f"Every {other}task stays within the limit under {', '.join(passing)}, though not for certain.")
     elif means:
         said.append(f"No {'finished ' if unfinished else ''}strategy keeps every {other}task within the limit.")
     seeds = table.attrs["seeds"]
     if len(seeds) == 1:
         said.append("One seed is an example, not evidence.")
     elif table["verdict"].str.contains("uncertain").any():
-        said.append(f"With {len(seeds)} seeds some verdicts stay uncertain, and say so.")
+        said.append("Some verdicts are uncertain, and say so: cl-bench power tells what would settle them.")
     return [*said, *parts.notes(table.attrs)]
 
 

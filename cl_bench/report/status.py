@@ -19,7 +19,7 @@ from cl_bench.stages.store import Store
 class StageStatus(NamedTuple):
     """state: done, training, stopped, exported, failed, skipped, waiting.
 
-    detail: the epochs done, the reason, or, of what is done, the tasks that it is not scored on the test part of.
+    detail: the epochs done, the reason, or, of a stage that is done, the tasks on whose test parts it is not scored.
     """
 
     key: str

@@ -10,7 +10,7 @@ import pandas as pd
 
 from cl_bench import parts
 from cl_bench.errors import UserError, unknown
-from cl_bench.metrics.rarity import rare_classes
+from cl_bench.plan_file import learnt
 from cl_bench.report.layout import NARROW, Bold, Heading, Section, count, interval, number, percent, write
 from cl_bench.report.power import settled_by
 from cl_bench.summaries import trivial_score
@@ -144,7 +144,7 @@ def protocol_notes(table: pd.DataFrame) -> list[str]:
     plan, seeds = table.attrs["plan"], table.attrs["seeds"]
     schedule = str(plan["settings"].get("schedule", "unknown"))
     lines = [f"{plan['experiment']}: seeds {', '.join(map(str, seeds))}; schedule {SCHEDULES.get(schedule, schedule)}."]
-    for task in parts.learnt(plan):
+    for task in learnt(plan):
         sizes = [task["train_images"], task["val_images"], *([task["test"]["images"]] if task.get("test") else [])]
         lines.append(
             f"{task['name']}: {task['kind']}, {task['metrics'][0]}, predictor {task['predictor']}, "
@@ -156,14 +156,15 @@ def protocol_notes(table: pd.DataFrame) -> list[str]:
 
 
 def _few_examples(task: Row, attrs: Row) -> list[str]:
-    """Return what hangs on few boxes of a test part, and by how much so few images flatter the headline metric."""
-    lines, name, metric = [], task["name"], task["metrics"][0]
-    counts = task["test"].get("counts", {}) if task["kind"] == "detection" else {}
-    if rare := rare_classes(list(counts), list(counts.values())):
-        lines.append(f"{name}: {rare}.")
-    if name in attrs["excess"]:
-        excess, images = number(attrs["excess"][name]), task["test"]["images"]
-        lines.append(f"{metric} of {images:,} images of {name} is expected to lie {excess} above that of many.")
+    """Return which classes a test part has too few of, and by how much so few images flatter the headline metric."""
+    lines, name, metric, test = [], task["name"], task["metrics"][0], task["test"]
+    if test.get("weakness"):
+        lines.append(f"{name}: {test['weakness']}.")
+    excess = attrs["excess"].get(name, 0.0)
+    if abs(excess) >= 0.0005:
+        side = f"{number(abs(excess))} {'above' if excess > 0 else 'below'}"
+        few = f"{name}: the baseline's {metric} on {test['images']:,} images"
+        lines.append(f"{few} is expected to lie {side} that on many.")
     return lines
 
 

@@ -32,8 +32,11 @@ class Scorer:
 
     def missing(self, key: str, seen: Sequence[str]) -> list[str]:
         """Return those of the tasks `seen` by a stage that have a test part on which it is not scored yet."""
-        names = (name for name in dict.fromkeys(seen) if self.entries[name].test_id)
-        return [name for name in names if self.scores.get(key, self.entries[name].test_id) is None]
+        return [name for name in self.due(seen) if self.scores.get(key, self.entries[name].test_id) is None]
+
+    def due(self, seen: Sequence[str]) -> list[str]:
+        """Return those of the tasks `seen` that have a test part."""
+        return [name for name in dict.fromkeys(seen) if self.entries[name].test_id]
 
     def score(self, key: str, names: Sequence[str], model: UnifiedModel) -> None:
         """Score `model`, which is the stage's at its end, on the test parts of the tasks `names`, and keep the scores.

@@ -21,7 +21,7 @@ from cl_bench.errors import NewerVersionError, UserError
 from cl_bench.failures import Failures
 from cl_bench.files import replacing, sha256, write_whole
 from cl_bench.paths import find_stage
-from cl_bench.plan_file import read_plan
+from cl_bench.plan_file import read_plan, tests
 from cl_bench.stages.key import stage_key
 from cl_bench.stages.scores import FOLDER
 from cl_bench.stages.store import Store, intact, read_json, set_damaged_aside
@@ -52,8 +52,13 @@ def garbage(store: Store, plans: Iterable[Path]) -> list[Garbage]:
                 found.append((path, f"{'an import' if match[1] == 'import' else 'a stage'} that was cut off"))
         elif re.fullmatch(r"[0-9a-f]{64}", path.name) and path.name not in used and not store.is_claimed(path.name):
             found.append((path, "a stage of no plan"))
-    scores = sorted((store.root / FOLDER).glob("*"))
-    found += [(path, "scores of a stage of no plan") for path in scores if path.name not in used]
+    wanted = {identity for plan in plans for identity in tests(read_plan(plan.parent)).values()}
+    for path in sorted((store.root / FOLDER).glob("*")):
+        if path.name not in used and not store.is_claimed(path.name):
+            found.append((path, "scores of a stage of no plan"))
+        elif path.name in used:
+            others = (one for one in sorted(path.iterdir()) if one.name[:16] not in wanted)
+            found += [(one, "a score on images of no plan") for one in others if _settled(one)]
     for folder, suffix, what in ((".checkpoints", ".safetensors", "a checkpoint"), (".logs", ".log", "a log")):
         for path in sorted((store.root / folder).glob(f"*{suffix}")):
             key = path.name.removesuffix(suffix)
@@ -125,9 +130,11 @@ def import_results(archive: Path, results: Path, store: Store) -> Path:
         if (target / "plan.json").exists():
             raise UserError(f"{target} exists already; move it away to import {archive}")
         for stage in sorted((draft / "stages").glob("*")):
+            known = stage.name in store
             store.place(stage.name, stage)
-        for path in sorted((draft / "scores").glob("*/*")):
-            write_whole(store.root / FOLDER / path.parent.name / path.name, path.read_bytes())
+            # Where the stage was here already, its weights may be others, as of another processor.
+            for path in () if known else sorted((draft / "scores" / stage.name).glob("*")):
+                write_whole(store.root / FOLDER / stage.name / path.name, path.read_bytes())
         failures = Failures(results)
         for path in sorted((draft / "failed").glob("*")):
             if not failures.path(path.stem).exists():  # one of this machine's own is nearer the truth

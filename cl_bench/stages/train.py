@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import warnings
@@ -57,20 +58,22 @@ class Trainer:
         unit = _Unit(self, plan, [plan.stages[key] for key in keys], progress)
         for stage, experience in zip(unit.stages, unit.benchmark.train_stream, strict=True):
             unit.train(stage, experience)
-            self.scorer.score(stage.key, self.unscored(stage), unit.harness.model)
+            # Whatever is scored already is of the weights that these took the place of.
+            self.scorer.score(stage.key, self.scorer.due(_seen(stage)), unit.harness.model)
 
     def score(self, plan: Plan, keys: Sequence[str]) -> None:
-        """Score the stages `keys`, which are in the store, on what they have not been scored on yet."""
+        """Score the stages `keys`, which are in the store, on what they have not been scored on yet.
+
+        One that holds what a plug-in added to the model stays unscored: what starts from it can go on nonetheless.
+        """
         set_up_numerics(self.experiment.threads)
         for stage in (plan.stages[key] for key in keys):
-            if names := self.unscored(stage):
+            if names := self.scorer.missing(stage.key, _seen(stage)):
                 model = self.untrained(stage.seed)
-                load_weights_into(model, self.weights_of(stage.key), stage.key)
-                self.scorer.score(stage.key, names, model.to(self.experiment.device))
-
-    def unscored(self, stage: Stage) -> list[str]:
-        """Return the tasks on whose test parts the stage is not scored yet."""
-        return self.scorer.missing(stage.key, (*stage.past, *stage.trained))
+                weights = self.weights_of(stage.key)
+                with contextlib.suppress(StageFailedError):
+                    load_weights_into(model, weights, stage.key)
+                    self.scorer.score(stage.key, names, model.to(self.experiment.device))
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -147,6 +150,10 @@ class Trainer:
                     history.setdefault(name, []).insert(0, value)
             parent = plan.stages[parent].parent
         return baselines, history
+
+
+def _seen(stage: Stage) -> list[str]:
+    return list(dict.fromkeys((*stage.past, *stage.trained)))
 
 
 class _Unit:

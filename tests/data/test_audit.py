@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cl_bench.data.audit import audit, contact_sheet, report
+from cl_bench.data.audit import audit, report
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.data.cache import fingerprint
+from cl_bench.data.sheet import contact_sheet
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Kind, Settings, Task
 from cl_bench.registry import formats

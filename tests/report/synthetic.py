@@ -32,7 +32,10 @@ TASKS = {
 }
 TESTS = {
     "seg": {"id": "seg-test", "images": 600, "trivial": 0.08, "counts": {"sky": 9000, "sea": 12}},
-    "det": {"id": "det-test", "images": 430, "trivial": 0.02, "counts": {"dog": 23, "cat": 34, "car": 50, "cup": 0}},
+    "det": {
+        **{"id": "det-test", "images": 430, "trivial": 0.02, "counts": {"dog": 23, "cat": 34, "car": 50, "cup": 0}},
+        "weakness": "AP50 hangs on few true boxes: dog 23, cat 34",
+    },
     "cls": {"id": "cls-test", "images": 300, "trivial": 0.12, "counts": {"ant": 30, "bee": 30}},
 }
 """What plan.json says of their test parts."""

@@ -132,7 +132,7 @@ def test_every_title_and_note_names_the_part(tmp_path: Path) -> None:
     folder = small(tmp_path, orders=[("seg", "cls"), ("cls", "seg")], tasks=("seg", "cls")).add_tests().write()
     results = load_results(folder)
     assert "quickstart: single-task baselines (test)" in baselines.render(summaries.baselines(results), "markdown")
-    against = differences.render(comparison.differences(results, folder), "markdown")
+    against = differences.render(comparison.differences(results), "markdown")
     assert "quickstart: seg>cls, against naive (test)" in against
     assert "- Drops are of the test part: seg 600 and cls 300 images." in against
     assert "2 orders, differences from naive (test)" in over_orders.render(comparison.over_orders(results), "markdown")

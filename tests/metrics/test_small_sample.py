@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cl_bench.metrics.small_sample import expected_excess, rare_classes
+from cl_bench.metrics.small_sample import expected_excess
 from cl_bench.metrics.weighted_precision import Matches, weighted_ap
 
 
@@ -50,11 +50,3 @@ def test_the_mean_estimate_is_about_the_true_excess_in_simulation():
     excess = np.mean(scores) - truth
     assert excess > 0.02
     assert 0.5 < np.mean(estimates) / excess < 1.5
-
-
-def test_rare_classes_are_named_with_their_boxes_rarest_first():
-    classes = ("person", "bird", "cat", "dog", "cup", "book")
-    found = rare_classes(classes, [1116, 38, 34, 23, 50, 0])
-    assert found == "AP50 hangs on few true boxes: dog 23, cat 34, bird 38"
-    assert rare_classes(classes, [1116, 38, 34, 23, 50, 0], fewer_than=30).endswith("boxes: dog 23")
-    assert rare_classes(classes, [100] * 6) == ""

@@ -74,7 +74,7 @@ def _lacking(plan: Mapping[str, Any]) -> str:
     if not lacking:
         return ""
     if len(lacking) == len(learnt(plan)):
-        return ": these tasks have no test part"
+        return ": nothing here is scored on a test part"
     return f": {_listed(lacking)} {'has' if len(lacking) == 1 else 'have'} no test part"
 
 

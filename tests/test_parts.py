@@ -53,7 +53,7 @@ def test_a_table_is_of_the_test_part_and_of_val_on_request(tmp_path: Path) -> No
 def test_without_a_test_part_the_table_says_so_and_has_no_part_in_its_title(tmp_path: Path) -> None:
     told = markdown(load_results(small(tmp_path).write()))
     assert told.startswith("**quickstart: seg>det>cls**")
-    assert "- Verdicts are of the validation images: these tasks have no test part." in told
+    assert "- Verdicts are of the validation images: nothing here is scored on a test part." in told
     some = markdown(load_results(small(tmp_path).add_tests(["seg", "cls"]).write()))
     assert "- Verdicts are of the validation images: det has no test part." in some
     assert "not scored" not in some

@@ -117,7 +117,7 @@ def test_the_page_names_its_part_once_and_marks_test_scores_beside_the_curves(tm
 def test_without_a_test_part_the_page_says_so(tmp_path: Path) -> None:
     results = load_results(plausible(tmp_path / "results", strategies=("naive",), seeds=(0,), epochs=2).write())
     page = render(results, tmp_path)
-    assert page.count("Verdicts are of the validation images: these tasks have no test part.") == 1
+    assert page.count("Verdicts are of the validation images: nothing here is scored on a test part.") == 1
     assert '<h2 id="verdicts-title">Verdicts</h2>' in page
     assert "hollow diamonds" not in page
 

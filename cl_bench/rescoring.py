@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,10 +10,10 @@ from typing import Any, NamedTuple
 
 from cl_bench import results
 from cl_bench.catalog import Entry, load_catalog, read_split
-from cl_bench.config import Experiment, validate
+from cl_bench.config import NAME, RESERVED, Experiment, validate
 from cl_bench.data.base import Split
 from cl_bench.deploy.model_card import untrained_model
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import StageFailedError, UserError, unknown
 from cl_bench.paths import find_stage, results_root, store_root
 from cl_bench.plan_file import describe_test, origin, read_plan, seen
 from cl_bench.resources import set_up_numerics
@@ -54,8 +55,10 @@ def rescore(
     if not any(entry.test_id for entry in catalog):
         raise UserError(f"no task of {folder.name} has a test part; --data TASK=FOLDER names images to score it on")
     stored = _stored(plan, folder)
-    target = _copy(folder, name or f"{folder.name}-rescored") if data else folder
+    target = _target(name or f"{folder.name}-rescored") if data else folder
     scored = _score(experiment, catalog, plan, stored, tell)
+    if data:
+        _copy(folder, target)
     tasks = zip(plan["tasks"], catalog, strict=True)
     described = [{**task, "test": None, **describe_test(entry)} for task, entry in tasks]
     provenance = {**plan["provenance"], "scored": origin()}
@@ -77,7 +80,11 @@ def verify(folder: Path, tell: Told = lambda _: None) -> list[str]:
     model, changed = _model(experiment), []
     for key, place in _stored(plan, folder).items():
         store = Store(place.parent, writable=False)
-        load_weights_into(model, store.weights(key), key)
+        try:
+            load_weights_into(model, store.weights(key), key)
+        except StageFailedError as error:
+            changed.append(str(error))
+            continue
         before = store.scores(key)
         for task in seen(plan, key):
             for metric, value in evaluated(model, images[task], experiment).compute().items():
@@ -126,7 +133,11 @@ def _score(
         scorer = scorers[place.parent]
         if not (names := scorer.missing(key, seen(plan, key))):
             continue
-        load_weights_into(model, Store(place.parent, writable=False).weights(key), key)
+        try:
+            load_weights_into(model, Store(place.parent, writable=False).weights(key), key)
+        except StageFailedError as error:
+            tell(f"[{number}/{len(stored)}] {error}")
+            continue
         scorer.score(key, names, model)
         scored += 1
         tell(f"[{number}/{len(stored)}] stage {key[:12]}: {', '.join(names)}")
@@ -137,13 +148,19 @@ def _model(experiment: Experiment) -> Any:
     return untrained_model(experiment).to(experiment.device)
 
 
-def _copy(folder: Path, name: str) -> Path:
-    """Return a new folder of results with what tables are rebuilt from."""
+def _target(name: str) -> Path:
+    """Return the folder of new results; raise UserError for what is no experiment's name, or one that is taken."""
+    if not re.fullmatch(NAME, name) or name in RESERVED:
+        raise UserError(f"--name {name!r} is no experiment's name: letters, digits, _ and -, at most 100")
     target = results_root() / name
-    if target.exists():
+    if (target / "plan.json").exists():
         raise UserError(f"{target} is there already: --name gives these results another name")
-    target.mkdir(parents=True)
+    return target
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Put what tables are rebuilt from into a new folder of results."""
+    target.mkdir(parents=True, exist_ok=True)
     for table in results.EXPORTED:
         if (folder / table).is_file():
             shutil.copy(folder / table, target / table)
-    return target

@@ -54,6 +54,8 @@ def garbage(store: Store, plans: Iterable[Path]) -> list[Garbage]:
             found.append((path, "a stage of no plan"))
     scores = sorted((store.root / FOLDER).glob("*"))
     found += [(path, "scores of a stage of no plan") for path in scores if path.name not in used]
+    cut = sorted((store.root / FOLDER).glob("*/.*"))
+    found += [(path, "scores that were cut off") for path in cut if path.parent.name in used and _settled(path)]
     for folder, suffix, what in ((".checkpoints", ".safetensors", "a checkpoint"), (".logs", ".log", "a log")):
         for path in sorted((store.root / folder).glob(f"*{suffix}")):
             key = path.name.removesuffix(suffix)

@@ -69,9 +69,12 @@ class Prepared:
 
     def unscored(self) -> list[Stage]:
         """Return the stages in the store that are not scored on the test parts of all their tasks."""
+        return [stage for stage in self.plan.stages.values() if stage.key in self.store and not self.scored(stage)]
+
+    def scored(self, stage: Stage) -> bool:
+        """Return whether the stage is scored on the test parts of all its tasks that have one."""
         scorer = Scorer(self.experiment, self.catalog, Scores(self.store.root))
-        stored = (stage for stage in self.plan.stages.values() if stage.key in self.store)
-        return [stage for stage in stored if scorer.missing(stage.key, (*stage.past, *stage.trained))]
+        return not scorer.missing(stage.key, (*stage.past, *stage.trained))
 
     def steps(self, stage: Stage) -> int:
         """Return how many optimizer steps the stage takes."""
@@ -216,15 +219,14 @@ def _train(
             failures.add(key, state)
         report(key, state)
 
-    plan, missing = prepared.plan, {stage.key for stage in prepared.missing()}
-    unscored = {stage.key for stage in prepared.unscored()}
+    plan, due = prepared.plan, {stage.key for stage in (*prepared.missing(), *prepared.unscored())}
     before = results.scores(folder, prepared.kept)
     stored = prepared.store.__contains__
 
     def settled(key: str) -> bool:
-        return key not in unscored and (key not in missing or stored(key))
+        return key not in due or (stored(key) and prepared.scored(plan.stages[key]))
 
-    frontier = Frontier(plan.units(), plan.parents(), settled, kept)
+    frontier = Frontier(plan.units(), plan.parents(), settled, kept, stored)
     for key, failure in frontier.failures.items():
         failures.add(key, failure)
         report(key, replace(failure, reason=f"{failure.reason}, in an earlier run") if key in kept else failure)

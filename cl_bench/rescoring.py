@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cl_bench import results
 from cl_bench.catalog import Entry, load_catalog, read_split
-from cl_bench.config import Experiment, validate
+from cl_bench.config import NAME, RESERVED, Experiment, validate
 from cl_bench.data.base import Split
 from cl_bench.errors import StageFailedError, UserError, unknown
 from cl_bench.model import UnifiedModel, build_model
@@ -85,7 +86,11 @@ def verify(folder: Path, tell: Told = lambda _: None) -> list[str]:
     model, changed = _model(experiment, catalog), []
     for key, place in _stored(plan, folder).items():
         store = Store(place.parent, writable=False)
-        load_weights_into(model, store.weights(key), key)
+        try:
+            load_weights_into(model, store.weights(key), key)
+        except StageFailedError as error:
+            changed.append(str(error))
+            continue
         before = store.scores(key)
         for task in seen(plan, key):
             for metric, value in evaluated(model, images[task], experiment).compute().items():
@@ -154,18 +159,18 @@ def _model(experiment: Experiment, catalog: Sequence[Entry]) -> UnifiedModel:
 
 
 def _target(folder: Path, name: str) -> Path:
-    """Return where results of other images will lie; raise UserError where that is no place for them."""
+    """Return the folder of new results; raise UserError for what is no experiment's name, or one that is taken."""
+    if not re.fullmatch(NAME, name) or name in RESERVED or name == folder.name:
+        raise UserError(f"--name {name!r} is no name for these results: letters, digits, _ and -, at most 100")
     target = results_root() / name
-    if Path(name).name != name or name == folder.name:
-        raise UserError(f"--name takes a name of its own for these results, not {name!r}")
-    if target.exists():
+    if (target / "plan.json").exists():
         raise UserError(f"{target} is there already: --name gives these results another name")
     return target
 
 
 def _copy(folder: Path, target: Path) -> None:
-    """Copy what tables are rebuilt from into a new folder of results."""
-    target.mkdir(parents=True)
+    """Put what tables are rebuilt from into a new folder of results."""
+    target.mkdir(parents=True, exist_ok=True)
     for table in results.EXPORTED:
         if (folder / table).is_file():
             shutil.copy(folder / table, target / table)

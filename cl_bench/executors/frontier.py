@@ -33,13 +33,15 @@ class Frontier:
         parents: Mapping[str, Sequence[str]],
         stored: Callable[[str], bool],
         kept: Mapping[str, Failure],
+        trained: Callable[[str], bool] | None = None,
     ) -> None:
         """Start with what is not stored.
 
         units: in an order in which parents come first; parents: of every stage, what it starts from or reads; kept:
-        failures of earlier runs, by key, that are not to be tried again.
+        failures of earlier runs, by key, that are not to be tried again; trained: whether a stage can be
+        started from, though it may lack what comes after (None: `stored`).
         """
-        self._stored = stored
+        self._stored, self._trained = stored, trained or stored
         self._todo = {unit: None for unit in units if not all(map(stored, unit))}
         of = {key: unit for unit in self._todo for key in unit}
         self._children: dict[Unit, list[Unit]] = {}
@@ -83,8 +85,13 @@ class Frontier:
     def failed(self, unit: Unit, failure: Failure) -> list[str]:
         """Take note of a failure; return the keys of the unit and of all that descends from it, which are skipped.
 
-        What the unit stored before it failed is there, and no failure.
+        What the unit stored before it failed is there, and no failure. Nothing is skipped for what is trained.
         """
+        if all(map(self._trained, unit)):
+            self.done(unit)
+            own = {key: failure for key in unit if not self._stored(key)}
+            self.failures.update(own)
+            return list(own)
         ended = [one for one in dict.fromkeys(self._with_descendants(unit)) if one in self._todo]
         for one in ended:
             del self._todo[one]

@@ -57,8 +57,11 @@ def garbage(store: Store, plans: Iterable[Path]) -> list[Garbage]:
         if path.name not in used and not store.is_claimed(path.name):
             found.append((path, "scores of a stage of no plan"))
         elif path.name in used:
-            others = (one for one in sorted(path.iterdir()) if one.name[:16] not in wanted)
-            found += [(one, "a score on images of no plan") for one in others if _settled(one)]
+            # Another run may be at it, and its plan be written later.
+            old = [one for one in sorted(path.iterdir()) if _settled(one)]
+            found += [(one, "scores that were cut off") for one in old if one.name.startswith(".")]
+            others = (one for one in old if not one.name.startswith(".") and one.name[:16] not in wanted)
+            found += [(one, "a score on images of no plan") for one in others]
     for folder, suffix, what in ((".checkpoints", ".safetensors", "a checkpoint"), (".logs", ".log", "a log")):
         for path in sorted((store.root / folder).glob(f"*{suffix}")):
             key = path.name.removesuffix(suffix)

@@ -112,3 +112,13 @@ def test_a_chain_is_not_blamed_for_another_that_shares_its_beginning() -> None:
     found = Frontier(units, parents, {"a"}.__contains__, {"a": WHY, "x": WHY})
     assert found.failures == {"x": WHY}
     assert taken(found) == [("a", "y")]
+
+
+def test_what_is_trained_and_fails_afterwards_is_told_and_skips_nothing() -> None:
+    parents = {key: above.split() for key, above in PARENTS.items()}
+    found = Frontier(UNITS, parents, ["b", "b1"].__contains__, {}, {"a", "b", "b1"}.__contains__)
+    assert found.take() == ("a",)
+    assert found.failed(("a",), WHY) == ["a"]
+    assert taken(found) == [("a1",), ("a2", "a3")]
+    assert found.failed(("a1",), WHY) == ["a1", "a11"]
+    assert found.failures["a"] == WHY

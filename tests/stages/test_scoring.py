@@ -15,6 +15,7 @@ from cl_bench.errors import UserError
 from cl_bench.plan_file import read_plan
 from cl_bench.rescoring import rescore, verify
 from cl_bench.stages.scores import Score, Scores
+from cl_bench.stages.scoring import Scorer
 from cl_bench.stages.train import Trainer
 from cl_bench.summaries import baselines, summary
 
@@ -169,6 +170,56 @@ def test_other_images_get_results_of_their_own(written, data, results_root) -> N
         rescore(folder, {"sge": str(others / "seg")})
 
 
+def test_results_of_other_images_are_named_like_an_experiment_and_made_once_more_where_they_were_cut_off(
+    written, data, monkeypatch, results_root
+) -> None:
+    api.run(written(data()))
+    folder, others = results_root / "tiny", data(seed=3, name="others")
+    for name in ("../out", "a b", "stages", "x/y", "-"):
+        with pytest.raises(UserError, match="is no experiment's name"):
+            rescore(folder, {"seg": str(others / "seg")}, name=name)
+
+    def cut(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scorer, "score", cut)
+        with pytest.raises(KeyboardInterrupt):
+            rescore(folder, {"seg": str(others / "seg")}, name="other")
+    assert rescore(folder, {"seg": str(others / "seg")}, name="other").scored == 2
+
+
+ADDING = '''
+import torch
+from avalanche.core import SupervisedPlugin
+from cl_bench.registry import strategy
+
+class Adder(SupervisedPlugin):
+    acts_from = 1
+
+    def before_training_exp(self, strategy, **_):
+        if not hasattr(strategy.model, "extra"):
+            strategy.model.extra = torch.nn.Linear(3, 3)
+
+@strategy("adder", summary="adds parameters", neutral={})
+def adder() -> list[SupervisedPlugin]:
+    return [Adder()]
+'''
+
+
+def test_a_stage_that_only_itself_can_score_keeps_no_other_from_being_scored(
+    written, data, tmp_path, results_root
+) -> None:
+    (tmp_path / "adder.py").write_text(ADDING)
+    api.run(written(data(), strategies=["adder"]), plugin_files=[tmp_path / "adder.py"])
+    folder = results_root / "tiny"
+    shutil.rmtree(results_root / "stages" / ".scores")
+    said: list[str] = []
+    assert rescore(folder, tell=said.append).scored == 2  # the baselines
+    assert sum("only the stage itself can score it" in sentence for sentence in said) == 2
+    assert len([one for one in verify(folder) if "only the stage itself can score it" in one]) == 2
+
+
 def test_without_a_test_part_or_a_store_rescore_says_so(written, data, results_root) -> None:
     prepared = api.prepare(written(data(test=False)))
     api.train(prepared)
@@ -220,6 +271,29 @@ def test_a_damaged_score_is_made_anew_by_the_next_run(written, data, request, re
     assert len(api.prepare(experiment).unscored()) == 1
     request.getfixturevalue("never_trained")
     pd.testing.assert_frame_equal(api.run(experiment), before)
+
+
+def test_a_scoring_that_fails_is_told_and_keeps_nothing_from_being_trained(
+    written, data, monkeypatch, results_root
+) -> None:
+    prepared = api.prepare(written(data()))
+
+    def full(*_: Any) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Scorer, "score", full)
+    for _ in range(2):  # in training, and of what is stored
+        failures = api.train(prepared)
+        assert failures.keys() == prepared.plan.stages.keys()
+        assert all("the disk is full" in failure.reason for failure in failures.values())
+        assert not prepared.missing()
+    rows = results.load_results(prepared.folder)
+    assert (results.of_curves(rows)["status"] == "done").all()
+    assert set(rows[rows["split"] == "test"]["status"]) == {"unscored"}
+    monkeypatch.undo()
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(results_root))
+    assert api.train(prepared) == {}
+    assert not prepared.unscored()
 
 
 def test_older_plans_and_rows_are_of_val(written, data, results_root) -> None:

@@ -71,6 +71,17 @@ def test_what_is_being_trained_stays(trained: api.Prepared) -> None:
         assert garbage(trained.store, [trained.folder / "plan.json"]) == []
 
 
+def test_scores_that_were_cut_off_go(trained: api.Prepared) -> None:
+    key = next(iter(trained.plan.stages))
+    half = trained.store.root / ".scores" / key / ".score-99"
+    half.parent.mkdir(parents=True, exist_ok=True)
+    half.write_bytes(b"half")
+    assert garbage(trained.store, [trained.folder / "plan.json"]) == [], "it may be being written"
+    os.utime(half, (0, 0))
+    (found,) = garbage(trained.store, [trained.folder / "plan.json"])
+    assert (found.path, found.what) == (half, "scores that were cut off")
+
+
 def test_exported_results_are_taken_in_elsewhere_bit_for_bit(
     trained: api.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., str]
 ) -> None:

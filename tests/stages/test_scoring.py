@@ -176,7 +176,7 @@ def test_results_of_other_images_are_named_like_an_experiment_and_made_once_more
     api.run(written(data()))
     folder, others = results_root / "tiny", data(seed=3, name="others")
     for name in ("../out", "a b", "stages", "x/y", "-"):
-        with pytest.raises(UserError, match="is no experiment's name"):
+        with pytest.raises(UserError, match="is no name for these results"):
             rescore(folder, {"seg": str(others / "seg")}, name=name)
 
     def cut(*_: Any) -> None:

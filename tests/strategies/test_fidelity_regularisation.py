@@ -112,9 +112,10 @@ def test_what_the_loss_gains_is_the_papers_term_of_a_teacher_in_eval_mode(
 
 @pytest.mark.parametrize("setting", ["", "weight=8,adaptive=false"])
 def test_pod_is_the_papers_spatial_term(setting: str) -> None:
-    """Douillard et al. 2020 (arXiv:2004.13513), equations (3) to (5), and their code (arthurdouillard,
-    incremental_learning.pytorch, inclearn/lib/losses/distillation.py, `pod`): features are squared first, and the
-    pooled vectors brought to length 1; lambda_c = 3 for CIFAR-100, times sqrt(N_t / (N_t - N_(t-1))), section 4.
+    """Douillard et al. 2020 (arXiv:2004.13513), POD-spatial, as in their code (arthurdouillard,
+    incremental_learning.pytorch, inclearn/lib/losses/distillation.py): features are squared first, pooled vectors
+    brought to length 1, and their distance is a mean over images and layers. It counts 3 * sqrt(all classes / new ones)
+    times (`pod_spatial: scheduled_factor: 3.0` in options/podnet/podnet_cnn_cifar100.yaml).
     """
     pod = plugin(f"pod[{setting}]" if setting else "pod")
     student, teacher = ({level: torch.randn(2, 3, 4, 5) for level in (8, 16)} for _ in range(2))

@@ -47,11 +47,13 @@ class SynapticIntelligence(QuadraticPenalty):
 
     def importance(self, strategy: Harness) -> dict[str, Tensor]:
         """Return what earlier stages gathered, in the penalty's unit."""
-        learnt = strategy.learnt_parameters()
-        found = {name: value.to(strategy.device) for name, value in self._importance.items() if name in learnt}
+        gathered = self._importance
+        found = {n: gathered[n].to(strategy.device) for n in strategy.learnt_parameters() if n in gathered}
         if not self.scaled:
             return found
-        mean = sum(float(value.sum()) for value in found.values()) / max(sum(v.numel() for v in found.values()), 1)
+        # In one order and layout, whether it was stored in between or not: sums depend on both.
+        total = sum(float(value.contiguous().sum()) for value in found.values())
+        mean = total / max(sum(value.numel() for value in found.values()), 1)
         return {name: value * (len(strategy.ancestors) / (mean or 1.0)) for name, value in found.items()}
 
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:

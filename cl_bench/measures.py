@@ -56,7 +56,8 @@ def same_run_drop(learnt: float, final: float) -> float:
 def forgetting(scores: Sequence[float]) -> float:
     """Return the best minus the last of a task's scores at the ends of its run's stages, from its own stage on.
 
-    The last one takes part in the maximum, so this is never negative; a gain shows in `backward_transfer`.
+    The maximum starts at the task's own stage and includes the last score, so this is never negative (Chaudhry et al.,
+    arXiv:1801.10112, leave the last out); a gain shows in `backward_transfer`.
     """
     return max(scores) - scores[-1] if scores else math.nan
 
@@ -67,7 +68,11 @@ def backward_transfer(learnt: float, final: float) -> float:
 
 
 def intransigence(baseline: float, learnt: float) -> float:
-    """Return the baseline minus the score right after the task was learnt."""
+    """Return the baseline minus the score right after the task was learnt.
+
+    The reference is the task's own single-task baseline; that of Chaudhry et al. (arXiv:1801.10112) is a model trained
+    jointly on this task and all before it.
+    """
     return baseline - learnt
 
 

@@ -21,7 +21,8 @@ from cl_bench.training import Harness
 class SlowTeacher(Distillation):
     """Distillation whose teacher starts as the parent and moves (1 - decay) of the way to the student each step.
 
-    The semantic memory of CLS-ER. It knows the tasks to come a little, and the past ones a little less each step.
+    It knows the tasks to come a little, and the past ones a little less each step. It is the semantic memory of CLS-ER,
+    which has two, moves them at some steps only, and compares logits of stored images by their squares.
     """
 
     def __init__(self, weight: float, decay: float, how: Distill) -> None:
@@ -58,7 +59,7 @@ class SlowTeacher(Distillation):
 
 @strategy(
     "ema_teacher",
-    summary="distil towards a slow moving average of the student",
+    summary="distil towards a slow moving average of the student (CLS-ER's slow memory, without its stored images)",
     paper="arXiv:2201.12604",
     neutral={"weight": 0.0},
 )

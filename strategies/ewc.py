@@ -58,7 +58,9 @@ def accumulated(strategy: Harness, decay: float, images: int, objective: Objecti
 
 
 class ElasticWeights(QuadraticPenalty):
-    """Importance is the diagonal of the empirical Fisher matrix, summed over past stages.
+    """Importance is the diagonal of the empirical Fisher matrix (of the true labels), summed over past stages.
+
+    Each stage's is scaled to a mean of 1, so that the papers' lambda is weight / the mean of what they have.
 
     anchors: where parameters are held: "latest", where the stage begins (online EWC), or "each", every stage's Fisher
     matrix at what that stage ended with (EWC as published).
@@ -98,7 +100,7 @@ def _task_loss(model: UnifiedModel, task: Task, image: Tensor, target: Target) -
 
 @strategy(
     "ewc",
-    summary="hold parameters by the Fisher information of past tasks (EWC, online or not)",
+    summary="hold parameters by the empirical Fisher information of past tasks, scaled (online EWC; anchors=each: EWC)",
     paper="arXiv:1612.00796, arXiv:1805.06370",
     neutral={"weight": 0.0},
 )
@@ -110,6 +112,7 @@ def ewc(
 ) -> list[SupervisedPlugin]:
     """Return the penalty.
 
-    decay: what a stage's information keeps per later stage, of "latest" anchors; images: of each task it is from.
+    weight: in the unit of l2_sp, mas and si, of importances whose mean is 1 a past stage; decay: what a stage's
+    information keeps per later stage, of "latest" anchors; images: of each task it is from.
     """
     return [ElasticWeights(weight, decay, images, anchors)]

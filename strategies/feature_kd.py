@@ -34,7 +34,7 @@ class FeatureDistillation(Distillation):
 
 @strategy(
     "feature_kd",
-    summary="keep the shared features close to the parent's",
+    summary="keep the shared features close to the parent's (own: relative squares; FitNets' are plain)",
     paper="arXiv:1412.6550",
     neutral={"weight": 0.0},
 )

@@ -70,7 +70,8 @@ class Distillation(SupervisedPlugin):
 
 @strategy(
     "kd",
-    summary="distil the parent's outputs for past tasks on the current images",
+    summary="distil the parent's outputs for past tasks on the current images; by default KL(student || teacher), the"
+    " reverse of its papers",
     paper="arXiv:1503.02531, arXiv:1606.09282",
     neutral={"weight": 0.0},
 )
@@ -79,5 +80,8 @@ def kd(
     temperature: Annotated[float, Field(gt=0)] = 2.0,
     direction: Literal["student_teacher", "teacher_student"] = "student_teacher",
 ) -> list[SupervisedPlugin]:
-    """Return the distillation term; direction: KL(student || teacher) or KL(teacher || student)."""
+    """Return the distillation term, T^2 included.
+
+    direction: KL(student || teacher), or KL(teacher || student) as in the papers.
+    """
     return [Distillation(weight, Distill(temperature, direction))]

@@ -57,10 +57,11 @@ class QuadraticPenalty(SupervisedPlugin):
 
 @strategy(
     "l2_sp",
-    summary="pull what past tasks depend on back to where it was",
+    summary="pull what past tasks depend on back to where the stage found it (L2-SP's alpha term, not its decay of new"
+    " weights)",
     paper="arXiv:1802.01483",
     neutral={"weight": 0.0},
 )
 def l2_sp(weight: Annotated[float, Field(ge=0)] = 0.1) -> list[SupervisedPlugin]:
-    """Return the penalty, which counts `weight` times."""
+    """Return the penalty; weight: the paper's alpha, in the unit of ewc, mas and si, as all importances are 1."""
     return [QuadraticPenalty(weight)]

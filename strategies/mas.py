@@ -17,7 +17,11 @@ from cl_bench.training import Harness
 
 
 class SensitiveWeights(QuadraticPenalty):
-    """Importance is the mean size of the gradient of the output's mean square, summed over past tasks."""
+    """Importance is the mean size of the gradient of the output's mean square, summed over past tasks.
+
+    Each stage's is scaled to a mean of 1, so that the paper's lambda, which no half stands before, is weight / 2 / the
+    mean of what it has.
+    """
 
     def __init__(self, weight: float, images: int) -> None:
         super().__init__(weight)
@@ -34,12 +38,16 @@ def _output_size(model: UnifiedModel, task: Task, image: Tensor, target: Target)
 
 @strategy(
     "mas",
-    summary="hold parameters by how much past tasks' outputs depend on them",
+    summary="hold parameters by how much past tasks' outputs depend on them (MAS, its importances scaled as ewc's)",
     paper="arXiv:1711.09601",
     neutral={"weight": 0.0},
 )
 def mas(
     weight: Annotated[float, Field(ge=0)] = 0.1, images: Annotated[int, Field(ge=1)] = 100
 ) -> list[SupervisedPlugin]:
-    """Return the penalty; images: of each past task that the importance is measured on."""
+    """Return the penalty.
+
+    weight: in the unit of l2_sp, ewc and si, of importances whose mean is 1 a past stage; images: of each past task
+    that the importance is measured on.
+    """
     return [SensitiveWeights(weight, images)]

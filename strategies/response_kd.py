@@ -18,7 +18,8 @@ class ResponseDistillation(Distillation):
 
     For masks and labels this is `kd` with the teacher first. Of a detector's cells almost all are background, and a
     mean over all says little of the few that matter: here a cell's box and class weigh as much as the parent is sure
-    of an object, and the sum is divided by the number of objects; elastic response distillation chooses such cells.
+    of an object, and the sum is divided by the number of objects. Elastic response distillation (ERD), from which the
+    idea is, chooses cells by a statistical threshold, and matches logits and distributions of box edges there.
     """
 
     def distance(self, task: Task, student: Tensor, teacher: Tensor) -> Tensor:
@@ -28,7 +29,7 @@ class ResponseDistillation(Distillation):
 
 @strategy(
     "response_kd",
-    summary="imitate the parent's answers for past tasks, a detector's where it sees objects",
+    summary="imitate the parent's answers for past tasks, a detector's where it sees objects (own, after ERD's idea)",
     paper="arXiv:2204.02136",
     neutral={"weight": 0.0},
 )

@@ -40,7 +40,8 @@ class Rewind(SupervisedPlugin):
 
 @strategy(
     "rewind",
-    summary="start each stage with the backbone part of the way back to its initial weights",
+    summary="start each stage with the backbone part of the way back to its initial weights (own; shrink and perturb"
+    " goes towards noise)",
     paper="arXiv:1910.08475",
     neutral={"share": 0.0},
 )

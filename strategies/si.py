@@ -18,14 +18,15 @@ class SynapticIntelligence(QuadraticPenalty):
     """Importance is gathered while a stage trains, so it acts from the first on and is kept with the stage.
 
     It is the sum over stages of (loss decrease along the parameter's path) / (its movement^2 + damping), never below 0.
-    The gradient is that of everything but this penalty.
+    The gradient is that of everything but this penalty. scaled: all of it is brought to a mean, over the parameters
+    held, of the number of earlier stages, which is what EWC's and MAS's sums of importances of mean 1 have.
     """
 
     acts_from = 1
 
-    def __init__(self, weight: float, damping: float) -> None:
+    def __init__(self, weight: float, damping: float, scaled: bool = True) -> None:
         super().__init__(weight)
-        self.damping = damping
+        self.damping, self.scaled = damping, scaled
         self._importance: dict[str, Tensor] = {}
         self._first: dict[str, Tensor] = {}
         self._path: dict[str, Tensor] = {}
@@ -45,9 +46,15 @@ class SynapticIntelligence(QuadraticPenalty):
         self._path = {name: path.to(self._first[name].device) for name, path in paths.items()}
 
     def importance(self, strategy: Harness) -> dict[str, Tensor]:
-        """Return what earlier stages gathered."""
-        learnt = strategy.learnt_parameters()
-        return {name: value.to(strategy.device) for name, value in self._importance.items() if name in learnt}
+        """Return what earlier stages gathered, in the penalty's unit."""
+        gathered = self._importance
+        found = {n: gathered[n].to(strategy.device) for n in strategy.learnt_parameters() if n in gathered}
+        if not self.scaled:
+            return found
+        # In one order and layout, whether it was stored in between or not: sums depend on both.
+        total = sum(float(value.contiguous().sum()) for value in found.values())
+        mean = total / max(sum(value.numel() for value in found.values()), 1)
+        return {name: value * (len(strategy.ancestors) / (mean or 1.0)) for name, value in found.items()}
 
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:
         """Start the path at the stage's first weights."""
@@ -87,12 +94,20 @@ def _copies(strategy: Harness) -> dict[str, Tensor]:
 
 @strategy(
     "si",
-    summary="hold parameters by how much their movement lowered past losses",
+    summary="hold parameters by how much their movement lowered past losses (SI, its importances scaled as ewc's)",
     paper="arXiv:1703.04200",
     neutral={"weight": 0.0},
+    added={"scaled": False},
 )
 def si(
-    weight: Annotated[float, Field(ge=0)] = 1.0, damping: Annotated[float, Field(gt=0)] = 1e-3
+    weight: Annotated[float, Field(ge=0)] = 0.1,
+    damping: Annotated[float, Field(gt=0)] = 1e-3,
+    scaled: bool = True,
 ) -> list[SupervisedPlugin]:
-    """Return the penalty; damping: keeps the importance of parameters that hardly moved finite."""
-    return [SynapticIntelligence(weight, damping)]
+    """Return the penalty.
+
+    weight: in the unit of l2_sp, ewc and mas, of importances whose mean is 1 a past stage; damping: the paper's xi,
+    which keeps the importance of parameters that hardly moved finite; scaled=false: the importances are the paper's,
+    and its c is weight / 2 (scaled, c is weight / 2 * past stages / their mean).
+    """
+    return [SynapticIntelligence(weight, damping, scaled)]

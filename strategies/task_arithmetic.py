@@ -29,6 +29,8 @@ class TaskVector(SupervisedPlugin):
     What no past task depends on takes the baseline's weights as they are. The baseline's training is counted as this
     strategy's.
 
+    Published, task vectors are added for good, with a share chosen on held-out data, and nothing is trained after.
+
     With a memory, the share is halved until no past task's loss on its stored images rises by more than `tolerance`
     (relative): tasks that ask for opposite things are then not added, and those that do not, are.
     """
@@ -100,7 +102,8 @@ def _loss(strategy: Harness, dataset: TaskDataset, stored: list[int]) -> float:
 
 @strategy(
     "task_arithmetic",
-    summary="start each stage with the task's single-task baseline added to what is there",
+    summary="start each stage with the task's single-task baseline added to what is there, then fine-tune (an"
+    " initialisation; the published merge trains no more)",
     paper="arXiv:2212.04089",
     neutral={"share": 0.0},
 )

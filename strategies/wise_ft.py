@@ -1,4 +1,8 @@
-"""WiSE-FT: a stage ends with the mean of the weights it found and the weights it trained."""
+"""WiSE-FT: a stage ends with the mean of the weights it found and the weights it trained.
+
+The paper mixes two ends that both know the task; as a continual method, where the first never saw it, this is mean-IMM
+(incremental moment matching, arXiv:1703.08475), alpha being the share of the task at hand.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +44,8 @@ class WeightInterpolation(SupervisedPlugin):
 
 @strategy(
     "wise_ft",
-    summary="average the weights before and after each stage",
-    paper="arXiv:2109.01903",
+    summary="average the weights before and after each stage (WiSE-FT after every task, which is mean-IMM)",
+    paper="arXiv:2109.01903, arXiv:1703.08475",
     neutral={"alpha": 1.0},
 )
 def wise_ft(alpha: Annotated[float, Field(ge=0, le=1)] = 0.5) -> list[SupervisedPlugin]:

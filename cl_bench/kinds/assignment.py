@@ -13,7 +13,10 @@ CENTRE_RADIUS = 1.5
 ALIGNED_RADIUS = 2.5
 """The same where the prediction has a say, which chooses among more cells."""
 TOP, CLASS_POWER, IOU_POWER = 10, 1.0, 6.0
-"""Cells a box, and how class score and IoU count in their choice, as in TOOD (arXiv:2108.07755)."""
+"""Cells a box, and how class score and IoU count in their choice.
+
+The powers are those of TOOD (arXiv:2108.07755), which takes 13 cells anywhere in the box.
+"""
 
 
 def by_centre(boxes: Tensor, cells: Cells, radius: float = CENTRE_RADIUS) -> Tensor:

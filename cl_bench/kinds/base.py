@@ -25,11 +25,13 @@ class Distill:
     """How a teacher's outputs are followed.
 
     temperature: divides the logits (> 0); direction: "student_teacher" is KL(student || teacher), "teacher_student" is
-    KL(teacher || student), the one of Hinton et al. (arXiv:1503.02531) and LwF (arXiv:1606.09282).
+    KL(teacher || student), the one of Hinton et al. (arXiv:1503.02531) and LwF (arXiv:1606.09282); squared: whether
+    the divergence counts temperature^2 times, as in the former and not in the latter.
     """
 
     temperature: float = 2.0
     direction: str = "student_teacher"
+    squared: bool = True
 
 
 class Settings(BaseModel):

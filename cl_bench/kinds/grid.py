@@ -38,7 +38,8 @@ def cells(image_size: int, levels: tuple[int, ...], largest: float, device: torc
     """Return the cells of the pyramid levels with strides `levels` (finest first) for square images.
 
     A level is for the boxes that are too large for the next finer one and whose longer side is at most `largest`
-    strides, the coarsest for all larger ones too (FCOS, arXiv:1904.01355, has 8).
+    strides, the coarsest for all larger ones too. (The 8 strides of FCOS, arXiv:1904.01355, bound the distances from a
+    cell to the box's sides, half of its longer side at the centre: `largest` is 16 for that.)
     """
     centres, columns = [], []
     least = 0.0

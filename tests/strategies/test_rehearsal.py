@@ -14,7 +14,7 @@ from cl_bench import api
 from cl_bench.composition import parse
 from cl_bench.errors import UserError
 from cl_bench.strategies.agem import GradientProjection
-from cl_bench.strategies.der import DarkReplay
+from cl_bench.strategies.fdr import FunctionReplay
 from cl_bench.strategies.feature_kd import FeatureDistillation
 from cl_bench.strategies.replay import Replay
 from cl_bench.training import Harness
@@ -24,13 +24,13 @@ def plugin_of(strategy: Harness, kind: type) -> Any:
     return next(plugin for plugin in strategy.plugins if isinstance(plugin, kind))
 
 
-def test_der_stores_the_outputs_of_the_stage_that_learnt_the_task(second_stage: Callable[..., Spy]) -> None:
+def test_fdr_stores_the_outputs_of_the_stage_that_learnt_the_task(second_stage: Callable[..., Spy]) -> None:
     losses: list[float] = []
     seen: list[bool] = []
 
     class Watch(Spy):
         def before_training_exp(self, strategy: Harness, **_: Any) -> None:
-            plugin = plugin_of(strategy, DarkReplay)
+            plugin = plugin_of(strategy, FunctionReplay)
             assert len(plugin.outputs) == 5
             strategy.model.eval()
             for (name, index), output in plugin.outputs.items():
@@ -41,7 +41,7 @@ def test_der_stores_the_outputs_of_the_stage_that_learnt_the_task(second_stage: 
             strategy.model.train()
 
         def before_backward(self, strategy: Harness, **_: Any) -> None:
-            task, wanted, which, where = plugin_of(strategy, DarkReplay)._step
+            task, wanted, which, where = plugin_of(strategy, FunctionReplay)._step
             assert (task.name, which, where) == ("seg", 0, slice(4, 8))
             assert strategy.mb_task_id.tolist() == [1] * 4 + [0] * 4
             output = strategy.model.raw(strategy.passes[which][1], task, torch.arange(4, 8))
@@ -50,13 +50,13 @@ def test_der_stores_the_outputs_of_the_stage_that_learnt_the_task(second_stage: 
             assert float(strategy.loss.detach()) == pytest.approx(wanted_loss, rel=1e-5)
             losses.append(wanted_loss - plain)
 
-    second_stage("der[memory=5, alpha=3.0]", Watch())
+    second_stage("fdr[memory=5, alpha=3.0]", Watch())
     assert seen == [True] * 5
     assert len(losses) == 6
     assert min(losses) > 0
 
 
-def test_der_of_images_of_another_size_meets_its_own_pass(second_stage: Callable[..., Spy]) -> None:
+def test_fdr_of_images_of_another_size_meets_its_own_pass(second_stage: Callable[..., Spy]) -> None:
     from conftest import TINY
 
     tasks = [{**task, "image_size": 96} if task["name"] == "seg" else task for task in TINY["tasks"]]
@@ -64,10 +64,10 @@ def test_der_of_images_of_another_size_meets_its_own_pass(second_stage: Callable
 
     class Watch(Spy):
         def before_backward(self, strategy: Harness, **_: Any) -> None:
-            _, _, which, where = plugin_of(strategy, DarkReplay)._step
+            _, _, which, where = plugin_of(strategy, FunctionReplay)._step
             places.append((which, where, strategy.passes[which][0].shape[-1]))
 
-    second_stage("der[memory=5]", Watch(), tasks=tasks)
+    second_stage("fdr[memory=5]", Watch(), tasks=tasks)
     assert places == [(1, slice(0, 4), 96)] * 6
 
 
@@ -97,7 +97,7 @@ def test_stored_images_without_their_labels_are_looked_at_but_not_learnt(second_
     assert rehearsal.weight == 0
 
 
-@pytest.mark.parametrize("text", ["der+replay", "replay+replay[memory=3]", "kd+replay+der[beta=0]"])
+@pytest.mark.parametrize("text", ["fdr+replay", "replay+replay[memory=3]", "der[beta=0.5]+er"])
 def test_two_memories_with_labels_do_not_compose(text: str) -> None:
     with pytest.raises(UserError, match="two parts train stored images"):
         parse(text)

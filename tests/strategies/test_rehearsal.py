@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Spy
+from conftest import TINY, Spy, message
 
 from cl_bench import api
 from cl_bench.composition import parse
@@ -57,8 +57,6 @@ def test_fdr_stores_the_outputs_of_the_stage_that_learnt_the_task(second_stage: 
 
 
 def test_fdr_of_images_of_another_size_meets_its_own_pass(second_stage: Callable[..., Spy]) -> None:
-    from conftest import TINY
-
     tasks = [{**task, "image_size": 96} if task["name"] == "seg" else task for task in TINY["tasks"]]
     places: list[Any] = []
 
@@ -69,6 +67,27 @@ def test_fdr_of_images_of_another_size_meets_its_own_pass(second_stage: Callable
 
     second_stage("fdr[memory=5]", Watch(), tasks=tasks)
     assert places == [(1, slice(0, 4), 96)] * 6
+
+
+def test_ders_reservoirs_are_kept_with_the_stages_and_filled_on_where_a_task_comes_back(
+    results: Path, tiny: Callable[..., str]
+) -> None:
+    prepared = api.prepare(tiny(orders=[["seg", "det", "seg"]]), strategies=["der[memory=5,beta=0.5]"])
+    assert api.train(prepared) == {}
+    keys = prepared.plan.runs[0].stages
+    states = [prepared.store.states(key) for key in keys]
+    passed = [{name: int(tensor) for name, tensor in state.items() if "passed of" in name} for state in states]
+    seg, det = "DarkReplay.0/passed of seg", "DarkReplay.0/passed of det"
+    assert passed == [{seg: 24}, {seg: 24, det: 24}, {seg: 48, det: 24}], "two epochs of twelve images a stage"
+    views = states[-1]["DarkReplay.0/views of seg"]
+    assert len(views) == 5
+    assert set(views[:, 1].tolist()) == {0, 1}, "of either visit"
+    assert [set(prepared.store.describe(key)["memory"]) for key in keys] == [set(), {"seg"}, {"det"}]
+
+
+def test_der_says_that_it_cannot_store_a_mosaic(second_stage: Callable[..., Spy]) -> None:
+    said = message(second_stage, "der", tasks=TINY["tasks"][:2], augment={"mosaic": 0.5})
+    assert said == "strategy der stores single images, and seg shows mosaics of several"
 
 
 def test_two_memories_are_recorded_as_one(results: Path, tiny: Callable[..., str]) -> None:

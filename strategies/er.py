@@ -59,7 +59,7 @@ MEMORIES = {"reservoir": Reservoir, "balanced": ClassBalanced}
 
 @strategy(
     "er",
-    summary="replay from a reservoir of all tasks, or from a class-balanced memory a task",
+    summary="replay from a class-balanced memory a task; not from ER's reservoir, which is `choose=reservoir`",
     paper="arXiv:1902.10486, arXiv:1611.07725",
     neutral={"memory": 0},
 )

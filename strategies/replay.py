@@ -42,10 +42,10 @@ class Memory:
         """Return which images of a past task are stored: here, any."""
         return permutation(len(dataset), strategy.seed, "memory", dataset.task.randomness)[: self.size]
 
-    def draw(
+    def places(
         self, strategy: Harness, which: int | None = None
-    ) -> tuple[TaskDataset, list[tuple[int, tuple[str | int, ...]]]]:
-        """Return this step's data set, and of each of its images the index and the occasion, as `read` takes them.
+    ) -> tuple[int, list[tuple[int, tuple[str | int, ...]]]]:
+        """Return this step's past task, and of each of its images the place in the memory and the occasion, for `read`.
 
         which: of the past tasks; the one whose turn it is where None.
         """
@@ -58,8 +58,19 @@ class Memory:
             # The memory is gone through in a new order each time it is used up.
             lap, position = divmod(place, len(chosen))
             stream = (self.stream, strategy.current[0].task.randomness, dataset.task.randomness, lap)
-            drawn.append((chosen[permutation(len(chosen), strategy.seed, *stream)[position]], stream))
-        return dataset, drawn
+            drawn.append((permutation(len(chosen), strategy.seed, *stream)[position], stream))
+        return which, drawn
+
+    def draw(
+        self, strategy: Harness, which: int | None = None
+    ) -> tuple[TaskDataset, list[tuple[int, tuple[str | int, ...]]]]:
+        """Return this step's data set, and of each of its images the index and the occasion, as `read` takes them.
+
+        which: as for `places`.
+        """
+        which, drawn = self.places(strategy, which)
+        dataset, chosen = self.stored[which]
+        return dataset, [(chosen[place], stream) for place, stream in drawn]
 
     def batch(self, strategy: Harness, which: int | None = None) -> list[tuple[Tensor, Target, int]]:
         """Return this step's images as the task's augmentation changes them, with targets and task labels."""
@@ -95,7 +106,10 @@ class Replay(SupervisedPlugin):
 
 
 @strategy(
-    "replay", summary="train on a few stored images of past tasks", paper="arXiv:1902.10486", neutral={"memory": 0}
+    "replay",
+    summary="train on a few stored images of past tasks, chosen at random, not by ER's reservoir, a task a step",
+    paper="arXiv:1902.10486",
+    neutral={"memory": 0},
 )
 def replay(
     memory: Annotated[int, Field(ge=0)] = 10, weight: Annotated[float, Field(ge=0)] = 1.0

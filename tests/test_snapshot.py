@@ -60,7 +60,10 @@ def stage(tiny: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return train
 
 
-@pytest.mark.parametrize("strategy", ["naive", "kd+replay", "si", "der+ewc[images=3]", "agem+wise_ft+layer_rates"])
+@pytest.mark.parametrize(
+    "strategy",
+    ["naive", "kd+replay", "si", "der[beta=0.5]+ewc[images=3]", "fdr", "agem+wise_ft+layer_rates"],
+)
 def test_a_stopped_stage_goes_on_to_the_same_bits(stage: Any, strategy: str) -> None:
     whole = stage("whole", strategy, [])
     parts = stage("parts", strategy, [1, 2])

@@ -14,10 +14,10 @@ SEQUENTIAL = [name for name in strategies if not strategies.get(name).together]
 ACTING = [name for name in SEQUENTIAL if name != "naive"]
 # These take the past predictors into the step, with stored images or the teacher's outputs.
 TRAINS_PAST_PREDICTORS = (
-    *("kd", "lwf", "response_kd", "ema_teacher", "replay", "er", "der", "cumulative"),
+    *("kd", "lwf", "response_kd", "ema_teacher", "replay", "er", "der", "fdr", "cumulative"),
     *("hold", "consolidate"),
 )
-CARRYING = ("si", "ema_teacher", "expert_kd", "task_arithmetic", "consolidate", "hold", "der", "ewc")
+CARRYING = ("si", "ema_teacher", "expert_kd", "task_arithmetic", "consolidate", "hold", "der", "fdr", "ewc")
 """What their stages begin with could differ from what a process still holds."""
 COMPOSED = {
     "feature_kd+l2_sp": "still",
@@ -75,7 +75,10 @@ def test_it_stores_ten_images_or_none_and_adds_no_parameter(name: str, bench: Be
     assert (cost["added_parameters"], cost["added_passes"]) == (0, 0)
     memory = strategies.get(name).parameters.get("memory")
     stored = 12 if name == "cumulative" else memory.default if memory else 0
-    assert cost["stored_images"] == stored in (0, 10, 12)
+    if name == "der":
+        assert 5 < cost["stored_images"] <= stored, "an image may be stored twice, with two outputs"
+    else:
+        assert cost["stored_images"] == stored in (0, 10, 12)
 
 
 @pytest.mark.parametrize("text", COMPOSED)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Spy
+from conftest import TINY, Spy, message
 
 from cl_bench import api
 from cl_bench.composition import parse
 from cl_bench.errors import UserError
 from cl_bench.strategies.agem import GradientProjection
-from cl_bench.strategies.der import DarkReplay
+from cl_bench.strategies.fdr import FunctionReplay
 from cl_bench.strategies.feature_kd import FeatureDistillation
 from cl_bench.strategies.replay import Replay
 from cl_bench.training import Harness
@@ -24,13 +24,13 @@ def plugin_of(strategy: Harness, kind: type) -> Any:
     return next(plugin for plugin in strategy.plugins if isinstance(plugin, kind))
 
 
-def test_der_stores_the_outputs_of_the_stage_that_learnt_the_task(second_stage: Callable[..., Spy]) -> None:
+def test_fdr_stores_the_outputs_of_the_stage_that_learnt_the_task(second_stage: Callable[..., Spy]) -> None:
     losses: list[float] = []
     seen: list[bool] = []
 
     class Watch(Spy):
         def before_training_exp(self, strategy: Harness, **_: Any) -> None:
-            plugin = plugin_of(strategy, DarkReplay)
+            plugin = plugin_of(strategy, FunctionReplay)
             assert len(plugin.outputs) == 5
             strategy.model.eval()
             for (name, index), output in plugin.outputs.items():
@@ -41,7 +41,7 @@ def test_der_stores_the_outputs_of_the_stage_that_learnt_the_task(second_stage: 
             strategy.model.train()
 
         def before_backward(self, strategy: Harness, **_: Any) -> None:
-            task, wanted, which, where = plugin_of(strategy, DarkReplay)._step
+            task, wanted, which, where = plugin_of(strategy, FunctionReplay)._step
             assert (task.name, which, where) == ("seg", 0, slice(4, 8))
             assert strategy.mb_task_id.tolist() == [1] * 4 + [0] * 4
             output = strategy.model.raw(strategy.passes[which][1], task, torch.arange(4, 8))
@@ -50,25 +50,44 @@ def test_der_stores_the_outputs_of_the_stage_that_learnt_the_task(second_stage: 
             assert float(strategy.loss.detach()) == pytest.approx(wanted_loss, rel=1e-5)
             losses.append(wanted_loss - plain)
 
-    second_stage("der[memory=5, alpha=3.0]", Watch())
+    second_stage("fdr[memory=5, alpha=3.0]", Watch())
     assert seen == [True] * 5
     assert len(losses) == 6
     assert min(losses) > 0
 
 
-def test_der_of_images_of_another_size_meets_its_own_pass(second_stage: Callable[..., Spy]) -> None:
-    from conftest import TINY
-
+def test_fdr_of_images_of_another_size_meets_its_own_pass(second_stage: Callable[..., Spy]) -> None:
     tasks = [{**task, "image_size": 96} if task["name"] == "seg" else task for task in TINY["tasks"]]
     places: list[Any] = []
 
     class Watch(Spy):
         def before_backward(self, strategy: Harness, **_: Any) -> None:
-            _, _, which, where = plugin_of(strategy, DarkReplay)._step
+            _, _, which, where = plugin_of(strategy, FunctionReplay)._step
             places.append((which, where, strategy.passes[which][0].shape[-1]))
 
-    second_stage("der[memory=5]", Watch(), tasks=tasks)
+    second_stage("fdr[memory=5]", Watch(), tasks=tasks)
     assert places == [(1, slice(0, 4), 96)] * 6
+
+
+def test_ders_reservoirs_are_kept_with_the_stages_and_filled_on_where_a_task_comes_back(
+    results: Path, tiny: Callable[..., str]
+) -> None:
+    prepared = api.prepare(tiny(orders=[["seg", "det", "seg"]]), strategies=["der[memory=5,beta=0.5]"])
+    assert api.train(prepared) == {}
+    keys = prepared.plan.runs[0].stages
+    states = [prepared.store.states(key) for key in keys]
+    passed = [{name: int(tensor) for name, tensor in state.items() if "passed of" in name} for state in states]
+    seg, det = "DarkReplay.0/passed of seg", "DarkReplay.0/passed of det"
+    assert passed == [{seg: 24}, {seg: 24, det: 24}, {seg: 48, det: 24}], "two epochs of twelve images a stage"
+    views = states[-1]["DarkReplay.0/views of seg"]
+    assert len(views) == 5
+    assert set(views[:, 1].tolist()) == {0, 1}, "of either visit"
+    assert [set(prepared.store.describe(key)["memory"]) for key in keys] == [set(), {"seg"}, {"det"}]
+
+
+def test_der_says_that_it_cannot_store_a_mosaic(second_stage: Callable[..., Spy]) -> None:
+    said = message(second_stage, "der", tasks=TINY["tasks"][:2], augment={"mosaic": 0.5})
+    assert said == "strategy der stores single images, and seg shows mosaics of several"
 
 
 def test_two_memories_are_recorded_as_one(results: Path, tiny: Callable[..., str]) -> None:
@@ -97,7 +116,7 @@ def test_stored_images_without_their_labels_are_looked_at_but_not_learnt(second_
     assert rehearsal.weight == 0
 
 
-@pytest.mark.parametrize("text", ["der+replay", "replay+replay[memory=3]", "kd+replay+der[beta=0]"])
+@pytest.mark.parametrize("text", ["fdr+replay", "replay+replay[memory=3]", "der[beta=0.5]+er"])
 def test_two_memories_with_labels_do_not_compose(text: str) -> None:
     with pytest.raises(UserError, match="two parts train stored images"):
         parse(text)

@@ -89,9 +89,9 @@ class Frontier:
         """
         if all(map(self._trained, unit)):
             self.done(unit)
-            own = {key: failure for key in unit if not self._stored(key)}
-            self.failures.update(own)
-            return list(own)
+            lacking = {key: failure for key in unit if not self._stored(key)}
+            self.failures.update(lacking)
+            return list(lacking)
         ended = [one for one in dict.fromkeys(self._with_descendants(unit)) if one in self._todo]
         for one in ended:
             del self._todo[one]

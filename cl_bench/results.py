@@ -100,7 +100,7 @@ def of_split(results: pd.DataFrame, split: str = "") -> pd.DataFrame:
         return results
     known = scored_splits(results.attrs["plan"])
     if split and split not in known:
-        if split == "test":
+        if split == "test" and known == ("val",):
             raise UserError(
                 f"{results.attrs['plan']['experiment']} has no test part that all of its tasks are scored on; "
                 "cl-bench rescore scores what is stored on one"

@@ -75,6 +75,8 @@ def power(
     if not found.attrs["plan"]["runs"]:
         raise UserError(f"{found.attrs['plan']['experiment']} has baselines alone, of which there are no verdicts")
     frame = summary(found)
+    if not (frame["verdict"] != "").any():
+        raise UserError(f"{found.attrs['plan']['experiment']} has no verdict yet: its runs are not done, or not scored")
     emit(frame, lambda: render(frame, format.value), format, output)
 
 

@@ -60,4 +60,4 @@ def test_its_kind_learns_from_its_format(installed: dict[str, str], tmp_path: Pa
     ran = command(installed, "run", str(tmp_path / "theirs.yaml"))
     assert ran.returncode == 0, ran.stdout + ran.stderr
     rows = (Path(installed["CL_BENCH_RESULTS"]) / "theirs" / "rows.csv").read_text()
-    assert "even,Top-1," in rows
+    assert "even,val,,Top-1," in rows

@@ -70,18 +70,17 @@ class Distillation(SupervisedPlugin):
 
 @strategy(
     "kd",
-    summary="distil the parent's outputs for past tasks on the current images; by default KL(student || teacher), the"
-    " reverse of its papers",
+    summary="distil the parent's outputs for past tasks on the current images",
     paper="arXiv:1503.02531, arXiv:1606.09282",
     neutral={"weight": 0.0},
 )
 def kd(
     weight: Annotated[float, Field(ge=0)] = 1.0,
     temperature: Annotated[float, Field(gt=0)] = 2.0,
-    direction: Literal["student_teacher", "teacher_student"] = "student_teacher",
+    direction: Literal["teacher_student", "student_teacher"] = "teacher_student",
 ) -> list[SupervisedPlugin]:
     """Return the distillation term, T^2 included.
 
-    direction: KL(student || teacher), or KL(teacher || student) as in the papers.
+    direction: KL(teacher || student) as in the papers, or KL(student || teacher) as the literal protocol has it.
     """
     return [Distillation(weight, Distill(temperature, direction))]

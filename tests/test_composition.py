@@ -66,17 +66,17 @@ def settings(text: str) -> dict[str, Any]:
 
 
 def test_a_plain_name_has_all_its_defaults() -> None:
-    assert settings("kd") == {"weight": 1.0, "temperature": 2.0, "direction": "student_teacher"}
+    assert settings("kd") == {"weight": 1.0, "temperature": 2.0, "direction": "teacher_student"}
     assert settings("naive") == {}
     assert settings("kd[]") == settings("kd")
 
 
 def test_terms_and_several_settings() -> None:
-    found = parse("kd[temperature=4, direction=teacher_student] + replay[memory=20]")
+    found = parse("kd[temperature=4, direction=student_teacher] + replay[memory=20]")
     assert [term.name for term in found.terms] == ["kd", "replay"]
-    assert found.terms[0].settings == {"weight": 1.0, "temperature": 4.0, "direction": "teacher_student"}
+    assert found.terms[0].settings == {"weight": 1.0, "temperature": 4.0, "direction": "student_teacher"}
     assert found.terms[1].settings == {"memory": 20, "weight": 1.0}
-    assert found.text == "kd[temperature=4,direction=teacher_student]+replay[memory=20]"
+    assert found.text == "kd[temperature=4,direction=student_teacher]+replay[memory=20]"
     assert isinstance(found.terms[0].settings["temperature"], float)
 
 
@@ -99,7 +99,7 @@ def test_lists_in_lists(before: str) -> None:
         ("lists", "strategy 'lists' needs the setting 'layers'"),
         ("kd[temperature=hot]", "setting temperature = 'hot': Input should be a valid number"),
         ("replay[memory=2.5]", "setting memory = 2.5: Input should be a valid integer"),
-        ("kd[direction=sideways]", "'student_teacher' or 'teacher_student'"),
+        ("kd[direction=sideways]", "'teacher_student' or 'student_teacher'"),
         ("lists[layers=3]", "setting layers = 3: Input should be a valid list"),
         ("kd[temperature]", "'temperature' is not setting=value"),
         ("kd[temperature={]", "'{' is not a value"),

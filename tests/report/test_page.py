@@ -303,13 +303,13 @@ def test_a_small_screen_scrolls_down_only(page: Any) -> None:
 
 
 def test_a_small_screen_breaks_long_names(browser: Any, tiny: Callable[..., str], tmp_path: Path) -> None:
-    prepared = api.prepare(tiny(strategies=["kd[direction=teacher_student,weight=0.5]"], epochs=1))
+    prepared = api.prepare(tiny(strategies=["kd[direction=student_teacher,weight=0.5]"], epochs=1))
     assert api.train(prepared) == {}
     browser.get(save_report(prepared.folder, tmp_path / "report.html").as_uri())
     with small(browser):
         assert_the_verdict_is_in_sight(browser)
     name = browser.find_element("css selector", "#table td.name").get_property("innerHTML")
-    assert name == "kd<wbr>[direction=<wbr>teacher_<wbr>student,<wbr>weight=<wbr>0.5]"
+    assert name == "kd<wbr>[direction=<wbr>student_<wbr>teacher,<wbr>weight=<wbr>0.5]"
 
 
 def test_every_picture_and_control_has_a_name(page: Any) -> None:

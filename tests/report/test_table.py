@@ -158,7 +158,7 @@ def test_csv_holds_every_measure_unrounded(tmp_path):
 
 @pytest.mark.parametrize("full", [False, True])
 def test_terminal_fits_and_cuts_nothing(tmp_path, full):
-    strategy = "kd[temperature=4,direction=teacher_student]+replay[memory=20]"
+    strategy = "kd[temperature=4,direction=student_teacher]+replay[memory=20]"
     text = shown(by_hand(tmp_path, strategy).write(), "terminal", full=full)
     assert max(map(len, text.splitlines())) <= 120
     assert "…" not in text
@@ -321,7 +321,7 @@ def test_a_missing_value_is_a_dash_and_no_minus_in_latex(tmp_path):
 @pytest.mark.parametrize("what", ["drops", "full", "differences", "baselines", "versions"])
 def test_latex_compiles_and_no_table_is_wider_than_the_text(tmp_path, what):
     folder = plausible(
-        tmp_path, strategies=("naive", "kd[weight=5,direction=teacher_student]+replay[memory=10]")
+        tmp_path, strategies=("naive", "kd[weight=5,direction=student_teacher]+replay[memory=10]")
     ).write()
     results = load_results(folder)
     if what == "differences":

@@ -10,7 +10,7 @@ from cl_bench.composition import parse
 from cl_bench.registry import strategies
 
 BEFORE: dict[str, dict[str, Any]] = {
-    "kd": {"weight": 1.0, "temperature": 2.0, "direction": "student_teacher"},
+    "kd[direction=student_teacher]": {"weight": 1.0, "temperature": 2.0, "direction": "student_teacher"},
     "feature_kd": {"weight": 1.0},
     "response_kd": {"weight": 1.0},
     "ema_teacher": {"weight": 1.0, "decay": 0.999, "temperature": 2.0},

@@ -173,7 +173,7 @@ def test_lwfs_warm_up_leaves_what_was_learnt_alone(second_stage: Callable[..., S
 
 
 def test_a_teacher_that_never_moves_is_the_parent(bench: Bench) -> None:
-    slow, kd = ends(bench, "ema_teacher[decay=1.0]"), ends(bench, "kd[direction=teacher_student]")
+    slow, kd = ends(bench, "ema_teacher[decay=1.0]"), ends(bench, "kd")
     assert all(torch.equal(slow[-1][name], kd[-1][name]) for name in kd[-1])
 
 

@@ -186,9 +186,7 @@ def _stage_ends(results: pd.DataFrame) -> _Ends:
     return ends
 
 
-def _task_row(
-    results: pd.DataFrame, ends: _Ends, images: pd.DataFrame, run: Run, task: Record, metric: str
-) -> Record:
+def _task_row(results: pd.DataFrame, ends: _Ends, images: pd.DataFrame, run: Run, task: Record, metric: str) -> Record:
     name, headline, runs = task["name"], metric == task["metrics"][0], ends.scores[(*run, task["name"], metric)]
     state = ends.states[run] | ends.states.get((BASELINE, name), {"missing"})
     worst = {"failed": "failed", "missing": "incomplete", "unscored": "unscored"}

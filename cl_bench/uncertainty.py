@@ -71,9 +71,7 @@ def freedom(seeds: float, images: float, interaction: float, count: int) -> floa
     return (least + images) ** 2 / squares if squares else count - 1.0
 
 
-def spread(
-    shares: Sequence[float], images: Sequence[Scores] | None = None, scored: int | None = None
-) -> Spread | None:
+def spread(shares: Sequence[float], images: Sequence[Scores] | None = None, scored: int | None = None) -> Spread | None:
     """Return where the variance of the mean of `shares`, one a seed, comes from; None of too little to tell anything.
 
     images: the same shares in resamples of the images, (resamples,) a seed, all over the same resamples; scored: the

@@ -295,8 +295,7 @@ def _block(result: Audit) -> str:
     figures = {**result.figures, **({f"{name} on test": value for name, value in test.figures.items()} if test else {})}
     width = max(len("class"), *map(len, task.classes))
     lines = [
-        f"{task.name}: {task.kind.name}, {len(task.classes)} classes, "
-        f"{', '.join(sizes[:-1])} and {sizes[-1]} images",
+        f"{task.name}: {task.kind.name}, {len(task.classes)} classes, {', '.join(sizes[:-1])} and {sizes[-1]} images",
         f"  {'class':<{width}} {' '.join(f'{where:>12}' for where in counts)}",
         *(f"  {c:<{width}} {' '.join(f'{count[c]:>12,}' for count in counts.values())}" for c in task.classes),
         *(f"  trivial {task.kind.metrics[0]}{where}: {value:.4f}" for where, value in trivial.items()),

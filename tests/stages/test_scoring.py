@@ -189,7 +189,7 @@ def test_results_of_other_images_are_named_like_an_experiment_and_made_once_more
     assert rescore(folder, {"seg": str(others / "seg")}, name="other").scored == 2
 
 
-ADDING = '''
+ADDING = """
 import torch
 from avalanche.core import SupervisedPlugin
 from cl_bench.registry import strategy
@@ -204,7 +204,7 @@ class Adder(SupervisedPlugin):
 @strategy("adder", summary="adds parameters", neutral={})
 def adder() -> list[SupervisedPlugin]:
     return [Adder()]
-'''
+"""
 
 
 def test_a_stage_that_only_itself_can_score_keeps_no_other_from_being_scored(

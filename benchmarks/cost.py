@@ -31,12 +31,14 @@ def latency_ms(model: Any, image_size: int) -> float:
 
 def epoch_seconds(experiment: str, image_size: int, seed: int) -> dict[str, float]:
     """Return the training seconds of one epoch of every task's baseline; a new seed trains anew."""
-    from cl_bench import api, results
+    from cl_bench.results.rows import stage_costs
+    from cl_bench.runner.prepare import prepare
+    from cl_bench.runner.run import train
 
     changes = {"strategies": [], "epochs": 1, "image_size": image_size, "threads": 1, "schedule": "per_stage"}
-    prepared = api.prepare(experiment, seeds=[seed], changes=changes)
-    api.train(prepared)
-    costs = results.stage_costs(prepared.folder)
+    prepared = prepare(experiment, seeds=[seed], changes=changes)
+    train(prepared)
+    costs = stage_costs(prepared.folder)
     return {str(row["tasks"]): float(row["train_seconds"]) for _, row in costs.iterrows()}
 
 
@@ -51,8 +53,8 @@ def main() -> None:
     os.environ.pop("CL_BENCH_STORE", None)
     import torch
 
+    from cl_bench.config.presets import load_experiment
     from cl_bench.deploy.model_card import parts_of, untrained_model
-    from cl_bench.presets import load_experiment
 
     torch.set_num_threads(1)
     models = {name: untrained_model(load_experiment(name)) for name in options.experiments}

@@ -15,11 +15,11 @@ import numpy as np
 from pairs import keep
 from simulated import METRICS, Array, Noise, loss_of, normal, skewed, skills
 
-from cl_bench import measures, power
-from cl_bench.measures import LIMIT
+from cl_bench.metrics import continual, power
 from cl_bench.metrics.bootstrap import image_weights
-from cl_bench.statistics import image_interval
-from cl_bench.uncertainty import Spread, difference_spread, drop_spread, freedom, spread
+from cl_bench.metrics.continual import LIMIT
+from cl_bench.metrics.statistics import image_interval, mean
+from cl_bench.metrics.uncertainty import Spread, difference_spread, drop_spread, freedom, spread
 
 SEEDS, IMAGES = (3, 5, 10), (60, 300, 700)
 FURTHER = 0.15
@@ -70,14 +70,14 @@ def drops_and_differences(simulations: int) -> Iterator[tuple[str, Figures]]:
 def _judged(scores: Array, truth: float, images: int) -> Iterator[str]:
     """Yield what comes true of one drop: that it is held, settled, and passes (or more) without "(uncertain)"."""
     singles, finals = (part[:, 0].tolist() for part in scores[:2])
-    drop = measures.ratio_of_means_drop(singles, finals)
+    drop = continual.ratio_of_means_drop(singles, finals)
     parts = drop_spread(singles, finals, (list(scores[0, :, 1:]), list(scores[1, :, 1:])), images)
     if _holds(parts, drop, truth):
         yield "held"
     if _holds(drop_spread(singles, finals), drop, truth):
         yield "held by seeds alone"
     interval = parts and parts.interval(drop)
-    word = measures.verdict(drop, interval, measures.mean(singles), measures.mean(finals), 0.0)
+    word = continual.verdict(drop, interval, mean(singles), mean(finals), 0.0)
     if "uncertain" not in word:
         yield "settled"
         if word in ("pass", "bonus"):

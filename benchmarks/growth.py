@@ -59,17 +59,19 @@ def experiment(tasks: int, size: int, memory: int, seeds: int, images: int, thre
 
 def measured(case: dict[str, Any]) -> dict[str, float]:
     """Run the case; return the seconds of training and the peak memory of the last stage."""
-    from cl_bench import api, results
+    from cl_bench.results.rows import stage_costs
+    from cl_bench.runner.prepare import prepare
+    from cl_bench.runner.run import train
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CL_BENCH_RESULTS"] = folder
         os.environ.pop("CL_BENCH_STORE", None)  # a store with these stages in it would leave nothing to measure
         path = Path(folder) / "growth.yaml"
         path.write_text(json.dumps(experiment(**case)))
-        prepared = api.prepare(str(path))
-        if failed := api.train(prepared):
+        prepared = prepare(str(path))
+        if failed := train(prepared):
             raise SystemExit(f"a stage failed: {next(iter(failed.values())).reason}")
-        costs = results.stage_costs(prepared.folder).set_index("stage")
+        costs = stage_costs(prepared.folder).set_index("stage")
         last = costs.loc[prepared.plan.runs[-1].stages[-1]]
     return {"seconds": float(last["train_seconds"]), "memory_mb": float(last["peak_memory_mb"])}
 

@@ -21,7 +21,7 @@ SEEDS = {12: 4, 504: 168}
 
 def main() -> None:
     """Print a row for each number of runs; medians of interleaved rounds."""
-    from cl_bench.report.page import save_report
+    from cl_bench.report.page.render import save_report
 
     pages, seconds = {}, {runs: list[float]() for runs in SEEDS}
     with tempfile.TemporaryDirectory() as root:

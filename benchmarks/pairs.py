@@ -51,8 +51,8 @@ def keep(options: argparse.Namespace, found: Mapping[str, Any]) -> None:
         return
     import torch
 
-    from cl_bench.plan_file import commit
-    from cl_bench.resources import environment
+    from cl_bench.utils.machine import environment
+    from cl_bench.utils.provenance import commit
 
     settings = {name: value for name, value in vars(options).items() if name != "json"}
     machine = environment(settings.get("threads", torch.get_num_threads()), "cpu", "float32")

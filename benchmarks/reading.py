@@ -24,14 +24,14 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.functional import InterpolationMode, resize
 
-from cl_bench.catalog import load_catalog
+from cl_bench.config.presets import load_experiment
 from cl_bench.data.base import Example
-from cl_bench.presets import load_experiment
-from cl_bench.resources import set_up_numerics
-from cl_bench.stages.store import Store
-from cl_bench.stages.train import Trainer
-from cl_bench.stream import TaskDataset, collate
-from cl_bench.weights import load_weights
+from cl_bench.model.backbone import load_weights
+from cl_bench.results.store.store import Store
+from cl_bench.stages.trainer import Trainer
+from cl_bench.tasks.catalog import load_catalog
+from cl_bench.tasks.dataset import TaskDataset, collate
+from cl_bench.utils.machine import set_up_numerics
 
 NO_CACHE = {"CL_BENCH_CACHE_LIMIT_MB": "0"}
 

@@ -44,9 +44,9 @@ def made_up(prepared: Any) -> None:
     from PIL import Image
     from safetensors.numpy import save_file
 
-    from cl_bench import pictures
-    from cl_bench.resources import environment
-    from cl_bench.stages.store import write_csv
+    from cl_bench.results.store import pictures
+    from cl_bench.results.store.json_files import write_csv
+    from cl_bench.utils.machine import environment
 
     draw, here, noise = random.Random(0), environment(1, "cpu", "float32"), np.random.default_rng(0)
     image = pictures.encode(Image.fromarray(noise.integers(0, 255, (64, 64, 3), np.uint8)))
@@ -89,12 +89,12 @@ def made_up(prepared: Any) -> None:
 
 def experiment(path: Path, seeds: int, orders: str) -> Any:
     """Return an experiment, written to `path`, whose results are there as if it had been run."""
-    from cl_bench import api
-    from cl_bench.plan_file import describe_plan
-    from cl_bench.stages.store import write_json
+    from cl_bench.results.store.json_files import write_json
+    from cl_bench.runner.plan_record import describe_plan
+    from cl_bench.runner.prepare import prepare
 
     path.write_text(yaml.safe_dump({**EXPERIMENT, "seeds": list(range(seeds))}))
-    prepared = api.prepare(str(path), orders=orders)
+    prepared = prepare(str(path), orders=orders)
     made_up(prepared)
     prepared.folder.mkdir()
     write_json(prepared.folder / "plan.json", describe_plan(prepared))
@@ -117,7 +117,7 @@ def command(*words: str) -> tuple[float, float]:
 
 def measure(stages: int) -> dict[str, float]:
     """Print a row of the table for about `stages` stages, and return it."""
-    from cl_bench import results
+    from cl_bench.results.rows import export
     from cl_bench.stages.plan import make_plan
 
     with tempfile.TemporaryDirectory() as root:
@@ -128,7 +128,7 @@ def measure(stages: int) -> dict[str, float]:
         plan = make_plan(prepared.experiment, prepared.catalog, prepared.weights)
         planning = time.monotonic() - started
         started = time.monotonic()
-        results.export(prepared.folder)
+        export(prepared.folder)
         exporting = time.monotonic() - started
         found = {"stages": float(len(plan.stages)), "plan s": planning, "export s": exporting}
         for name in COMMANDS:

@@ -16,10 +16,10 @@ from typing import Any
 
 from pairs import arguments, interleaved, keep, ratio, timed
 
-from cl_bench.config import Experiment
-from cl_bench.lists import split_list
-from cl_bench.resources import set_up_numerics
+from cl_bench.config.schema import Experiment
 from cl_bench.stages.plan import Plan, Run, make_plan
+from cl_bench.utils.machine import set_up_numerics
+from cl_bench.utils.parsing import split_list
 
 
 def _alone(plan: Plan, run: Run) -> tuple[tuple[str, ...], ...]:
@@ -30,8 +30,8 @@ def _alone(plan: Plan, run: Run) -> tuple[tuple[str, ...], ...]:
 
 def trained(experiment: Experiment, weights: Any, catalog: Any, shared: bool) -> tuple[float, int]:
     """Return the seconds of the comparison, from empty stores, and how many stages it trained."""
-    from cl_bench.stages.store import Store
-    from cl_bench.stages.train import Trainer
+    from cl_bench.results.store.store import Store
+    from cl_bench.stages.trainer import Trainer
 
     plan = make_plan(experiment, catalog, weights)
     stores = [tuple(plan.units())] if shared else [_alone(plan, run) for run in (*plan.baselines, *plan.runs)]
@@ -53,9 +53,9 @@ def main() -> None:
     parser.add_argument("--strategies", default="naive,kd,kd+replay")
     parser.add_argument("--epochs", type=int, default=2)
     options = parser.parse_args()
-    from cl_bench.catalog import load_catalog
-    from cl_bench.presets import load_experiment
-    from cl_bench.weights import load_weights
+    from cl_bench.config.presets import load_experiment
+    from cl_bench.model.backbone import load_weights
+    from cl_bench.tasks.catalog import load_catalog
 
     set_up_numerics(options.threads)
     changes = {"strategies": split_list(options.strategies), "seeds": [0], "threads": options.threads}

@@ -23,22 +23,23 @@ from stock import StockLwF, epoch_seconds
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from cl_bench.ancestry import Ancestor, frozen_copy
-from cl_bench.catalog import load_catalog
-from cl_bench.composition import parse
-from cl_bench.config import Augment, Experiment
-from cl_bench.flops import FlopMeter
+from cl_bench.config.presets import load_experiment
+from cl_bench.config.schema import Augment, Experiment
 from cl_bench.kinds.base import Distill, Task
-from cl_bench.metrics.forgetting import StreamMetrics
-from cl_bench.model import UnifiedModel
-from cl_bench.presets import load_experiment
-from cl_bench.resources import keep_memory, peak_memory_mb, processor, reset_peak_memory, set_up_numerics
+from cl_bench.model.backbone import load_weights
+from cl_bench.model.unified import UnifiedModel, frozen_copy
+from cl_bench.plugins.composition import parse
+from cl_bench.results.store.store import Store
 from cl_bench.stages.plan import make_plan
-from cl_bench.stages.store import Store
-from cl_bench.stages.train import Trainer
-from cl_bench.stream import TaskDataset, collate, make_benchmark
-from cl_bench.training import Harness
-from cl_bench.weights import load_weights
+from cl_bench.stages.trainer import Trainer
+from cl_bench.tasks.catalog import load_catalog
+from cl_bench.tasks.dataset import TaskDataset, collate
+from cl_bench.training.evaluation import StreamMetrics
+from cl_bench.training.flop_meter import FlopMeter
+from cl_bench.training.harness import Harness
+from cl_bench.training.stream import make_benchmark
+from cl_bench.training.teachers import Ancestor
+from cl_bench.utils.machine import keep_memory, peak_memory_mb, processor, reset_peak_memory, set_up_numerics
 
 TASKS = ("seg", "det", "cls")
 STORED = 10

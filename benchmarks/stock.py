@@ -17,9 +17,10 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 
 from cl_bench.kinds.base import Distill, Task
-from cl_bench.loss import StreamLoss
-from cl_bench.model import UnifiedModel
-from cl_bench.stream import TaskDataset, joined
+from cl_bench.model.unified import UnifiedModel
+from cl_bench.tasks.dataset import TaskDataset
+from cl_bench.training.loss import StreamLoss
+from cl_bench.training.stream import joined
 
 PAST = 12
 

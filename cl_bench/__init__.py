@@ -8,16 +8,16 @@ __version__ = "0.1.0"
 __all__ = ["Harness", "load_results", "run", "strategy"]
 
 if TYPE_CHECKING:
-    from cl_bench.api import run
-    from cl_bench.registry import strategy
-    from cl_bench.results import load_results
-    from cl_bench.training import Harness
+    from cl_bench.plugins.registry import strategy
+    from cl_bench.results.rows import load_results
+    from cl_bench.runner.run import run
+    from cl_bench.training.harness import Harness
 
 _HOME = {
-    "Harness": "cl_bench.training",
-    "load_results": "cl_bench.results",
-    "run": "cl_bench.api",
-    "strategy": "cl_bench.registry",
+    "Harness": "cl_bench.training.harness",
+    "load_results": "cl_bench.results.rows",
+    "run": "cl_bench.runner.run",
+    "strategy": "cl_bench.plugins.registry",
 }
 
 

@@ -10,11 +10,11 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field
 from torch import Tensor, nn
 
-from cl_bench.model import frozen_statistics
-from cl_bench.registry import strategy
+from cl_bench.model.unified import frozen_statistics
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.replay import Memory
-from cl_bench.stream import collate
-from cl_bench.training import Harness
+from cl_bench.tasks.dataset import collate
+from cl_bench.training.harness import Harness
 
 Method = Literal["A-GEM", "S-GEM"]
 Gradients = list[Tensor | None]

@@ -7,7 +7,7 @@ from typing import Annotated
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
-from cl_bench.registry import strategy
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.expert_kd import ExpertDistillation
 from cl_bench.strategies.layer_rates import LayerRates
 from cl_bench.strategies.replay import Memory, Replay

@@ -6,7 +6,7 @@ import sys
 
 from avalanche.core import SupervisedPlugin
 
-from cl_bench.registry import strategy
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.replay import Replay
 
 

@@ -13,12 +13,12 @@ from pydantic import Field
 from torch import Tensor
 
 from cl_bench.errors import UserError
-from cl_bench.model import frozen_statistics
-from cl_bench.randomness import derive
-from cl_bench.registry import strategy
+from cl_bench.model.unified import frozen_statistics
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.replay import Memory
-from cl_bench.stream import TaskDataset
-from cl_bench.training import Harness
+from cl_bench.tasks.dataset import TaskDataset
+from cl_bench.training.harness import Harness
+from cl_bench.utils.randomness import derive
 
 
 @dataclass

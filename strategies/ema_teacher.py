@@ -10,12 +10,11 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field
 from torch import Tensor
 
-from cl_bench.ancestry import frozen_copy
 from cl_bench.kinds.base import Distill
-from cl_bench.model import Features
-from cl_bench.registry import strategy
+from cl_bench.model.unified import Features, frozen_copy
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.kd import Distillation
-from cl_bench.training import Harness
+from cl_bench.training.harness import Harness
 
 
 class SlowTeacher(Distillation):

@@ -9,11 +9,11 @@ import numpy as np
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
-from cl_bench.randomness import derive, permutation
-from cl_bench.registry import strategy
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.replay import Memory, Replay
-from cl_bench.stream import TaskDataset
-from cl_bench.training import Harness
+from cl_bench.tasks.dataset import TaskDataset
+from cl_bench.training.harness import Harness
+from cl_bench.utils.randomness import derive, permutation
 
 
 class Reservoir(Memory):

@@ -10,13 +10,13 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field
 from torch import Tensor
 
-from cl_bench.ancestry import Ancestor
 from cl_bench.kinds.base import Target, Task
-from cl_bench.model import UnifiedModel
-from cl_bench.randomness import permutation
-from cl_bench.registry import strategy
+from cl_bench.model.unified import UnifiedModel
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.l2_sp import QuadraticPenalty
-from cl_bench.training import Harness
+from cl_bench.training.harness import Harness
+from cl_bench.training.teachers import Ancestor
+from cl_bench.utils.randomness import permutation
 
 Objective = Callable[[UnifiedModel, Task, Tensor, Target], Tensor]
 """What is differentiated, a scalar, for one image (1, 3, S, S) of a task."""

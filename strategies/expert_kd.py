@@ -9,9 +9,9 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
 from cl_bench.kinds.base import Task
-from cl_bench.model import UnifiedModel
-from cl_bench.registry import strategy
-from cl_bench.training import Harness
+from cl_bench.model.unified import UnifiedModel
+from cl_bench.plugins.registry import strategy
+from cl_bench.training.harness import Harness
 
 
 class ExpertDistillation(SupervisedPlugin):

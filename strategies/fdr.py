@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor
 
 from cl_bench.kinds.base import Task
-from cl_bench.registry import strategy
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.replay import Memory
-from cl_bench.training import Harness
+from cl_bench.training.harness import Harness
 
 
 class FunctionReplay(SupervisedPlugin):

@@ -8,10 +8,10 @@ import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
-from cl_bench.model import Features
-from cl_bench.registry import strategy
+from cl_bench.model.unified import Features
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.kd import Distillation
-from cl_bench.training import Harness
+from cl_bench.training.harness import Harness
 
 
 class FeatureDistillation(Distillation):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avalanche.core import SupervisedPlugin
 
-from cl_bench.registry import strategy
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.layer_rates import LayerRates
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from avalanche.core import SupervisedPlugin
 
-from cl_bench.registry import strategy
-from cl_bench.training import Harness
+from cl_bench.plugins.registry import strategy
+from cl_bench.training.harness import Harness
 
 
 class FrozenStatistics(SupervisedPlugin):

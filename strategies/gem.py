@@ -12,10 +12,10 @@ from pydantic import Field
 from scipy.optimize import nnls
 from torch import Tensor, nn
 
-from cl_bench.registry import strategy
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.agem import PastGradients
 from cl_bench.strategies.replay import Memory
-from cl_bench.training import Harness
+from cl_bench.training.harness import Harness
 
 
 class GradientCone(PastGradients):

@@ -8,7 +8,7 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
 from cl_bench.kinds.base import Distill
-from cl_bench.registry import strategy
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.feature_kd import FeatureDistillation
 from cl_bench.strategies.kd import Distillation
 from cl_bench.strategies.layer_rates import LayerRates

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cl_bench.registry import strategy
+from cl_bench.plugins.registry import strategy
 
 
 @strategy("joint", summary="all tasks in one stage with the summed budget (often an upper bound)", together=True)

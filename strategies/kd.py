@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor
 
 from cl_bench.kinds.base import Distill, Task
-from cl_bench.model import Features, UnifiedModel
-from cl_bench.registry import strategy
-from cl_bench.training import Harness
+from cl_bench.model.unified import Features, UnifiedModel
+from cl_bench.plugins.registry import strategy
+from cl_bench.training.harness import Harness
 
 
 class Distillation(SupervisedPlugin):

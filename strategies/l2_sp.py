@@ -10,8 +10,8 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field
 from torch import Tensor
 
-from cl_bench.registry import strategy
-from cl_bench.training import Harness
+from cl_bench.plugins.registry import strategy
+from cl_bench.training.harness import Harness
 
 
 class QuadraticPenalty(SupervisedPlugin):

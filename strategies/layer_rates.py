@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
-from cl_bench.registry import strategy
-from cl_bench.training import Harness
+from cl_bench.plugins.registry import strategy
+from cl_bench.training.harness import Harness
 
 
 class LayerRates(SupervisedPlugin):

@@ -8,9 +8,9 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
 from cl_bench.kinds.base import Distill
-from cl_bench.registry import strategy
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.kd import Distillation
-from cl_bench.training import Harness
+from cl_bench.training.harness import Harness
 
 
 class WarmUp(SupervisedPlugin):

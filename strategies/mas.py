@@ -9,11 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 from cl_bench.kinds.base import Target, Task
-from cl_bench.model import UnifiedModel
-from cl_bench.registry import strategy
+from cl_bench.model.unified import UnifiedModel
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.ewc import accumulated
 from cl_bench.strategies.l2_sp import QuadraticPenalty
-from cl_bench.training import Harness
+from cl_bench.training.harness import Harness
 
 
 class SensitiveWeights(QuadraticPenalty):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cl_bench.registry import strategy
+from cl_bench.plugins.registry import strategy
 
 
 @strategy("naive", summary="fine-tuning, nothing against forgetting (the lower bound)", neutral={})

@@ -13,10 +13,10 @@ from pydantic import Field
 from torch import Tensor
 
 from cl_bench.kinds.base import Task
-from cl_bench.model import Features
-from cl_bench.registry import strategy
+from cl_bench.model.unified import Features
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.feature_kd import FeatureDistillation
-from cl_bench.training import Harness
+from cl_bench.training.harness import Harness
 
 
 class PooledDistillation(FeatureDistillation):

@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor
 
 from cl_bench.kinds.base import Target
-from cl_bench.randomness import permutation
-from cl_bench.registry import strategy
-from cl_bench.stream import TaskDataset
-from cl_bench.training import Harness
+from cl_bench.plugins.registry import strategy
+from cl_bench.tasks.dataset import TaskDataset
+from cl_bench.training.harness import Harness
+from cl_bench.utils.randomness import permutation
 
 
 class Memory:

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from cl_bench.kinds.base import Task
-from cl_bench.registry import strategy
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.kd import Distillation
 
 

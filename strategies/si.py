@@ -9,9 +9,9 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field
 from torch import Tensor
 
-from cl_bench.registry import strategy
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.l2_sp import QuadraticPenalty
-from cl_bench.training import Harness
+from cl_bench.training.harness import Harness
 
 
 class SynapticIntelligence(QuadraticPenalty):

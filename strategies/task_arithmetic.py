@@ -8,11 +8,11 @@ import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
-from cl_bench.model import UnifiedModel
-from cl_bench.registry import strategy
+from cl_bench.model.unified import UnifiedModel
+from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.replay import Memory
-from cl_bench.stream import TaskDataset, collate
-from cl_bench.training import Harness
+from cl_bench.tasks.dataset import TaskDataset, collate
+from cl_bench.training.harness import Harness
 
 TINY = 1e-12
 HALVINGS = 3

@@ -12,8 +12,8 @@ import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
-from cl_bench.registry import strategy
-from cl_bench.training import Harness
+from cl_bench.plugins.registry import strategy
+from cl_bench.training.harness import Harness
 
 
 class WeightInterpolation(SupervisedPlugin):

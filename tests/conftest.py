@@ -13,11 +13,11 @@ import torch
 import yaml
 from avalanche.core import SupervisedPlugin
 
-from cl_bench import api
 from cl_bench.errors import UserError
-from cl_bench.stages.train import Trainer
-from cl_bench.training import Harness
-from cl_bench.weights import digest
+from cl_bench.runner.prepare import prepare
+from cl_bench.stages.trainer import Trainer
+from cl_bench.training.harness import Harness
+from cl_bench.utils.hashing import digest
 
 TINY = {
     "name": "tiny",
@@ -124,7 +124,7 @@ def second_stage(results: Path, tiny: Callable[..., str], monkeypatch: pytest.Mo
 
     def train(strategy: str, watch: Spy | None = None, order: tuple[str, str] = ("seg", "det"), **changes: Any) -> Spy:
         spy = watch or Spy()
-        prepared = api.prepare(tiny(orders=[list(order)], **changes), strategies=[strategy])
+        prepared = prepare(tiny(orders=[list(order)], **changes), strategies=[strategy])
         trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
         first, second = prepared.plan.runs[0].stages
         if first not in prepared.store:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cl_bench import api, load_results
-from cl_bench.report.curves import forgetting_curves
-from cl_bench.report.table import render
-from cl_bench.summaries import summary
+from cl_bench import load_results
+from cl_bench.report.figures.curves import forgetting_curves
+from cl_bench.report.tables.drops import render
+from cl_bench.results.summary import summary
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
 
 
 def test_evaluations_between_steps_change_no_bit(
@@ -20,8 +22,8 @@ def test_evaluations_between_steps_change_no_bit(
     for steps in (0, 2):
         monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path / str(steps)))
         path = tiny(orders=[["seg", "cls"]], evaluate_steps=steps, ema_decay=0.9)
-        prepared = api.prepare(path, strategies=["kd+replay"])
-        assert api.train(prepared) == {}
+        prepared = prepare(path, strategies=["kd+replay"])
+        assert train(prepared) == {}
         last = prepared.plan.runs[0].stages[-1]
         ends.append(prepared.store.describe(last)["hashes"]["last"])
         rows.append(load_results(prepared.folder))
@@ -35,8 +37,8 @@ def test_evaluations_between_steps_change_no_bit(
 
 
 def test_lowest_and_stability_gap_are_those_of_the_rows(tiny: Callable[..., str], results: Path) -> None:
-    prepared = api.prepare(tiny(orders=[["seg", "cls"]], evaluate_steps=1), strategies=["naive"])
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(orders=[["seg", "cls"]], evaluate_steps=1), strategies=["naive"])
+    assert train(prepared) == {}
     rows = load_results(prepared.folder)
     later = rows[(rows["strategy"] == "naive") & (rows["position"] == 1) & (rows["task"] == "seg")]["value"]
     table = summary(rows).set_index("task")

@@ -12,23 +12,25 @@ import pandas as pd
 import pytest
 from conftest import message
 
-from cl_bench import api, results
-from cl_bench.plan_file import read_plan
-from cl_bench.registry import strategies
-from cl_bench.report.table import render
-from cl_bench.summaries import summary
+from cl_bench.plugins.registry import strategies
+from cl_bench.report.tables.drops import render
+from cl_bench.results.plan_file import read_plan
+from cl_bench.results.rows import exported, load_results
+from cl_bench.results.summary import summary
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
 
 
 def rows(folder: Path) -> pd.DataFrame:
     columns = ["strategy", "seed", "stage", "epoch", "task", "metric", "value"]
-    return results.load_results(folder)[columns].sort_values(columns[:-1]).reset_index(drop=True)
+    return load_results(folder)[columns].sort_values(columns[:-1]).reset_index(drop=True)
 
 
 @pytest.fixture
 def published(tiny: Callable[..., str], results: Path) -> Path:
     """Results as a clone has them: rows beside the plan, and no store."""
-    prepared = api.prepare(tiny(), strategies=["naive"], seeds=[0])
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(), strategies=["naive"], seeds=[0])
+    assert train(prepared) == {}
     shutil.rmtree(prepared.store.root)
     return prepared.folder
 
@@ -36,18 +38,18 @@ def published(tiny: Callable[..., str], results: Path) -> Path:
 def test_only_what_a_new_strategy_starts_from_is_trained_again(
     tiny: Callable[..., str], published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = api.prepare(tiny(), strategies=["kd"], add=True)
+    prepared = prepare(tiny(), strategies=["kd"], add=True)
     assert [run.strategy for run in prepared.plan.runs] == ["naive", "kd"]
     assert [(stage.past, stage.trained) for stage in prepared.missing()] == [
         ((), ("seg",)),
         (("seg",), ("det",)),
         (("seg", "det"), ("cls",)),
     ]
-    assert api.train(prepared) == {}
-    assert api.prepare(tiny(), add=True).missing() == []
-    assert len(api.prepare(tiny(), strategies=["naive", "kd"]).missing()) == 4, "without add, all rows have stages"
+    assert train(prepared) == {}
+    assert prepare(tiny(), add=True).missing() == []
+    assert len(prepare(tiny(), strategies=["naive", "kd"]).missing()) == 4, "without add, all rows have stages"
     monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path / "at_once"))
-    api.train(together := api.prepare(tiny(), strategies=["naive", "kd"], seeds=[0]))
+    train(together := prepare(tiny(), strategies=["naive", "kd"], seeds=[0]))
     pd.testing.assert_frame_equal(rows(published), rows(together.folder))
 
 
@@ -57,18 +59,18 @@ def test_what_was_published_keeps_its_costs_and_where_it_is_from(tiny: Callable[
     plan = json.loads((published / "plan.json").read_text())
     plan["provenance"] |= {"commit": "abc", "machine": "another, 4 cores"}
     (published / "plan.json").write_text(json.dumps(plan))
-    api.train(api.prepare(tiny(), strategies=["kd"], add=True))
-    api.train(api.prepare(tiny(), strategies=["replay"], add=True))  # whose first stage is in the store by now
+    train(prepare(tiny(), strategies=["kd"], add=True))
+    train(prepare(tiny(), strategies=["replay"], add=True))  # whose first stage is in the store by now
     after = pd.read_csv(published / "stages.csv").set_index("stage").loc[costs["stage"]]
     assert list(after["train_seconds"]) == list(costs["train_seconds"])
     assert read_plan(published)["provenance"]["added_to"] == "abc, another, 4 cores"
-    found = summary(results.load_results(published)).set_index("strategy")
+    found = summary(load_results(published)).set_index("strategy")
     assert found.loc["naive", "mixed_environment"].tolist() == [False] * 3
     assert found.loc["naive", "relative_cost"].tolist() == [1.0] * 3
     assert found.loc["kd", "relative_cost"].isna().all(), "as another machine trained it than naive"
-    shown = render(summary(results.load_results(published)), read_plan(published), "markdown")
+    shown = render(summary(load_results(published)), read_plan(published), "markdown")
     assert "added to what was made with abc, another, 4 cores" in shown
-    told = pd.read_csv(io.StringIO(render(summary(results.load_results(published)), read_plan(published), "csv")))
+    told = pd.read_csv(io.StringIO(render(summary(load_results(published)), read_plan(published), "csv")))
     assert set(told["added_to"]) == {"abc, another, 4 cores"}
 
 
@@ -82,70 +84,70 @@ def test_an_edited_strategy_takes_the_place_of_its_rows_and_is_needed_by_name(
     try:
         for weight in (0.1, 0.2):
             file.write_text(code.format(weight))
-            prepared = api.prepare(tiny(), strategies=["ours"], plugin_files=[file], add=True)
-            assert api.train(prepared) == {}
+            prepared = prepare(tiny(), strategies=["ours"], plugin_files=[file], add=True)
+            assert train(prepared) == {}
             stages.append(prepared.plan.runs[1].stages)
         assert stages[0][0] == stages[1][0]
         assert stages[0][1] != stages[1][1]
-        assert not set(stages[0][1:]) & results.exported(published)
+        assert not set(stages[0][1:]) & exported(published)
         made = read_plan(published)["provenance"]
-        api.train(api.prepare(tiny(), plugin_files=[file], add=True), command="nothing new")
+        train(prepare(tiny(), plugin_files=[file], add=True), command="nothing new")
         assert read_plan(published)["provenance"] == made
     finally:
         strategies.entries.pop("ours", None)
-    found = message(api.prepare, tiny(), strategies=["kd"], add=True)
+    found = message(prepare, tiny(), strategies=["kd"], add=True)
     assert "plan.json has strategy ours, whose --plugin is needed: unknown strategy 'ours'" in found
 
 
 def test_a_stage_that_scores_otherwise_than_before_is_told(tiny: Callable[..., str], published: Path) -> None:
     told: list[tuple[str, object]] = []
-    prepared = api.prepare(tiny(), strategies=["kd"], add=True)
+    prepared = prepare(tiny(), strategies=["kd"], add=True)
     first = prepared.missing()[0].key
     lines = (published / "rows.csv").read_text().splitlines()
     edited = [line.rpartition(",")[0] + ",0.5" if line.startswith(first) else line for line in lines]
     (published / "rows.csv").write_text("\n".join(edited) + "\n")
-    api.train(prepared, report=lambda key, state: told.append((key, state)))
+    train(prepared, report=lambda key, state: told.append((key, state)))
     assert [key for key, state in told if state == "differs"] == [first]
 
 
 def test_seeds_are_added_to_every_strategy(tiny: Callable[..., str], published: Path) -> None:
-    prepared = api.prepare(tiny(), seeds=[1], add=True)
+    prepared = prepare(tiny(), seeds=[1], add=True)
     assert [(run.strategy, run.seed) for run in prepared.plan.runs] == [("naive", 0), ("naive", 1)]
     assert {stage.seed for stage in prepared.missing()} == {1}
 
 
 def test_rows_of_other_settings_are_not_lost(tiny: Callable[..., str], published: Path) -> None:
-    epochs = api.prepare(tiny()).experiment.epochs
-    found = message(api.prepare, tiny(), changes=["epochs=1"], add=True)
+    epochs = prepare(tiny()).experiment.epochs
+    found = message(prepare, tiny(), changes=["epochs=1"], add=True)
     assert f"made with other settings (epochs: {epochs} -> 1): name these otherwise" in found
-    found = message(api.prepare, tiny(), changes=["tasks.det.settings.largest=4"], add=True)
+    found = message(prepare, tiny(), changes=["tasks.det.settings.largest=4"], add=True)
     assert "made with other settings (tasks.det.settings.largest: none -> 4): name these otherwise" in found
     plan = json.loads((published / "plan.json").read_text())
     del plan["settings"]["evaluate_steps"]  # as an earlier version wrote it
     (published / "plan.json").write_text(json.dumps(plan))
     rows = (published / "rows.csv").read_text()
     (published / "rows.csv").write_text(rows.replace(plan["runs"][0]["stages"][-1], "0" * 64))
-    assert "made with another version, other libraries or data" in message(api.prepare, tiny(), add=True)
+    assert "made with another version, other libraries or data" in message(prepare, tiny(), add=True)
 
 
 def test_a_run_makes_a_damaged_table_anew(tiny: Callable[..., str], published: Path) -> None:
     rows = (published / "rows.csv").read_bytes()
     (published / "rows.csv").write_bytes(b"<<<<<<< HEAD\n" + rows)
-    assert api.train(api.prepare(tiny())) == {}
+    assert train(prepare(tiny())) == {}
     assert (published / "rows.csv").read_bytes() == rows
 
 
 def test_there_must_be_results_to_add_to(tiny: Callable[..., str], results: Path) -> None:
-    assert "no results to add to" in message(api.prepare, tiny(), strategies=["kd"], add=True)
+    assert "no results to add to" in message(prepare, tiny(), strategies=["kd"], add=True)
 
 
 def test_torn_results_are_told_or_trained_again(tiny: Callable[..., str], published: Path) -> None:
     rows = (published / "rows.csv").read_text().splitlines()
     (published / "rows.csv").write_text("\n".join(rows[:-1]) + "\n")
-    prepared = api.prepare(tiny(), add=True)
+    prepared = prepare(tiny(), add=True)
     assert prepared.plan.runs[0].stages[-1] in {stage.key for stage in prepared.missing()}
     plan = json.loads((published / "plan.json").read_text())
     without = json.dumps({key: value for key, value in plan.items() if key != "settings"})
     for content, said in (("{", "not readable"), ("{}", "plan.json lacks"), (without, "lacks 'orders' among its sett")):
         (published / "plan.json").write_text(content)
-        assert said in message(api.prepare, tiny(), add=True)
+        assert said in message(prepare, tiny(), add=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cl_bench.averaging import averaged, swapped
+from cl_bench.training.ema import averaged, swapped
 
 
 def layer(value: float) -> nn.Linear:

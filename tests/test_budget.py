@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cl_bench import api
-from cl_bench.budget import duration, fitting, seconds_of
 from cl_bench.errors import UserError
+from cl_bench.runner.budget import duration, fitting, seconds_of
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
 
 
 @pytest.mark.parametrize(
@@ -27,16 +28,16 @@ def test_no_duration(text: str) -> None:
 
 def test_nothing_to_judge_by(tiny: Callable[..., str], results: Path) -> None:
     with pytest.raises(UserError, match="none is stored"):
-        fitting(api.prepare(tiny()), 1e9)
+        fitting(prepare(tiny()), 1e9)
 
 
 def test_whole_runs_fit_in_the_order_of_the_plan(tiny: Callable[..., str], results: Path) -> None:
     path = tiny(orders=[["seg", "cls"]], epochs=1)
-    first = api.prepare(path, strategies=["naive", "kd"])
-    api.train(first)
+    first = prepare(path, strategies=["naive", "kd"])
+    train(first)
     done = fitting(first, 0.0)
     assert (len(done.prepared.plan.runs), done.left_out, done.seconds) == (2, [], 0)
-    more = api.prepare(path, strategies=["naive", "kd"], seeds=[0, 1])
+    more = prepare(path, strategies=["naive", "kd"], seeds=[0, 1])
     missing = {stage.key: seconds_of(stage, more) for stage in more.missing()}
     naive, kd = more.plan.runs[2:]
     baselines = [key for run in more.plan.baselines for key in run.stages]
@@ -48,11 +49,11 @@ def test_whole_runs_fit_in_the_order_of_the_plan(tiny: Callable[..., str], resul
     assert set(fit.prepared.plan.stages) >= {*naive.stages, *baselines}
     assert kd.stages[1] not in fit.prepared.plan.stages
     assert fitting(more, sum(missing.values()) / 2 + 1e-6, workers=2).left_out == []
-    twice = api.prepare(path, strategies=["naive"], seeds=[1], changes={"epochs": 2})
+    twice = prepare(path, strategies=["naive"], seeds=[1], changes={"epochs": 2})
     assert seconds_of(twice.plan.stages[twice.plan.runs[0].stages[1]], twice) == pytest.approx(
         2 * seconds_of(more.plan.stages[naive.stages[1]], more)
     )
-    nothing = fitting(api.prepare(path, seeds=[7]), 0.0)
+    nothing = fitting(prepare(path, seeds=[7]), 0.0)
     assert (nothing.prepared.plan.runs, len(nothing.left_out), nothing.seconds) == ([], 1, 0)
     assert nothing.shortest > 0
 
@@ -61,9 +62,9 @@ def test_scoring_counts_and_the_baseline_that_a_stage_follows_counts_once(
     tiny: Callable[..., str], results: Path
 ) -> None:
     path = tiny(orders=[["seg", "cls"]], epochs=1)
-    first = api.prepare(path, strategies=["expert_kd"])
-    api.train(first)
-    more = api.prepare(path, strategies=["expert_kd"], seeds=[1])
+    first = prepare(path, strategies=["expert_kd"])
+    train(first)
+    more = prepare(path, strategies=["expert_kd"], seeds=[1])
     cost = {found["key"]: found["cost"] for found in more.stored}
     key = first.plan.runs[0].stages[1]
     baseline = next(run.stages[0] for run in first.plan.baselines if run.order == ("cls",))

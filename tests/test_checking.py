@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cl_bench.checking import check
-from cl_bench.registry import load_plugin_files, strategies
-from cl_bench.scaffold import new_strategy
-from cl_bench.trial import Bench
+from cl_bench.plugins.registry import load_plugin_files, strategies
+from cl_bench.testing.bench import Bench
+from cl_bench.testing.checks import check
+from cl_bench.testing.template import new_strategy
 
 HEAD = """
 import torch

@@ -12,12 +12,15 @@ import pytest
 import torch
 from conftest import message
 
-from cl_bench import api, load_results
+from cl_bench import load_results
 from cl_bench.data.base import VOID
 from cl_bench.kinds.base import Distill, Task, labelled_together
-from cl_bench.model import build_model
-from cl_bench.stages.train import Trainer
-from cl_bench.summaries import summary
+from cl_bench.model.unified import build_model
+from cl_bench.results.summary import summary
+from cl_bench.runner.prepare import Prepared
+from cl_bench.runner.prepare import prepare as prepare_experiment
+from cl_bench.runner.run import train
+from cl_bench.stages.trainer import Trainer
 
 DIGITS = [str(digit) for digit in range(10)]
 DATA = {"format": "scenes", "train": 20, "val": 20, "size": 64}
@@ -31,16 +34,16 @@ def parts(kind: str, **options: Any) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def prepared(tiny: Callable[..., str], results: Path) -> Callable[..., api.Prepared]:
+def prepared(tiny: Callable[..., str], results: Path) -> Callable[..., Prepared]:
     """Return a function that prepares both parts, learnt one after the other."""
 
-    def prepare(kind: str, *strategies: str, **options: Any) -> api.Prepared:
-        return api.prepare(tiny(tasks=parts(kind, **options)), strategies=list(strategies or ("naive",)))
+    def prepare(kind: str, *strategies: str, **options: Any) -> Prepared:
+        return prepare_experiment(tiny(tasks=parts(kind, **options)), strategies=list(strategies or ("naive",)))
 
     return prepare
 
 
-def trainer(prepared: api.Prepared) -> Trainer:
+def trainer(prepared: Prepared) -> Trainer:
     return Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
 
 
@@ -48,7 +51,7 @@ def named(task: Task, names: list[str]) -> set[int]:
     return {task.classes.index(name) for name in names}
 
 
-def shown(prepared: api.Prepared, name: str, beside: tuple[str, ...] = ()) -> set[int]:
+def shown(prepared: Prepared, name: str, beside: tuple[str, ...] = ()) -> set[int]:
     """The labels in the training targets of a part."""
     images, _ = trainer(prepared).datasets(name, 0, beside)
     found: set[int] = set()
@@ -60,7 +63,7 @@ def shown(prepared: api.Prepared, name: str, beside: tuple[str, ...] = ()) -> se
 
 @pytest.mark.parametrize("kind", ["segmentation", "detection", "classification"])
 def test_a_part_shows_its_own_labels_and_all_where_both_are_trained_together(
-    prepared: Callable[..., api.Prepared], kind: str
+    prepared: Callable[..., Prepared], kind: str
 ) -> None:
     both = prepared(kind)
     task = both.catalog[0].task
@@ -75,7 +78,7 @@ def test_a_part_shows_its_own_labels_and_all_where_both_are_trained_together(
         assert shown(both, "early", together) & late, "an image shows what either part learns"
 
 
-def test_every_image_of_a_part_shows_a_class_of_it(prepared: Callable[..., api.Prepared]) -> None:
+def test_every_image_of_a_part_shows_a_class_of_it(prepared: Callable[..., Prepared]) -> None:
     early, late = (entry.audit for entry in prepared("classification").catalog)
     assert {e.target for e in early.train.examples} == {e.target for e in early.val.examples} == set(range(6))
     assert {e.target for e in late.val.examples} == set(range(6, 10))
@@ -87,7 +90,7 @@ def test_every_image_of_a_part_shows_a_class_of_it(prepared: Callable[..., api.P
             assert len(entry.audit.val.examples) == DATA["val"], "what is not a part's own must not be found either"
 
 
-def test_one_predictor_serves_both_from_the_same_first_weights(prepared: Callable[..., api.Prepared]) -> None:
+def test_one_predictor_serves_both_from_the_same_first_weights(prepared: Callable[..., Prepared]) -> None:
     both = prepared("segmentation")
     model = trainer(both).untrained(0).eval()
     assert list(model.predictors) == ["digits"]
@@ -99,7 +102,7 @@ def test_one_predictor_serves_both_from_the_same_first_weights(prepared: Callabl
 
 
 def test_a_perfect_segmentation_scores_1_on_the_classes_of_the_part_alone(
-    prepared: Callable[..., api.Prepared],
+    prepared: Callable[..., Prepared],
 ) -> None:
     entry = prepared("segmentation").catalog[1]
     metric = entry.task.kind.metric(entry.task, entry.audit.val)
@@ -118,7 +121,7 @@ def test_a_perfect_segmentation_scores_1_on_the_classes_of_the_part_alone(
     assert np.allclose(metric.resampled(np.ones((2, DATA["val"]))), 1.0)
 
 
-def test_the_other_part_s_boxes_are_neither_wanted_nor_missed(prepared: Callable[..., api.Prepared]) -> None:
+def test_the_other_part_s_boxes_are_neither_wanted_nor_missed(prepared: Callable[..., Prepared]) -> None:
     entry = prepared("detection", levels=8).catalog[0]
     kind, early = entry.task.kind, named(entry.task, EARLY)
     metric = kind.metric(entry.task, entry.audit.val)
@@ -131,7 +134,7 @@ def test_the_other_part_s_boxes_are_neither_wanted_nor_missed(prepared: Callable
 
 
 @pytest.mark.parametrize("kind", ["segmentation", "detection", "classification"])
-def test_what_a_part_did_not_learn_is_not_distilled(prepared: Callable[..., api.Prepared], kind: str) -> None:
+def test_what_a_part_did_not_learn_is_not_distilled(prepared: Callable[..., Prepared], kind: str) -> None:
     task = prepared(kind).catalog[0].task
     first = {"segmentation": 0, "detection": 5, "classification": 0}[kind]
     shape = (2, first + len(task.classes)) + {"segmentation": (4, 4), "detection": (4,), "classification": ()}[kind]
@@ -143,15 +146,15 @@ def test_what_a_part_did_not_learn_is_not_distilled(prepared: Callable[..., api.
     assert float(task.kind.distillation(task, own, teacher, Distill())) > 0
 
 
-def test_tasks_of_another_head_are_not_labelled_together(prepared: Callable[..., api.Prepared]) -> None:
+def test_tasks_of_another_head_are_not_labelled_together(prepared: Callable[..., Prepared]) -> None:
     early, late = (entry.task for entry in prepared("classification").catalog)
     assert labelled_together(early, [early, late]).labels == tuple(range(10))
     assert labelled_together(early, [Task(**{**vars(late), "head": "other"})]) == early
 
 
-def test_both_are_trained_tabled_and_forgotten(prepared: Callable[..., api.Prepared]) -> None:
+def test_both_are_trained_tabled_and_forgotten(prepared: Callable[..., Prepared]) -> None:
     both = prepared("classification", "naive", "kd+replay", "feature_kd", "joint")
-    assert api.train(both) == {}
+    assert train(both) == {}
     rows = load_results(both.folder)
     table = summary(rows)
     assert table["task"].tolist() == ["early", "late"] * 4
@@ -164,9 +167,9 @@ def test_both_are_trained_tabled_and_forgotten(prepared: Callable[..., api.Prepa
 
 def test_a_part_s_key_depends_on_what_each_part_learns(tiny: Callable[..., str], results: Path) -> None:
     tasks = parts("classification")
-    plain = api.prepare(tiny(tasks=tasks)).plan
+    plain = prepare_experiment(tiny(tasks=tasks)).plan
     tasks[0] = {**tasks[0], "learns": DIGITS[:5]}
-    changed = api.prepare(tiny(tasks=tasks)).plan
+    changed = prepare_experiment(tiny(tasks=tasks)).plan
     assert not set(plain.stages) & set(changed.stages)
 
 
@@ -187,4 +190,4 @@ def test_what_cannot_be_shared_or_learnt_is_refused(
     first, second = parts("classification")
     if changes.get("head") == "late":
         second = {key: value for key, value in second.items() if key != "head"}
-    assert wanted in message(api.prepare, tiny(tasks=[{**first, **changes}, second]))
+    assert wanted in message(prepare_experiment, tiny(tasks=[{**first, **changes}, second]))

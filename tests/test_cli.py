@@ -119,7 +119,7 @@ def test_a_failed_stage_is_recorded_and_the_rest_goes_on(
     advice: str,
     again: str,
 ) -> None:
-    from cl_bench import registry
+    from cl_bench.plugins import registry
 
     known = registry.strategies
     monkeypatch.setattr(known, "entries", {name: known.get(name) for name in known})
@@ -270,7 +270,7 @@ def test_a_file_sweeps_and_a_budget_is_for_all_of_it(command: Run, tiny: Callabl
 def test_a_new_strategy_is_written_checked_and_run(
     command: Run, tiny: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cl_bench.registry import strategies
+    from cl_bench.plugins.registry import strategies
 
     monkeypatch.chdir(tmp_path)
     try:

@@ -11,13 +11,13 @@ sys.path.insert(0, str(Path(__file__).parent / "report"))
 from synthetic import Experiment, plausible
 
 from cl_bench.cli.tables import Format, Table, print_table
-from cl_bench.comparison import differences, finals, over_orders, versions
 from cl_bench.errors import UserError
-from cl_bench.report import over_orders as report_over_orders
-from cl_bench.report import versions as report_versions
-from cl_bench.report.differences import render, settled
-from cl_bench.results import load_results, select
-from cl_bench.summaries import summary
+from cl_bench.report.tables import over_orders as report_over_orders
+from cl_bench.report.tables import versions as report_versions
+from cl_bench.report.tables.differences import render, settled
+from cl_bench.results.comparison import differences, finals, over_orders, versions
+from cl_bench.results.rows import load_results, select
+from cl_bench.results.summary import summary
 
 
 @pytest.fixture(autouse=True)

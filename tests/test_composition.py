@@ -9,10 +9,10 @@ import pytest
 from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import EWCPlugin, LwFPlugin
 
-from cl_bench.composition import parse
 from cl_bench.errors import UserError
-from cl_bench.lists import split_list
-from cl_bench.registry import strategies, strategy
+from cl_bench.plugins.composition import parse
+from cl_bench.plugins.registry import strategies, strategy
+from cl_bench.utils.parsing import split_list
 
 EWC = "avalanche.training.plugins.EWCPlugin"
 

@@ -11,8 +11,8 @@ import yaml
 from conftest import message
 from pydantic import ValidationError
 
-from cl_bench.config import Augment, Experiment, Protocol, validate
-from cl_bench.presets import load_experiment, presets
+from cl_bench.config.presets import load_experiment, presets
+from cl_bench.config.schema import Augment, Experiment, Protocol, validate
 
 SMALL = {"name": "small", "tasks": [{"name": "a", "kind": "classification", "data": {"format": "scenes"}}]}
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cl_bench.errors import UserError
-from cl_bench.files import sha256, write_whole
+from cl_bench.utils.files import write_whole
+from cl_bench.utils.hashing import sha256
 
 
 def test_writes_are_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

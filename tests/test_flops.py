@@ -13,12 +13,13 @@ from torch import nn
 from torch.utils._python_dispatch import is_in_any_mode_without_ignore_compile_internals as counting
 from torch.utils.flop_counter import FlopCounterMode
 
-from cl_bench import api
-from cl_bench.flops import FlopCounter
-from cl_bench.report.table import notes
-from cl_bench.results import load_results, stage_costs
-from cl_bench.summaries import summary
-from cl_bench.training import Harness
+from cl_bench.model.flops import FlopCounter
+from cl_bench.report.tables.drops import notes
+from cl_bench.results.rows import load_results, stage_costs
+from cl_bench.results.summary import summary
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
+from cl_bench.training.harness import Harness
 
 
 def flops_of(work: Callable[[], object]) -> int:
@@ -49,8 +50,8 @@ def test_a_whole_model_counts_as_torch_counts_it() -> None:
 
 
 def costs(path: str, strategies: list[str]) -> dict[str, float]:
-    prepared = api.prepare(path, strategies=strategies, orders=[["seg", "det"]])
-    assert api.train(prepared) == {}
+    prepared = prepare(path, strategies=strategies, orders=[["seg", "det"]])
+    assert train(prepared) == {}
     second = {run.strategy: run.stages[1] for run in prepared.plan.runs}
     return {name: prepared.store.describe(key)["cost"]["training_flops"] for name, key in second.items()}
 
@@ -72,8 +73,8 @@ def test_steps_are_added_up(tiny: Callable[..., str], results: Path) -> None:
 
 
 def test_a_table_tells_the_multiply_adds_of_an_image(tiny: Callable[..., str], results: Path) -> None:
-    prepared = api.prepare(tiny(orders=[["seg", "det"]]))
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(orders=[["seg", "det"]]))
+    assert train(prepared) == {}
     found = stage_costs(prepared.folder)["multiply_adds"]
     assert found.nunique() == 1
     assert found.min() > 1e6

@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cl_bench.composition import parse
+from cl_bench.config.presets import load_experiment
+from cl_bench.data.formats.voc import VOC_CLASSES
 from cl_bench.data.images import decode_mask
-from cl_bench.data.voc import VOC_CLASSES
 from cl_bench.errors import UserError
-from cl_bench.presets import load_experiment
-from cl_bench.registry import formats, kinds
+from cl_bench.plugins.composition import parse
+from cl_bench.plugins.registry import formats, kinds
 
 often = settings(
     max_examples=int(os.environ.get("CL_BENCH_FUZZ", "150")),

@@ -1,3 +1,5 @@
+from cl_bench.metrics.statistics import t_interval
+
 """Known answers for drop, forgetting, transfer, intervals and verdict."""
 
 import math
@@ -5,63 +7,63 @@ import math
 import numpy as np
 import pytest
 
-from cl_bench import measures
+from cl_bench.metrics import continual
 
 
 def test_relative_drop_is_signed():
-    assert measures.relative_drop(0.8, 0.6) == pytest.approx(0.25)
-    assert measures.relative_drop(0.5, 0.6) == pytest.approx(-0.2)
-    assert math.isnan(measures.relative_drop(0.0, 0.3))
+    assert continual.relative_drop(0.8, 0.6) == pytest.approx(0.25)
+    assert continual.relative_drop(0.5, 0.6) == pytest.approx(-0.2)
+    assert math.isnan(continual.relative_drop(0.0, 0.3))
 
 
 def test_drop_over_seeds_is_the_ratio_of_means_not_the_mean_of_ratios():
     # mean of ratios would be (0.5 + 0) / 2 = 0.25; ratio of means is (0.5 - 0.4) / 0.5
-    assert measures.ratio_of_means_drop([0.4, 0.6], [0.2, 0.6]) == pytest.approx(0.2)
-    assert math.isnan(measures.ratio_of_means_drop([], []))
+    assert continual.ratio_of_means_drop([0.4, 0.6], [0.2, 0.6]) == pytest.approx(0.2)
+    assert math.isnan(continual.ratio_of_means_drop([], []))
 
 
 def test_points_are_hundredths():
-    assert measures.drop_points(0.412, 0.4) == pytest.approx(1.2)
+    assert continual.drop_points(0.412, 0.4) == pytest.approx(1.2)
 
 
 def test_same_run_drop_forgetting_transfer_and_intransigence():
     scores = [0.5, 0.6, 0.3]  # right after it was learnt, a stage later, at the end
-    assert measures.same_run_drop(scores[0], scores[-1]) == pytest.approx(0.4)
-    assert measures.forgetting(scores) == pytest.approx(0.3)
-    assert measures.backward_transfer(scores[0], scores[-1]) == pytest.approx(-0.2)
-    assert measures.intransigence(0.55, scores[0]) == pytest.approx(0.05)
+    assert continual.same_run_drop(scores[0], scores[-1]) == pytest.approx(0.4)
+    assert continual.forgetting(scores) == pytest.approx(0.3)
+    assert continual.backward_transfer(scores[0], scores[-1]) == pytest.approx(-0.2)
+    assert continual.intransigence(0.55, scores[0]) == pytest.approx(0.05)
 
 
 def test_forgetting_of_a_task_that_gained_or_was_learnt_last_is_zero():
-    assert measures.forgetting([0.3, 0.4]) == 0
-    assert measures.forgetting([0.3]) == 0
-    assert math.isnan(measures.forgetting([]))
+    assert continual.forgetting([0.3, 0.4]) == 0
+    assert continual.forgetting([0.3]) == 0
+    assert math.isnan(continual.forgetting([]))
 
 
 def test_t_interval_by_hand():
     # mean 2, sd 1, t(2 degrees, 97.5 %) = 4.302653, half-width 4.302653 / sqrt(3) = 2.484138
-    assert measures.t_interval([1, 2, 3]) == pytest.approx((-0.484138, 4.484138), abs=1e-6)
-    assert measures.t_interval([1, 2, 3], level=0.5) == pytest.approx((2 - 0.471405, 2 + 0.471405), abs=1e-6)
-    assert measures.t_interval([1.0]) is None
+    assert t_interval([1, 2, 3]) == pytest.approx((-0.484138, 4.484138), abs=1e-6)
+    assert t_interval([1, 2, 3], level=0.5) == pytest.approx((2 - 0.471405, 2 + 0.471405), abs=1e-6)
+    assert t_interval([1.0]) is None
 
 
 def test_drop_interval_by_hand():
     # means 0.5 and 0.4, ratio 0.8; residuals f - 0.8 b: 0.02, -0.02; sd 0.0282843, se 0.02; t(1) = 12.706205
-    low, high = measures.drop_interval([0.4, 0.6], [0.34, 0.46])
+    low, high = continual.drop_interval([0.4, 0.6], [0.34, 0.46])
     assert (low, high) == pytest.approx((0.2 - 12.706205 * 0.02 / 0.5, 0.2 + 12.706205 * 0.02 / 0.5), abs=1e-6)
 
 
 def test_drop_interval_is_paired_by_seed():
     # every seed drops by exactly a tenth, however far the seeds lie apart
-    assert measures.drop_interval([0.4, 0.6, 0.5], [0.36, 0.54, 0.45]) == pytest.approx((0.1, 0.1))
+    assert continual.drop_interval([0.4, 0.6, 0.5], [0.36, 0.54, 0.45]) == pytest.approx((0.1, 0.1))
 
 
 def test_drop_interval_without_an_answer():
-    assert measures.drop_interval([0.5], [0.4]) is None
-    assert measures.drop_interval([], []) is None
-    assert measures.drop_interval([0.0, 0.0], [0.1, 0.2]) is None
+    assert continual.drop_interval([0.5], [0.4]) is None
+    assert continual.drop_interval([], []) is None
+    assert continual.drop_interval([0.0, 0.0], [0.1, 0.2]) is None
     with pytest.raises(ValueError, match="do not pair"):
-        measures.drop_interval([0.5, 0.4], [0.4])
+        continual.drop_interval([0.5, 0.4], [0.4])
 
 
 @pytest.mark.parametrize(
@@ -90,8 +92,8 @@ def test_drop_interval_without_an_answer():
     ],
 )
 def test_verdict(baseline, final, interval, trivial, expected):
-    drop = measures.relative_drop(baseline, final)
-    assert measures.verdict(drop, interval, baseline, final, trivial) == expected
+    drop = continual.relative_drop(baseline, final)
+    assert continual.verdict(drop, interval, baseline, final, trivial) == expected
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])
@@ -101,7 +103,7 @@ def test_drop_interval_covers_the_truth(seeds, final, spread):
     baseline, repeats = 0.40, 4000
     covariance = [[0.02**2, 0.5 * 0.02 * spread], [0.5 * 0.02 * spread, spread**2]]
     draws = random.multivariate_normal([baseline, final], covariance, size=(repeats, seeds))
-    intervals = [measures.drop_interval(*draw.T.tolist()) for draw in draws]
+    intervals = [continual.drop_interval(*draw.T.tolist()) for draw in draws]
     truth = (baseline - final) / baseline
     coverage = sum(low <= truth <= high for low, high in intervals) / repeats
     print(f"coverage with {seeds} seeds, final {final}: {coverage:.4f}")
@@ -122,7 +124,7 @@ def test_drop_interval_covers_the_truth(seeds, final, spread):
 )
 def test_leaders(drops, leading):
     finals = {name: {seed: 0.4 * (1 - drop) for seed, drop in seeds.items()} for name, seeds in drops.items()}
-    assert measures.leaders(dict.fromkeys(range(3), 0.4), finals) == leading
+    assert continual.leaders(dict.fromkeys(range(3), 0.4), finals) == leading
 
 
 def test_who_leads_on_these_seeds_alone_does_not_where_images_can_tell_otherwise():
@@ -132,28 +134,28 @@ def test_who_leads_on_these_seeds_alone_does_not_where_images_can_tell_otherwise
         name: {seed: (still, score + noise * (name == "b")) for seed, score in scores.items()}
         for name, scores in finals.items()
     }
-    assert measures.leaders(baselines, finals) == {"a"}
-    assert measures.leaders(baselines, finals, images) == set()
+    assert continual.leaders(baselines, finals) == {"a"}
+    assert continual.leaders(baselines, finals, images) == set()
 
 
 def test_compare_covers_seeds_and_images():
     draws = 0.05 * np.random.default_rng(0).standard_normal(400)
     baselines, runs = {0: 0.50, 1: 0.52}, {0: [0.5, 0.45], 1: [0.5, 0.46]}
     images = {seed: (np.full(400, baselines[seed]), runs[seed][-1] + draws) for seed in runs}
-    plain, both = (measures.compare(baselines, runs, 0.1, images=given) for given in (None, images))
+    plain, both = (continual.compare(baselines, runs, 0.1, images=given) for given in (None, images))
     assert math.isnan(plain["images_deviation"])
     assert plain["seeds_deviation"] == both["seeds_deviation"] > 0
     assert both["images_deviation"] == pytest.approx(draws.std(ddof=1) / 0.51)
-    assert measures.drop_interval([0.5, 0.52], [0.45, 0.46], tuple(zip(*images.values(), strict=True))) == (
+    assert continual.drop_interval([0.5, 0.52], [0.45, 0.46], tuple(zip(*images.values(), strict=True))) == (
         both["drop_low"],
         both["drop_high"],
     )
-    assert measures.compare(baselines, runs, 0.1, images={0: images[0]}) == pytest.approx(plain, nan_ok=True)
+    assert continual.compare(baselines, runs, 0.1, images={0: images[0]}) == pytest.approx(plain, nan_ok=True)
 
 
 def test_compare_of_one_seed_knows_the_images_alone():
     images = {0: (np.full(3, 0.5), np.array([0.4, 0.5, 0.45]))}
-    found = measures.compare({0: 0.5}, {0: [0.45]}, 0.1, images=images)
+    found = continual.compare({0: 0.5}, {0: [0.45]}, 0.1, images=images)
     assert found["images_deviation"] == pytest.approx(0.1)
     assert math.isnan(found["seeds_deviation"])
     assert math.isnan(found["drop_low"])

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from cl_bench.ancestry import frozen_copy
-from cl_bench.catalog import make_task
-from cl_bench.config import Experiment, validate
+from cl_bench.config.presets import load_experiment
+from cl_bench.config.schema import Experiment, validate
 from cl_bench.deploy.model_card import count_parameters, untrained_model
 from cl_bench.kinds.base import Task
-from cl_bench.model import UnifiedModel, build_model, frozen_statistics
-from cl_bench.presets import load_experiment
-from cl_bench.pyramid import LEVELS
-from cl_bench.weights import Weights, digest
+from cl_bench.model.backbone import Weights
+from cl_bench.model.pyramid import LEVELS
+from cl_bench.model.unified import UnifiedModel, build_model, frozen_copy, frozen_statistics
+from cl_bench.tasks.catalog import make_task
+from cl_bench.utils.hashing import digest
 
 RANDOM = Weights(None, (0.5,) * 3, (0.5,) * 3, "none")
 SEG = {"name": "seg", "kind": "segmentation", "classes": ["background", "a", "b"], "data": {"format": "scenes"}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cl_bench.optimizer import hold_still, limit_rate, regroup, scale_rate
+from cl_bench.training.optimizer import hold_still, limit_rate, regroup, scale_rate
 
 
 def test_scaling_splits_groups_and_multiplies() -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from cl_bench.config import validate
+from cl_bench.config.orders import parse_orders
+from cl_bench.config.schema import validate
 from cl_bench.errors import UserError
-from cl_bench.orders import parse_orders
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,13 @@ from conftest import message
 sys.path.insert(0, str(Path(__file__).parent / "report"))
 from synthetic import Experiment, plausible
 
-from cl_bench import cli, comparison, parts, summaries
-from cl_bench.report import baselines, differences, over_orders, sweep, versions
-from cl_bench.report.table import render
-from cl_bench.results import export, load_results, of_split
-from cl_bench.summaries import summary
+from cl_bench import cli
+from cl_bench.report.tables import baselines, differences, over_orders, sweep, versions
+from cl_bench.report.tables.drops import render
+from cl_bench.results import comparison, parts
+from cl_bench.results.rows import export, load_results, of_split
+from cl_bench.results.summary import baselines as baseline_table
+from cl_bench.results.summary import summary
 
 
 @pytest.fixture(autouse=True)
@@ -117,7 +119,7 @@ def test_every_csv_has_a_column_with_the_part(tmp_path: Path) -> None:
         chosen = parts.chosen(results, split)
         texts = {
             "table": render(summary(chosen), chosen.attrs["plan"], "csv"),
-            "baselines": baselines.render(summaries.baselines(chosen), "csv"),
+            "baselines": baselines.render(baseline_table(chosen), "csv"),
             "against": differences.render(comparison.differences(chosen), "csv"),
             "orders": over_orders.render(comparison.over_orders(chosen), "csv"),
             "versions": versions.render(comparison.versions(results, results, split), "csv"),
@@ -131,7 +133,7 @@ def test_every_csv_has_a_column_with_the_part(tmp_path: Path) -> None:
 def test_every_title_and_note_names_the_part(tmp_path: Path) -> None:
     folder = small(tmp_path, orders=[("seg", "cls"), ("cls", "seg")], tasks=("seg", "cls")).add_tests().write()
     results = load_results(folder)
-    assert "quickstart: single-task baselines (test)" in baselines.render(summaries.baselines(results), "markdown")
+    assert "quickstart: single-task baselines (test)" in baselines.render(baseline_table(results), "markdown")
     against = differences.render(comparison.differences(results), "markdown")
     assert "quickstart: seg>cls, against naive (test)" in against
     assert "- Drops are of the test part: seg 600 and cls 300 images." in against

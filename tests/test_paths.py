@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import message
 
-from cl_bench.paths import expand
+from cl_bench.utils.paths import expand
 
 
 def test_paths_are_filled_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

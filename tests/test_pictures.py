@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cl_bench.pictures import label
+from cl_bench.kinds.drawing import write_label
 
 
 def box(size: tuple[int, int], at: tuple[float, float], text: str, anchor: str = "lt") -> tuple[int, int, int, int]:
     """Return what of a blank image the name covers: left, top, right, bottom."""
     image = Image.new("RGB", size, (90, 90, 90))
-    label(image, at, text, anchor)
+    write_label(image, at, text, anchor)
     rows, columns = np.nonzero((np.array(image) != 90).any(-1))
     return int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())
 
@@ -49,16 +49,16 @@ def test_letters_of_other_languages_are_there() -> None:
     drawn = []
     for text in ("Łódź", "кошка", "γάτα"):
         image = Image.new("RGB", (200, 40))
-        label(image, (0, 0), text)
+        write_label(image, (0, 0), text)
         drawn.append(np.array(image))
     unknown = Image.new("RGB", (200, 40))
-    label(unknown, (0, 0), "\U000f0000" * 4)
+    write_label(unknown, (0, 0), "\U000f0000" * 4)
     assert all((one != np.array(unknown)).any() for one in drawn)
     assert (drawn[0] != drawn[1]).any()
 
 
 def test_nothing_is_drawn_for_no_name_and_the_smallest_image_is_taken() -> None:
     image = Image.new("RGB", (50, 50), "white")
-    label(image, (10, 10), " \n")
+    write_label(image, (10, 10), " \n")
     assert (np.array(image) == 255).all()
-    label(Image.new("RGB", (1, 1)), (0, 0), "cat")
+    write_label(Image.new("RGB", (1, 1)), (0, 0), "cat")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cl_bench import power
-from cl_bench.uncertainty import Spread, spread
+from cl_bench.metrics import power
+from cl_bench.metrics.uncertainty import Spread, spread
 
 
 def parts(own, interaction, shared, seeds=3):

@@ -10,8 +10,8 @@ import yaml
 from conftest import TINY, message
 from test_config import SMALL
 
-from cl_bench.presets import load_experiment
-from cl_bench.registry import code_identity, strategies
+from cl_bench.config.presets import load_experiment
+from cl_bench.plugins.registry import code_identity, strategies
 
 
 def test_changes_as_text(tiny: Callable[..., str]) -> None:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork, LastLevelMaxPool
 
-from cl_bench.pyramid import LEVELS, Pyramid
-from cl_bench.randomness import isolated
+from cl_bench.model.pyramid import LEVELS, Pyramid
+from cl_bench.utils.randomness import isolated
 
 CHANNELS = [4, 6, 8]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cl_bench.randomness import derive, isolated, permutation, seed_all
+from cl_bench.utils.randomness import derive, isolated, permutation, seed_all
 
 
 def draws() -> tuple[float, float, float]:
@@ -25,7 +25,7 @@ def test_derive_depends_on_all_its_parts_and_where_they_end() -> None:
 
 
 def test_derive_is_the_same_in_another_process() -> None:
-    code = "from cl_bench.randomness import derive, permutation; print(derive(7, 'é'), permutation(5, 7))"
+    code = "from cl_bench.utils.randomness import derive, permutation; print(derive(7, 'é'), permutation(5, 7))"
     options = {"capture_output": True, "text": True, "check": True, "env": {"PYTHONHASHSEED": "5", "PYTHONUTF8": "1"}}
     found = subprocess.run([sys.executable, "-c", code], **options).stdout.split(maxsplit=1)  # type: ignore[call-overload]
     assert int(found[0]) == derive(7, "é")

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from cl_bench import api, cli
-from cl_bench.composition import parse
-from cl_bench.lists import split_list
-from cl_bench.sweeps import spread
+from cl_bench import cli
+from cl_bench.config.sweeps import spread
+from cl_bench.plugins.composition import parse
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
+from cl_bench.utils.parsing import split_list
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,8 +30,8 @@ def test_the_strategy_it_shows_runs_as_a_plugin_file(tiny: Callable[..., str], r
     code = next(block for block in blocks("python") if "@strategy" in block)
     file = tmp_path / "my_method.py"
     file.write_text(code)
-    prepared = api.prepare(tiny(), strategies=["naive", "my_method", "my_method[memory=4]"], plugin_files=[file])
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(), strategies=["naive", "my_method", "my_method[memory=4]"], plugin_files=[file])
+    assert train(prepared) == {}
     stored = [prepared.store.describe(run.stages[-1])["cost"]["stored_images"] for run in prepared.plan.runs]
     assert stored == [0, 12, 4]
 
@@ -66,9 +68,9 @@ def committed(experiment: str) -> Path:
 
 
 def test_its_table_is_the_one_of_the_committed_results(capsys: pytest.CaptureFixture[str]) -> None:
-    from cl_bench.report.table import render
-    from cl_bench.results import load_results
-    from cl_bench.summaries import summary
+    from cl_bench.report.tables.drops import render
+    from cl_bench.results.rows import load_results
+    from cl_bench.results.summary import summary
 
     shown = re.search(r"<!-- table: .*? -->\n(.*?)<!-- end of table -->", README, re.DOTALL)
     assert shown is not None
@@ -77,8 +79,8 @@ def test_its_table_is_the_one_of_the_committed_results(capsys: pytest.CaptureFix
 
 
 def test_the_drops_it_shows_of_real_photographs_are_those_of_the_committed_results() -> None:
-    from cl_bench.results import load_results
-    from cl_bench.summaries import summary
+    from cl_bench.results.rows import load_results
+    from cl_bench.results.summary import summary
 
     table = summary(load_results(committed("unified_onehead_best"))).set_index(["strategy", "task"])
     shown = re.findall(r"^\| `(.*?)` \| (.*?) \| (.*?) \| (.*?) \|", README, re.MULTILINE)
@@ -90,8 +92,8 @@ def test_the_drops_it_shows_of_real_photographs_are_those_of_the_committed_resul
 
 
 def test_the_table_of_all_strategies_is_the_one_of_the_committed_results() -> None:
-    from cl_bench.results import load_results
-    from cl_bench.summaries import summary
+    from cl_bench.results.rows import load_results
+    from cl_bench.results.summary import summary
 
     table = summary(load_results(committed("zoo"))).set_index(["strategy", "task"])
     page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from cl_bench import sources
-from cl_bench.composition import parse
 from cl_bench.errors import UserError
-from cl_bench.registry import Registry, code_identity, formats, kinds, load_plugin_files, source_of, strategies
+from cl_bench.plugins import source_hash
+from cl_bench.plugins.composition import parse
+from cl_bench.plugins.registry import Registry, code_identity, formats, kinds, load_plugin_files, source_of, strategies
 
 STRATEGY = """
-from cl_bench.registry import strategy
+from cl_bench.plugins.registry import strategy
 
 @strategy("{name}", summary="mine")
 def build(weight: float = {weight}):
@@ -69,7 +69,7 @@ def test_an_unknown_name_comes_with_the_nearest() -> None:
 
 def test_a_plugin_file_adds_strategies_kinds_and_formats(plugin: Callable[..., Path]) -> None:
     more = """
-from cl_bench.registry import formats
+from cl_bench.plugins.registry import formats
 
 @formats.register
 class Mine:
@@ -148,8 +148,8 @@ def test_packages_beside_a_file_are_followed_and_a_link_to_it_is_the_same(
 
 def test_this_package_is_no_helper_of_what_lies_beside_it_as_in_a_clone(plugin: Callable[..., Path]) -> None:
     path = plugin(content="from cl_bench import strategy\n@strategy('beside_it')\ndef beside_it(): return []\n")
-    (path.parent / "cl_bench").symlink_to(Path(sources.__file__).parent)
-    assert sources.files(path, path.stem) == [path.resolve()]
+    (path.parent / "cl_bench").symlink_to(Path(source_hash.__file__).parent)
+    assert source_hash.files(path, path.stem) == [path.resolve()]
     before = dict(sys.modules)
     load_plugin_files([path])
     assert all(sys.modules.get(name) is module for name, module in before.items())
@@ -211,7 +211,7 @@ def test_the_name_of_a_built_in_one_is_taken(plugin: Callable[..., Path]) -> Non
 
 
 def test_the_name_of_a_built_in_one_is_taken_in_a_new_process_too(plugin: Callable[..., Path]) -> None:
-    code = "from cl_bench.registry import *; import sys; load_plugin_files(sys.argv[1:]); strategies.get('kd')"
+    code = "from cl_bench.plugins.registry import *; import sys; load_plugin_files(sys.argv[1:]); strategies.get('kd')"
     path = plugin(name="kd")
     found = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
     assert "strategy 'kd' is defined twice" in found.stderr

@@ -4,20 +4,22 @@ from pathlib import Path
 
 import pytest
 
-from cl_bench import api, resamples
 from cl_bench.errors import UserError
 from cl_bench.metrics.bootstrap import RESAMPLES
+from cl_bench.results import resamples
+from cl_bench.runner.prepare import Prepared, prepare
+from cl_bench.runner.run import train
 
 
 @pytest.fixture
-def trained(tiny: Callable[..., str], results: Path) -> api.Prepared:
+def trained(tiny: Callable[..., str], results: Path) -> Prepared:
     """Seg, then cls, trained under naive."""
-    prepared = api.prepare(tiny(orders=[["seg", "cls"]], epochs=1))
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(orders=[["seg", "cls"]], epochs=1))
+    assert train(prepared) == {}
     return prepared
 
 
-def test_every_stage_keeps_its_scores_in_every_resample(trained: api.Prepared) -> None:
+def test_every_stage_keeps_its_scores_in_every_resample(trained: Prepared) -> None:
     table = resamples.load(trained.folder, trained.plan.stages)
     first, second = trained.plan.runs[0].stages
     (alone,) = set(trained.plan.stages) - {first, second}
@@ -29,7 +31,7 @@ def test_every_stage_keeps_its_scores_in_every_resample(trained: api.Prepared) -
         assert 0 <= low <= score <= high <= 1
 
 
-def test_what_was_exported_is_there_without_the_store(trained: api.Prepared) -> None:
+def test_what_was_exported_is_there_without_the_store(trained: Prepared) -> None:
     before = resamples.load(trained.folder, trained.plan.stages)
     shutil.rmtree(trained.store.root)
     after = resamples.load(trained.folder, trained.plan.stages)
@@ -37,7 +39,7 @@ def test_what_was_exported_is_there_without_the_store(trained: api.Prepared) -> 
     assert resamples.load(trained.folder, ["0" * 64]).empty
 
 
-def test_a_torn_table_is_named(trained: api.Prepared) -> None:
+def test_a_torn_table_is_named(trained: Prepared) -> None:
     path = trained.folder / resamples.FILE
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match=r"resamples\.parquet is torn"):

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from cl_bench import resources
-from cl_bench.stages import train
-from cl_bench.trial import Bench
+from cl_bench.stages import trainer
+from cl_bench.testing.bench import Bench
+from cl_bench.utils import machine
 
 PEAKS = """
 import torch
-from cl_bench.resources import keep_memory, peak_memory_mb, reset_peak_memory
+from cl_bench.utils.machine import keep_memory, peak_memory_mb, reset_peak_memory
 keep_memory()
 large = torch.ones(100_000_000)
 before = peak_memory_mb("cpu")
@@ -37,7 +37,7 @@ def test_a_trained_stage_leaves_no_model_for_the_collector(
 ) -> None:
     made: list[weakref.ref] = []
 
-    class Unit(train._Unit):
+    class Unit(trainer._Unit):
         def __init__(self, *args: object) -> None:
             super().__init__(*args)
             made.extend((weakref.ref(self.harness), weakref.ref(self.harness.model)))
@@ -47,7 +47,7 @@ def test_a_trained_stage_leaves_no_model_for_the_collector(
             assert self.harness.average is not None
             made.append(weakref.ref(self.harness.average))
 
-    monkeypatch.setattr(train, "_Unit", Unit)
+    monkeypatch.setattr(trainer, "_Unit", Unit)
     bench = Bench(tmp_path)
     gc.disable()
     try:
@@ -70,6 +70,6 @@ def test_a_trained_stage_leaves_no_model_for_the_collector(
 def test_threads_that_have_to_share_cores_are_told(monkeypatch, threads, jobs, load, said):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
     monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
-    remark = resources.crowded(threads, jobs)
+    remark = machine.crowded(threads, jobs)
     assert bool(remark) == bool(said)
     assert said in remark

@@ -1,3 +1,5 @@
+from cl_bench.metrics.statistics import t_interval
+
 """What is read back from plan, store and rows, and what the summary says of it."""
 
 import json
@@ -13,10 +15,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "report"))
 from synthetic import Experiment, plausible
 
-from cl_bench import measures
 from cl_bench.errors import UserError
-from cl_bench.results import export, load_results, select, stage_costs
-from cl_bench.summaries import baselines, summary
+from cl_bench.results.rows import export, load_results, select, stage_costs
+from cl_bench.results.summary import baselines, summary
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +122,7 @@ def test_baselines(tmp_path):
     assert row[["task", "metric", "trivial", "seeds", "planned"]].tolist() == ["seg", "mIoU", 0.09, 2, 2]
     assert row["score"] == pytest.approx(0.5)
     assert row["deviation"] == pytest.approx(math.sqrt(0.02))
-    assert (row["low"], row["high"]) == pytest.approx(measures.t_interval([0.4, 0.6]))
+    assert (row["low"], row["high"]) == pytest.approx(t_interval([0.4, 0.6]))
     assert table["headline"].tolist() == [True, True, False]
 
 
@@ -362,11 +363,11 @@ def test_reading_results_imports_no_torch(tmp_path):
     folder = plausible(tmp_path, seeds=(0,)).write()
     code = (
         "import sys\n"
-        "from cl_bench.report.curves import forgetting_curves\n"
-        "from cl_bench.report.style import save\n"
-        "from cl_bench.report.table import render\n"
-        "from cl_bench.results import load_results\n"
-        "from cl_bench.summaries import summary\n"
+        "from cl_bench.report.figures.curves import forgetting_curves\n"
+        "from cl_bench.report.figures.style import save\n"
+        "from cl_bench.report.tables.drops import render\n"
+        "from cl_bench.results.rows import load_results\n"
+        "from cl_bench.results.summary import summary\n"
         f"results = load_results({str(folder)!r})\n"
         "render(summary(results), results.attrs['plan'], 'terminal')\n"
         f"[save(figure, {str(folder)!r}, 'c') for figure in forgetting_curves(results).values()]\n"

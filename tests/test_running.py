@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from conftest import message
 
-from cl_bench import api
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
 
 HOLD = """
 import json, sys
 from pathlib import Path
-from cl_bench.running import planned
+from cl_bench.runner.lock import planned
 with planned(Path(sys.argv[1]), json.loads(sys.argv[2])):
     print("held", flush=True)
     sys.stdin.read()
@@ -46,15 +47,15 @@ def held(tmp_path: Path) -> Any:
 def test_another_plan_is_kept_away_while_one_is_trained_and_the_same_is_not(
     held: Any, tiny: Callable[..., str], results: Path
 ) -> None:
-    naive, kd = (api.prepare(tiny(orders=[["seg", "det"]], epochs=1), strategies=[name]) for name in ("naive", "kd"))
-    assert api.train(naive) == {}
+    naive, kd = (prepare(tiny(orders=[["seg", "det"]], epochs=1), strategies=[name]) for name in ("naive", "kd"))
+    assert train(naive) == {}
     before = (naive.folder / "plan.json").read_bytes()
     other = held(naive.folder, json.loads(before))
-    said = message(api.train, kd)
+    said = message(train, kd)
     assert "another command is running tiny with other strategies" in said
     assert "--set name=" in said
     assert json.loads((naive.folder / "plan.json").read_bytes())["runs"] == json.loads(before)["runs"]
-    assert api.train(naive) == {}, "two commands may share the work"
+    assert train(naive) == {}, "two commands may share the work"
     other.kill()
     other.wait()
-    assert api.train(kd) == {}, "the lock went with its owner"
+    assert train(kd) == {}, "the lock went with its owner"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cl_bench.data.scenes import generate, parse
+from cl_bench.data.formats.scenes import generate, parse
 
 SAMPLE = Path(__file__).parent / "sample_package"
 

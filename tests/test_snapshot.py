@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from cl_bench import api
-from cl_bench.stages.train import Trainer
-from cl_bench.training import Harness
+from cl_bench.runner.prepare import prepare
+from cl_bench.stages.trainer import Trainer
+from cl_bench.training.harness import Harness
 
 STEPS = {
     **{"warmup_steps": 3, "clip_norm": 5.0, "ema_decay": 0.9, "epochs": 3, "weight_decay": 0.1},
@@ -30,7 +30,7 @@ def stage(tiny: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def train(folder: str, strategy: str, stops: list[int], **changes: Any) -> dict[str, Any]:
         monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path / folder))
         path = tiny(orders=[["seg", "det"]], **{**STEPS, **changes})
-        prepared = api.prepare(path, strategies=[strategy])
+        prepared = prepare(path, strategies=[strategy])
         trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
         first, second = prepared.plan.runs[0].stages
         trainer.train(prepared.plan, [first])
@@ -99,7 +99,7 @@ def test_what_draws_from_the_global_streams_goes_on_where_it_was(stage: Any, mon
 
 
 def test_a_torn_checkpoint_is_no_checkpoint(stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cl_bench.stages.checkpoint import Checkpoints
+    from cl_bench.results.store.checkpoints import Checkpoints
 
     whole = stage("whole", "naive", [])
     load = Checkpoints.load
@@ -127,7 +127,7 @@ def test_a_plug_in_from_elsewhere_that_keeps_nothing_starts_its_stage_anew(
 ) -> None:
     from avalanche.core import SupervisedPlugin
 
-    from cl_bench.registry import strategies, strategy
+    from cl_bench.plugins.registry import strategies, strategy
 
     class Elsewhere(SupervisedPlugin):
         acts_from = 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cl_bench import states
+from cl_bench.training import plugin_state
 
 
 class Counter:
@@ -26,8 +26,8 @@ def test_each_plug_in_gets_its_own_back() -> None:
     first, second = Counter(), Counter()
     first.count += 1
     second.count += 2
-    stored = states.collect([Plain(), first, second])
+    stored = plugin_state.collect([Plain(), first, second])
     assert set(stored) == {"Counter.0/count", "Counter.1/count"}
     again = [Counter(), Plain(), Counter(), Counter()]
-    states.restore(again, stored)
+    plugin_state.restore(again, stored)
     assert [float(plugin.count) for plugin in again if isinstance(plugin, Counter)] == [1, 2, 0]

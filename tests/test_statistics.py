@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cl_bench import statistics
+from cl_bench.metrics import statistics
 
 
 def test_the_sign_flip_test_is_that_of_scipy():

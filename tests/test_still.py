@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from cl_bench.still import answered, recorded, shared_layers, still_layers
+from cl_bench.model.frozen_layers import answered, recorded, shared_layers, still_layers
 
 
 class Twice(nn.Module):

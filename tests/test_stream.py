@@ -10,11 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from cl_bench.config import Augment
+from cl_bench.config.schema import Augment
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.kinds.base import Task
-from cl_bench.registry import kinds
-from cl_bench.stream import Targets, TaskDataset, as_avalanche, collate, joined, make_benchmark
+from cl_bench.plugins.registry import kinds
+from cl_bench.tasks.dataset import Targets, TaskDataset, collate
+from cl_bench.training.stream import as_avalanche, joined, make_benchmark
 
 SIZE, COUNT = 32, 24
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cl_bench import api
+from cl_bench.config.sweeps import points, spread
 from cl_bench.errors import UserError
-from cl_bench.registry import load_plugin_files, strategies
-from cl_bench.sweeps import points, spread
+from cl_bench.plugins.registry import load_plugin_files, strategies
+from cl_bench.runner.prepare import prepare
 
 
 def test_a_strategy_without_lists_stands_for_itself() -> None:
@@ -52,11 +52,11 @@ def test_what_is_no_list_is_said(text: str, said: str) -> None:
 
 
 def test_an_experiment_spreads_its_strategies_and_shares_their_stages(tiny: Callable[..., str], results: Path) -> None:
-    prepared = api.prepare(tiny(), strategies=["kd[weight=[0.5,1,2]]"])
+    prepared = prepare(tiny(), strategies=["kd[weight=[0.5,1,2]]"])
     assert prepared.experiment.strategies == ("kd[weight=0.5]", "kd[weight=1]", "kd[weight=2]")
     assert len({run.stages[0] for run in prepared.plan.runs}) == 1
     with pytest.raises(UserError, match="something twice"):
-        api.prepare(tiny(), strategies=["kd[weight=[1,2]]", "kd[weight=1]"])
+        prepare(tiny(), strategies=["kd[weight=[1,2]]", "kd[weight=1]"])
 
 
 def test_points_are_named_after_what_they_change() -> None:

@@ -10,11 +10,11 @@ import pytest
 import torch
 from conftest import TINY, Spy, message
 
-from cl_bench import api
-from cl_bench.pyramid import LEVELS
-from cl_bench.stages.train import Trainer
-from cl_bench.teachers import StoredFeatures
-from cl_bench.training import Harness
+from cl_bench.model.pyramid import LEVELS
+from cl_bench.runner.prepare import prepare
+from cl_bench.stages.trainer import Trainer
+from cl_bench.training.harness import Harness
+from cl_bench.training.teachers import StoredFeatures
 
 PLAIN = {"augment": {}, "teacher_cache": True}
 
@@ -88,7 +88,7 @@ def test_both_versions_of_an_image_that_is_flipped_are_kept(second_stage: Callab
 def test_a_cached_stage_that_is_resumed_has_the_bits_of_one_that_was_not(
     tiny: Callable[..., str], results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = api.prepare(tiny(orders=[["seg", "det"]], epochs=3, **PLAIN), strategies=["kd"])
+    prepared = prepare(tiny(orders=[["seg", "det"]], epochs=3, **PLAIN), strategies=["kd"])
     trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
     first, second = prepared.plan.runs[0].stages
     trainer.train(prepared.plan, [first])
@@ -119,7 +119,7 @@ def test_a_teacher_that_moves_is_not_cached(second_stage: Callable[..., Spy]) ->
 def test_what_has_nothing_to_cache_is_shared_with_runs_of_no_cache(tiny: Callable[..., str], results: Path) -> None:
     keys = []
     for on in (True, False):
-        plan = api.prepare(tiny(augment={}, teacher_cache=on), strategies=["naive", "kd"]).plan
+        plan = prepare(tiny(augment={}, teacher_cache=on), strategies=["naive", "kd"]).plan
         keys.append({run.strategy: run.stages for run in plan.runs})
     assert keys[0]["naive"] == keys[1]["naive"]
     assert keys[0]["kd"][0] == keys[1]["kd"][0]
@@ -127,5 +127,5 @@ def test_what_has_nothing_to_cache_is_shared_with_runs_of_no_cache(tiny: Callabl
 
 
 def test_images_that_do_not_repeat_are_refused(tiny: Callable[..., str], results: Path) -> None:
-    said = message(api.prepare, tiny(augment={"flip": True, "colour": 0.1}, teacher_cache=True))
+    said = message(prepare, tiny(augment={"flip": True, "colour": 0.1}, teacher_cache=True))
     assert "teacher_cache is for images that repeat; those of task seg are augmented" in said

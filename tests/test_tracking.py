@@ -15,9 +15,11 @@ from conftest import message
 sys.path.insert(0, str(Path(__file__).parent / "report"))
 from synthetic import plausible
 
-from cl_bench import api, measures, tracking
-from cl_bench.results import load_results
-from cl_bench.trackers.base import tracked
+from cl_bench.metrics import continual
+from cl_bench.report.trackers.base import tracked
+from cl_bench.report.trackers.send import check_trackers, send_results
+from cl_bench.results.rows import load_results
+from cl_bench.runner.run import run as run_experiment
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_a_run_has_its_scores_and_its_drops_from_the_baseline_of_its_seed(folder
     assert {key: value for key, value in found.items() if not key[0].endswith("drop")} == expected
     alone = results[(results["strategy"] == "baseline") & (results["seed"] == 1) & results["last"]]
     single = alone[alone["metric"] == "mIoU"]["value"].item()
-    assert found["seg/drop", 6] == measures.relative_drop(single, expected["seg/mIoU", 6])
+    assert found["seg/drop", 6] == continual.relative_drop(single, expected["seg/mIoU", 6])
     assert run.final["seg/mIoU"] == expected["seg/mIoU", 6]
     assert "| naive | seg (mIoU)" in content.table
 
@@ -80,7 +82,7 @@ def test_scores_on_the_test_part_stand_at_the_ends_of_stages(tmp_path: Path, fol
     single = ends.loc[ends["strategy"] == "baseline", "value"].item()
     final = ends.loc[(ends["strategy"] == "kd") & (ends["step"] == 6), "value"].item()
     assert run.history[6]["seg/test mIoU"] == final == pytest.approx(run.history[6]["seg/mIoU"] - 0.1)
-    assert run.history[6]["seg/test drop"] == measures.relative_drop(single, final)
+    assert run.history[6]["seg/test drop"] == continual.relative_drop(single, final)
     assert set(content.summary["split"]) == {"test"}
     assert "(test)" in content.table
     of_val = tracked(results, split="val")
@@ -98,9 +100,9 @@ def test_a_run_that_is_not_scored_on_its_test_part_is_sent(tmp_path: Path, folde
 def test_tensorboard(folder: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    assert tracking.send(folder, ["tensorboard"]) == {"tensorboard": str(folder / "tensorboard")}
+    assert send_results(folder, ["tensorboard"]) == {"tensorboard": str(folder / "tensorboard")}
     written = sorted((folder / "tensorboard").rglob("events*"))
-    tracking.send(folder, ["tensorboard"])
+    send_results(folder, ["tensorboard"])
     again = sorted((folder / "tensorboard").rglob("events*"))
     assert [path for path in written if "overview" not in str(path)] == [
         path for path in again if "overview" not in str(path)
@@ -137,8 +139,8 @@ def wandb_records(content: bytes) -> Iterator[Any]:
 
 
 def test_wandb_offline(folder: Path) -> None:
-    tracking.send(folder, ["wandb"])
-    assert tracking.send(folder, ["wandb"]) == {"wandb": str(folder / "wandb")}
+    send_results(folder, ["wandb"])
+    assert send_results(folder, ["wandb"]) == {"wandb": str(folder / "wandb")}
     results = load_results(folder)
     for run in tracked(results).runs:
         (place,) = (folder / "wandb").glob(f"offline-run-*-{run.identity}")
@@ -153,7 +155,7 @@ def test_wandb_offline(folder: Path) -> None:
 
 def test_an_address_is_shown_without_its_password() -> None:
     pytest.importorskip("mlflow")
-    from cl_bench.trackers.mlflow import without_password
+    from cl_bench.report.trackers.mlflow import without_password
 
     assert without_password("postgresql://me:secret@host:5432/runs") == "postgresql://host:5432/runs"
     assert without_password("sqlite:////a/b@c/mlflow.db") == "sqlite:////a/b@c/mlflow.db"
@@ -163,8 +165,8 @@ def test_mlflow_in_a_local_store(folder: Path) -> None:
     pytest.importorskip("mlflow")
     from mlflow.tracking import MlflowClient
 
-    tracking.send(folder, ["mlflow"])
-    (place,) = tracking.send(folder, ["mlflow"]).values()
+    send_results(folder, ["mlflow"])
+    (place,) = send_results(folder, ["mlflow"]).values()
     assert place == f"sqlite:///{folder / 'mlflow' / 'mlflow.db'}"
     client = MlflowClient(place)
     experiment = client.get_experiment_by_name("quickstart")
@@ -181,18 +183,18 @@ def test_mlflow_in_a_local_store(folder: Path) -> None:
 
 
 def test_unknown_trackers_and_those_that_fail(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "unknown tracker 'tensorbord'; did you mean 'tensorboard'?" in message(tracking.check, ["tensorbord"])
-    monkeypatch.setitem(sys.modules, "cl_bench.trackers.wandb", None)
-    assert "pip install cl-bench[track]" in message(tracking.check, ["wandb"])
+    assert "unknown tracker 'tensorbord'; did you mean 'tensorboard'?" in message(check_trackers, ["tensorbord"])
+    monkeypatch.setitem(sys.modules, "cl_bench.report.trackers.wandb", None)
+    assert "pip install cl-bench[track]" in message(check_trackers, ["wandb"])
     (folder / "tensorboard").write_text("a file where the folder should be")
-    said = message(tracking.send, folder, ["tensorboard"])
+    said = message(send_results, folder, ["tensorboard"])
     assert "tracker tensorboard did not take the results of quickstart, which are stored" in said
     assert said.endswith("cl-bench track quickstart tensorboard")
 
 
 def test_a_run_that_trains_nothing_is_tracked_too(tiny: Callable[..., str], results: Path) -> None:
-    api.run(tiny(orders=[["cls"]]))
+    run_experiment(tiny(orders=[["cls"]]))
     assert not (results / "tiny" / "tensorboard").exists()
-    api.run(tiny(orders=[["cls"]], trackers=["tensorboard"]))
+    run_experiment(tiny(orders=[["cls"]], trackers=["tensorboard"]))
     names = {path.name.rsplit("-", 1)[0] for path in (results / "tiny" / "tensorboard").iterdir()}
     assert names == {"baseline_cls_seed_0", "naive_cls_seed_0", "overview"}

@@ -11,12 +11,13 @@ import pytest
 import torch
 from conftest import Spy
 
-from cl_bench import api
-from cl_bench.schedule import StageSettings, TurnSampler
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
 from cl_bench.strategies.kd import Distillation
 from cl_bench.strategies.replay import Replay
-from cl_bench.training import Harness
-from cl_bench.weights import digest
+from cl_bench.training.harness import Harness
+from cl_bench.training.schedule import StageSettings, TurnSampler
+from cl_bench.utils.hashing import digest
 
 
 def test_naive_leaves_inactive_predictors_byte_for_byte(second_stage: Callable[..., Spy]) -> None:
@@ -112,7 +113,7 @@ def test_replay_adds_one_batch_of_the_stage_size_and_records_its_images(second_s
 
 
 def test_the_memory_depends_on_seed_and_task_alone() -> None:
-    from cl_bench.randomness import permutation
+    from cl_bench.utils.randomness import permutation
 
     assert permutation(50, 0, "memory", "seg")[:10] == permutation(50, 0, "memory", "seg")[:10]
     assert permutation(50, 0, "memory", "seg")[:10] != permutation(50, 1, "memory", "seg")[:10]
@@ -183,9 +184,9 @@ def test_joint_batches_are_of_one_task_and_in_turn() -> None:
 
 def last_weights(path: str, **options: Any) -> dict[str, torch.Tensor]:
     """Train the one stage of an experiment and return its weights."""
-    prepared = api.prepare(path, **options)
+    prepared = prepare(path, **options)
     (key,) = prepared.plan.stages
-    assert not api.train(prepared)
+    assert not train(prepared)
     return prepared.store.weights(key)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cl_bench import measures, uncertainty
+from cl_bench.metrics import continual, uncertainty
 from cl_bench.metrics.bootstrap import image_weights
 
 BASELINES, FINALS = [0.50, 0.46, 0.52], [0.45, 0.44, 0.47]
@@ -18,14 +18,14 @@ def resampled(values, draws):
 
 def test_without_any_variance_of_images_it_is_students_interval_over_seeds():
     still = [np.full(50, value) for value in BASELINES], [np.full(50, value) for value in FINALS]
-    drop = measures.ratio_of_means_drop(BASELINES, FINALS)
+    drop = continual.ratio_of_means_drop(BASELINES, FINALS)
     shares = (np.array(FINALS) - (1 - drop) * np.array(BASELINES)) / np.mean(BASELINES)
     expected = stats.t.interval(0.95, 2, loc=drop, scale=stats.sem(shares))
     for images in (None, still):
         found = uncertainty.drop_spread(BASELINES, FINALS, images, scored=60)
         assert found.interval(drop) == pytest.approx(expected)
         assert found.freedom == pytest.approx(2)
-    assert measures.drop_interval(BASELINES, FINALS) == pytest.approx(expected)
+    assert continual.drop_interval(BASELINES, FINALS) == pytest.approx(expected)
 
 
 def test_with_identical_seeds_it_is_the_part_of_the_images():
@@ -111,7 +111,7 @@ def test_the_interval_holds_the_truth(images, seeds):
         deviations = np.sqrt([1 + 0.3**2 + 0.05**2, 1 + 3 * 0.3**2 + 0.05**2])
         levels = stats.norm.ppf([0.9, 0.9 * 0.95]) * deviations
         single, final = (latent + levels[:, None, None] > 0) @ weights
-        interval = measures.drop_interval(
+        interval = continual.drop_interval(
             single[:, 0].tolist(), final[:, 0].tolist(), (list(single[:, 1:]), list(final[:, 1:])), images
         )
         held += interval[0] <= 0.05 <= interval[1]

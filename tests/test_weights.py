@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from cl_bench.errors import UserError
-from cl_bench.weights import BUNDLED, Weights, build_backbone, digest, load_weights
+from cl_bench.model.backbone import BUNDLED, Weights, build_backbone, load_weights
+from cl_bench.utils.hashing import digest
 
 NAME = "mobilenetv3_small_050"
 

@@ -25,8 +25,8 @@ def list_(
     what: Annotated[Listing, typer.Argument(help="What to list.")] = Listing.strategies, plugin: Plugins = None
 ) -> None:
     """List strategies, experiments, kinds, formats, backbones."""
-    from cl_bench import listing
-    from cl_bench.registry import load_plugin_files
+    from cl_bench.cli import listing
+    from cl_bench.plugins.registry import load_plugin_files
 
     load_plugin_files(plugin or ())
     for line in listing.LISTINGS[what.value]():
@@ -37,7 +37,7 @@ def list_(
 def model(experiment: ExperimentName, changes: Changes = None, plugin: Plugins = None) -> None:
     """Print a model's parts, parameters and multiply-adds."""
     from cl_bench.deploy.model_card import model_card
-    from cl_bench.registry import load_plugin_files
+    from cl_bench.plugins.registry import load_plugin_files
 
     load_plugin_files(plugin or ())
     typer.echo(model_card(experiment, changes or ()))

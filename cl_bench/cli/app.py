@@ -39,10 +39,10 @@ def options(
 
 def results_folder(experiment: str) -> Path:
     """Return the folder of an experiment's results, named by preset, file or folder; a bare name is an experiment's."""
-    from cl_bench.config import DEV
+    from cl_bench.config.presets import name_of, presets
+    from cl_bench.config.schema import DEV
     from cl_bench.errors import unknown
-    from cl_bench.paths import results_root
-    from cl_bench.presets import name_of, presets
+    from cl_bench.utils.paths import results_root
 
     path, name = Path(experiment), name_of(Path(experiment))
     written = path.suffix in (".yaml", ".yml") and os.path.isfile(path)

@@ -9,7 +9,7 @@ import typer
 
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app
 from cl_bench.errors import UserError
-from cl_bench.lists import split_list
+from cl_bench.utils.parsing import split_list
 
 data_app = typer.Typer(name="data", help="Prepare, audit and show data sets.", no_args_is_help=True)
 app.add_typer(data_app)
@@ -21,10 +21,10 @@ def audit(experiment: ExperimentName, changes: Changes = None, plugin: Plugins =
 
     Leaks are images that stand in two of train, val and test; files are those that cannot be read, too.
     """
-    from cl_bench.catalog import load_catalog
-    from cl_bench.data.audit import report
-    from cl_bench.presets import load_experiment
-    from cl_bench.registry import load_plugin_files
+    from cl_bench.config.presets import load_experiment
+    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.tasks.audit import report
+    from cl_bench.tasks.catalog import load_catalog
 
     load_plugin_files(plugin or ())
     typer.echo(report([entry.audit for entry in load_catalog(load_experiment(experiment, changes or ()))]))
@@ -41,11 +41,11 @@ def show(
     plugin: Plugins = None,
 ) -> None:
     """Draw a task's images with their masks, boxes or labels."""
-    from cl_bench.catalog import read_split, read_task, test_part
-    from cl_bench.data.sheet import contact_sheet
+    from cl_bench.config.presets import load_experiment
     from cl_bench.errors import unknown
-    from cl_bench.presets import load_experiment
-    from cl_bench.registry import load_plugin_files
+    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.tasks.catalog import read_split, read_task, test_part
+    from cl_bench.tasks.contact_sheet import contact_sheet
 
     load_plugin_files(plugin or ())
     loaded = load_experiment(experiment, changes or ())
@@ -82,8 +82,8 @@ def add_data(
     plugin: Plugins = None,
 ) -> None:
     """Audit a folder of yours, and write an experiment of it."""
-    from cl_bench.data.own import add
-    from cl_bench.registry import load_plugin_files
+    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.tasks.from_folder import add
 
     load_plugin_files(plugin or ())
     file, found = add(name, kind, path, output, format, split_list(classes))
@@ -105,10 +105,10 @@ def prepare_data(
 
     These are VOC2012, COCO 2017 and Imagenette; the Mini sets have 240 / 60 images, and test parts of 600, 430, 300.
     """
-    from cl_bench.data.prepare import prepare
-    from cl_bench.data.recipes import RECIPES
-    from cl_bench.paths import data_root
-    from cl_bench.report.progress import download_progress
+    from cl_bench.cli.progress import download_progress
+    from cl_bench.data.prepare.recipes import RECIPES
+    from cl_bench.data.prepare.subsets import prepare
+    from cl_bench.utils.paths import data_root
 
     with download_progress() as progress:
         for name in names or list(RECIPES):

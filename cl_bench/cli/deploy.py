@@ -11,7 +11,7 @@ import typer
 
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app, results_folder
 from cl_bench.errors import UserError
-from cl_bench.lists import split_list
+from cl_bench.utils.parsing import split_list
 
 if TYPE_CHECKING:
     from cl_bench.deploy.trained import Trained
@@ -51,7 +51,7 @@ def export(
     folder = output or Path(f"{trained.experiment.name}-{format.value}")
     typer.echo(exporting.export(trained, format.value, folder))
     if score:
-        from cl_bench.deploy.scores import compared
+        from cl_bench.deploy.evaluation import compared
 
         for line in compared(trained, folder, format.value):
             typer.echo(line)
@@ -93,8 +93,8 @@ def latency(
     It answers all tasks; the weights are random, which no time depends on.
     """
     from cl_bench.deploy import latency as timing
-    from cl_bench.files import replacing
-    from cl_bench.registry import load_plugin_files
+    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.utils.files import replacing
 
     load_plugin_files(plugin or ())
     names = split_list(runtimes) or list(timing.LIBRARIES)
@@ -115,7 +115,7 @@ def latencies(files: Annotated[list[Path], typer.Argument(help="What `latency --
 
 def _trained(experiment: str, strategy: str, order: str, seed: int | None, plugin: list[str] | None) -> Trained:
     from cl_bench.deploy.trained import load_trained
-    from cl_bench.registry import load_plugin_files
+    from cl_bench.plugins.registry import load_plugin_files
 
     load_plugin_files(plugin or ())
     try:

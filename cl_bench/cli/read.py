@@ -12,7 +12,7 @@ import typer
 from cl_bench.cli.app import ExperimentName, app, numbers, results_folder
 from cl_bench.cli.tables import Format, Part, Table, emit, print_table
 from cl_bench.errors import UserError
-from cl_bench.lists import split_list
+from cl_bench.utils.parsing import split_list
 
 
 @app.command()
@@ -88,9 +88,9 @@ def compare(
 
     Scores, drops, verdicts, and the settings that are not the same.
     """
-    from cl_bench.comparison import versions
-    from cl_bench.report.versions import render
-    from cl_bench.results import load_results
+    from cl_bench.report.tables.versions import render
+    from cl_bench.results.comparison import versions
+    from cl_bench.results.rows import load_results
 
     folders = [results_folder(one) for one in (first, second)]
     frame = versions(load_results(folders[0]), load_results(folders[1]), split)
@@ -127,10 +127,10 @@ def plot(
 
     Where there are only baselines, their learning curves.
     """
-    from cl_bench.parts import chosen
-    from cl_bench.report.figures import figures
-    from cl_bench.report.style import save
-    from cl_bench.results import load_results
+    from cl_bench.report.figures.draw import figures
+    from cl_bench.report.figures.style import save
+    from cl_bench.results.parts import chosen
+    from cl_bench.results.rows import load_results
 
     folder = results_folder(experiment)
     drawn = figures(chosen(load_results(folder), split), what.value, width)
@@ -153,7 +153,7 @@ def report(
 
     Verdicts, curves, what is left after each stage, and the gallery.
     """
-    from cl_bench.report.page import save_report
+    from cl_bench.report.page.render import save_report
 
     typer.echo(save_report(results_folder(experiment), output, split))
 
@@ -168,10 +168,10 @@ def track(
 
     What they have already is not sent again.
     """
-    from cl_bench import tracking
+    from cl_bench.report.trackers.send import check_trackers, send_results
 
-    tracking.check(trackers)
-    for name, place in tracking.send(results_folder(experiment), trackers, split).items():
+    check_trackers(trackers)
+    for name, place in send_results(results_folder(experiment), trackers, split).items():
         typer.echo(f"{name}: {place}")
 
 

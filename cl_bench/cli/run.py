@@ -11,15 +11,15 @@ import typer
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app, numbers
 from cl_bench.cli.tables import Format, Table, print_table
 from cl_bench.errors import StageFailedError, UserError
-from cl_bench.executors.server import start_server
-from cl_bench.lists import split_list
+from cl_bench.runner.executors.forkserver import start_server
+from cl_bench.utils.parsing import split_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cl_bench.api import Prepared
-    from cl_bench.executors.frontier import Failure
-    from cl_bench.sweeps import Point
+    from cl_bench.config.sweeps import Point
+    from cl_bench.results.store.failures import Failure
+    from cl_bench.runner.prepare import Prepared
 
 
 class Executor(str, Enum):
@@ -79,10 +79,10 @@ def run(
     _refuse_idle_options(jobs, executor, address, why, dry_run)
     if jobs > 1 and not dry_run:
         start_server()
-    from cl_bench import api
-    from cl_bench.budget import duration
-    from cl_bench.presets import load_experiment, swept
-    from cl_bench.sweeps import points
+    from cl_bench.config.presets import load_experiment, swept
+    from cl_bench.config.sweeps import points
+    from cl_bench.runner.budget import duration
+    from cl_bench.runner.prepare import prepare
 
     grid, changes = points(sweep or (), swept(experiment)), changes or []
     _refuse_set_and_swept(grid, changes)
@@ -90,7 +90,7 @@ def run(
         duration(budget)
     base = load_experiment(experiment, [*changes, "sweep={}"]).name
     several = [
-        api.prepare(
+        prepare(
             experiment,
             strategies=split_list(strategies),
             orders=orders,
@@ -139,15 +139,16 @@ def _refuse_set_and_swept(grid: Sequence[Point], changes: Sequence[str]) -> None
 
 
 def _train(prepared: Prepared, jobs: int, retry: bool, cluster: str | None) -> dict[str, Failure]:
-    from cl_bench import api, tracking
-    from cl_bench.plan_file import command_line
-    from cl_bench.report.progress import StageProgress
+    from cl_bench.cli.progress import StageProgress
+    from cl_bench.report.trackers.send import send_results
+    from cl_bench.runner.run import train
+    from cl_bench.utils.provenance import command_line
 
     missing = {stage.key: (_label(stage), prepared.steps(stage)) for stage in prepared.missing()}
     missing |= {stage.key: (f"{_label(stage)}, to score", 0) for stage in prepared.unscored()}
     try:
         with StageProgress(missing) as shown:
-            failed = api.train(prepared, jobs, shown.step, shown.report, command_line(), retry=retry, cluster=cluster)
+            failed = train(prepared, jobs, shown.step, shown.report, command_line(), retry=retry, cluster=cluster)
     except KeyboardInterrupt:
         typer.echo(STOPPED, err=True)
         raise
@@ -155,12 +156,12 @@ def _train(prepared: Prepared, jobs: int, retry: bool, cluster: str | None) -> d
     for format, file in ((Format.markdown, "table.md"), (Format.csv, "table.csv")):
         print_table(prepared.folder, Table(format), prepared.folder / file)
     if prepared.experiment.trackers:
-        tracking.send(prepared.folder, prepared.experiment.trackers)
+        send_results(prepared.folder, prepared.experiment.trackers)
     return failed
 
 
 def _note_crowd(several: list[Prepared], jobs: int) -> None:
-    from cl_bench.resources import crowded
+    from cl_bench.utils.machine import crowded
 
     waiting = [prepared.experiment for prepared in several if prepared.missing()]
     if waiting and waiting[0].device == "cpu" and (remark := crowded(waiting[0].threads, jobs)):
@@ -169,7 +170,7 @@ def _note_crowd(several: list[Prepared], jobs: int) -> None:
 
 def _fitted(several: list[Prepared], budget: str, jobs: int) -> list[Prepared]:
     """Return what fits of each, the first getting what it needs first; raise UserError where nothing does."""
-    from cl_bench.budget import duration, fitting
+    from cl_bench.runner.budget import duration, fitting
 
     left, fits, paid = duration(budget), [], set[str]()
     for prepared in several:
@@ -188,9 +189,9 @@ def _fitted(several: list[Prepared], budget: str, jobs: int) -> list[Prepared]:
 
 
 def _print_sweep(several: list[Prepared]) -> None:
-    from cl_bench.report.sweep import render
-    from cl_bench.results import load_results, of_split
-    from cl_bench.summaries import summary
+    from cl_bench.report.tables.sweep import render
+    from cl_bench.results.rows import load_results, of_split
+    from cl_bench.results.summary import summary
 
     # By what is chosen: the test part is for the one that was.
     found = {one.folder.name: of_split(load_results(one.folder), one.experiment.split) for one in several}
@@ -199,7 +200,7 @@ def _print_sweep(several: list[Prepared]) -> None:
 
 def _what_failed(prepared: Prepared, failed: Mapping[str, Failure]) -> str:
     """Return what went wrong, a line a stage, the skipped ones only counted, and how to go on."""
-    from cl_bench.failures import Failures
+    from cl_bench.results.store.failures import Failures
 
     own = {key: failure for key, failure in failed.items() if failure.kind != "skipped"}
     records = Failures(prepared.folder.parent)

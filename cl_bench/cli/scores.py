@@ -37,18 +37,18 @@ def rescore(
 
     With --data results of their own are written, and FOLDER's part of the name --split is what is scored.
     """
-    from cl_bench import rescoring
-    from cl_bench.registry import load_plugin_files
+    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.runner import rescore
 
     load_plugin_files(plugin or ())
     folder, others = results_folder(experiment), _folders(data or ())
     if name and not others:
         raise UserError("--name is of the results that --data makes")
     if split is Scored.val and not others:
-        changed = rescoring.verify(folder, typer.echo)
+        changed = rescore.verify(folder, typer.echo)
         typer.echo("\n".join(changed) or "val: every stored score comes out the same, bit for bit")
         return
-    found = rescoring.rescore(folder, others, split.value, name, typer.echo)
+    found = rescore.rescore(folder, others, split.value, name, typer.echo)
     print_table(found.folder, Table())
     typer.echo(f"{found.scored} stages were scored; results: {found.folder}")
     if found.lost:
@@ -66,10 +66,10 @@ def power(
 
     By the variance that was seen: more seeds lessen one part of it, more test images the other.
     """
-    from cl_bench.parts import chosen
-    from cl_bench.report.power import render
-    from cl_bench.results import load_results
-    from cl_bench.summaries import summary
+    from cl_bench.report.tables.power import render
+    from cl_bench.results.parts import chosen
+    from cl_bench.results.rows import load_results
+    from cl_bench.results.summary import summary
 
     found = chosen(load_results(results_folder(experiment)), split)
     if not found.attrs["plan"]["runs"]:

@@ -23,9 +23,9 @@ def gc(
 
     Experiments are those of the results folders.
     """
-    from cl_bench.paths import results_root, store_root
-    from cl_bench.stages.storage import garbage, remove
-    from cl_bench.stages.store import Store
+    from cl_bench.results.garbage import garbage, remove
+    from cl_bench.results.store.store import Store
+    from cl_bench.utils.paths import results_root, store_root
 
     roots = [results_root(), *(others or ())]
     if empty := [root for root in others or () if not any(root.glob("*/plan.json"))]:
@@ -52,14 +52,14 @@ def export_results(
 
     Weights are included, and checksums of all.
     """
-    from cl_bench.paths import store_root
-    from cl_bench.plan_file import read_plan
-    from cl_bench.stages import storage
-    from cl_bench.stages.store import Store
+    from cl_bench.results import archive
+    from cl_bench.results.plan_file import read_plan
+    from cl_bench.results.store.store import Store
+    from cl_bench.utils.paths import store_root
 
     folder = results_folder(experiment)
     target, planned = output or Path(f"{folder.name}.tar"), len(read_plan(folder)["stages"])
-    packed = storage.export_results(folder, Store(store_root(), writable=False), target)
+    packed = archive.export_results(folder, Store(store_root(), writable=False), target)
     typer.echo(
         f"{target}: {packed} of {planned} stages" + ("; the others are not in the store" if packed < planned else "")
     )
@@ -71,8 +71,8 @@ def import_results(file: Annotated[Path, typer.Argument(help="What `export-resul
 
     They are checked against their checksums.
     """
-    from cl_bench.paths import results_root, store_root
-    from cl_bench.stages import storage
-    from cl_bench.stages.store import Store
+    from cl_bench.results import archive
+    from cl_bench.results.store.store import Store
+    from cl_bench.utils.paths import results_root, store_root
 
-    typer.echo(storage.import_results(file, results_root(), Store(store_root())))
+    typer.echo(archive.import_results(file, results_root(), Store(store_root())))

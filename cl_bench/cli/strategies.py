@@ -11,7 +11,7 @@ import typer
 from cl_bench.cli.app import Plugins, app
 
 if TYPE_CHECKING:
-    from cl_bench.checking import Finding
+    from cl_bench.testing.checks import Finding
 
 
 @app.command(name="new-strategy")
@@ -20,7 +20,7 @@ def new_strategy(
     folder: Annotated[Path, typer.Option("--folder", help="Where to put the files.")] = Path(),
 ) -> None:
     """Write a strategy that works, and its test, to begin with."""
-    from cl_bench.scaffold import new_strategy as write
+    from cl_bench.testing.template import new_strategy as write
 
     first, test = write(name, folder)
     typer.echo(f"{first} and {test}; next:")
@@ -42,9 +42,9 @@ def check(
     """
     import tempfile
 
-    from cl_bench import registry
-    from cl_bench.checking import check as examine
-    from cl_bench.trial import Bench
+    from cl_bench.plugins import registry
+    from cl_bench.testing.bench import Bench
+    from cl_bench.testing.checks import check as examine
 
     registry.load_plugin_files(plugin or ())
     names = list(registry.strategies) if strategies == ["all"] else strategies

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cl_bench.errors import UserError
-from cl_bench.files import write_whole
+from cl_bench.utils.files import write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,7 @@ class Table:
     """Which table is wanted, and of what; empty: everything.
 
     split: as in `parts.chosen`; over_orders: means over all orders; against: the differences from this strategy;
-    filters: as in `filters.filtered`; columns, sort: fields of `summaries.summary`.
+    filters: as in `filters.filtered`; columns, sort: fields of `summary.summary`.
     """
 
     format: Format = Format.terminal
@@ -60,9 +60,9 @@ class Table:
 
 def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None:
     """Print a table, or write it to a file; of the baselines alone where nothing else was run."""
-    from cl_bench.orders import parse_orders
-    from cl_bench.parts import chosen
-    from cl_bench.results import load_results, select
+    from cl_bench.config.orders import parse_orders
+    from cl_bench.results.parts import chosen
+    from cl_bench.results.rows import load_results, select
 
     found = chosen(load_results(folder), wanted.split)
     if found.attrs["plan"]["runs"]:
@@ -89,7 +89,7 @@ def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None
 
 def emit(frame: pd.DataFrame, text: Callable[[], str], format: Format, output: Path | None) -> None:
     """Print `text`, or write it to a file and print its path; of a Parquet file the content is `frame`."""
-    from cl_bench.parts import told
+    from cl_bench.results.parts import told
 
     if format is Format.parquet:
         if output is None:
@@ -105,27 +105,27 @@ def emit(frame: pd.DataFrame, text: Callable[[], str], format: Format, output: P
 
 def _frame(found: pd.DataFrame, folder: Path, wanted: Table) -> pd.DataFrame:
     """Return the table's numbers, every column of them."""
-    from cl_bench import summaries
-    from cl_bench.filters import filtered
+    from cl_bench.results import summary
+    from cl_bench.results.filters import filtered
 
     if wanted.baselines or not found.attrs["plan"]["runs"]:
-        table = summaries.baselines(found)
+        table = summary.baselines(found)
     elif wanted.over_orders:
-        from cl_bench.comparison import over_orders
+        from cl_bench.results.comparison import over_orders
 
         table = over_orders(found, wanted.against)
     elif wanted.against:
-        from cl_bench.comparison import differences
+        from cl_bench.results.comparison import differences
 
         table = differences(found, wanted.against)
     else:
-        table = filtered(summaries.summary(found), wanted.filters)
+        table = filtered(summary.summary(found), wanted.filters)
     return table
 
 
 def _text(frame: pd.DataFrame, found: pd.DataFrame, wanted: Table, seen: bool) -> str:
     """Return the table as text; seen: on a terminal, whose width and colours it may have."""
-    from cl_bench.report import baselines, differences, over_orders, table
+    from cl_bench.report.tables import baselines, differences, drops, over_orders
 
     format = wanted.format.value
     if wanted.baselines or not found.attrs["plan"]["runs"]:
@@ -134,7 +134,7 @@ def _text(frame: pd.DataFrame, found: pd.DataFrame, wanted: Table, seen: bool) -
         return over_orders.render(frame, format)
     if wanted.against:
         return differences.render(frame, format)
-    return table.render(
+    return drops.render(
         frame,
         found.attrs["plan"],
         format,

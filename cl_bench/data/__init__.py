@@ -1,1 +1,1 @@
-"""Data sets on disk: one reader a format, the audit, the cache, the embedded data and the downloads."""
+"""Data sets on disk, whatever the experiment: their parts, their images, and the cache of decoded ones."""

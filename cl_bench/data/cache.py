@@ -16,8 +16,9 @@ import PIL
 
 from cl_bench.data.base import Boxes, Split
 from cl_bench.errors import UserError
-from cl_bench.files import replacing, sha256
-from cl_bench.paths import cache_root
+from cl_bench.utils.files import replacing
+from cl_bench.utils.hashing import sha256
+from cl_bench.utils.paths import cache_root
 
 VERSION = 2
 """To be raised when what is cached, or how, changes."""

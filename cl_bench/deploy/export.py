@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from cl_bench.deploy import runtimes
-from cl_bench.deploy.images import calibration
+from cl_bench.deploy.inputs import calibration
 from cl_bench.deploy.quantization import quantized
 from cl_bench.deploy.runtimes import Forward, without_remarks
 from cl_bench.deploy.trained import Trained
 from cl_bench.errors import UserError, unknown
-from cl_bench.paths import make_writable
+from cl_bench.utils.files import make_writable
 
 TOLERANCE = 1e-3
 """Greatest difference from PyTorch, as a share of the output's own greatest value, of a float32 export."""

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from cl_bench import process_memory
-from cl_bench.deploy import export, stopwatch
+from cl_bench.deploy import export, latency_worker
 from cl_bench.deploy.quantization import quantized
 from cl_bench.deploy.trained import Trained, untrained
 from cl_bench.errors import UserError, unknown
-from cl_bench.resources import processor
+from cl_bench.utils import memory
+from cl_bench.utils.machine import processor
 
 LIBRARIES = {"eager": "torch", "onnxruntime": "onnxruntime", "onnxruntime-int8": "onnxruntime", "openvino": "openvino"}
 """By runtime, the library whose version is kept with a record."""
@@ -81,15 +81,15 @@ def measure(
         processes = {name: alive.enter_context(ProcessPoolExecutor(1, mp_context=spawn)) for name in names}
         for name, process in processes.items():
             process.submit(
-                stopwatch.prepare, name, files.get(name), threads, shape, experiment, tuple(changes)
+                latency_worker.prepare, name, files.get(name), threads, shape, experiment, tuple(changes)
             ).result()
         seconds: dict[str, list[float]] = {name: [] for name in names}
         rounds = min(ROUNDS, repeats)
         for round_ in range(rounds):
             count = repeats // rounds + (round_ < repeats % rounds)
             for name, process in processes.items():  # in turns: a slower while of the machine is everybody's
-                seconds[name] += process.submit(stopwatch.passes, count, WARM_UP if not round_ else 1).result()
-        peaks = {name: process.submit(process_memory.peak_mb).result() for name, process in processes.items()}
+                seconds[name] += process.submit(latency_worker.passes, count, WARM_UP if not round_ else 1).result()
+        peaks = {name: process.submit(memory.peak_mb).result() for name, process in processes.items()}
     return [_record(trained, name, threads, batch, seconds[name], peaks[name]) for name in names]
 
 

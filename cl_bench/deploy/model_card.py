@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from cl_bench.catalog import make_task, read_task
-from cl_bench.config import Experiment
+from cl_bench.config.presets import load_experiment
+from cl_bench.config.schema import Experiment
 from cl_bench.errors import UserError
-from cl_bench.flops import FlopCounter
 from cl_bench.kinds.base import Task
-from cl_bench.model import UnifiedModel, build_model
-from cl_bench.presets import load_experiment
-from cl_bench.weights import load_weights
+from cl_bench.model.backbone import load_weights
+from cl_bench.model.flops import FlopCounter
+from cl_bench.model.unified import UnifiedModel, build_model
+from cl_bench.tasks.catalog import make_task, read_task
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from PIL import Image
 
-from cl_bench.data.images import decode_image, open_image, visible
-from cl_bench.deploy.images import as_images
+from cl_bench.data.formats.reading import visible
+from cl_bench.data.images import decode_image, open_image
+from cl_bench.deploy.inputs import as_images
 from cl_bench.deploy.runtimes import eager
 from cl_bench.deploy.trained import Trained
 from cl_bench.errors import UserError
-from cl_bench.files import replacing, write_whole
-from cl_bench.paths import make_writable
+from cl_bench.utils.files import make_writable, replacing, write_whole
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 

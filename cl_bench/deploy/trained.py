@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from cl_bench.config import Experiment, validate
+from cl_bench.config.presets import load_experiment
+from cl_bench.config.schema import Experiment, validate
 from cl_bench.deploy.model_card import untrained_model
 from cl_bench.errors import UserError, unknown
-from cl_bench.model import UnifiedModel
-from cl_bench.paths import find_stage, store_root
-from cl_bench.plan_file import read_plan
-from cl_bench.presets import load_experiment
-from cl_bench.stages.store import Store, set_damaged_aside
+from cl_bench.model.unified import UnifiedModel
+from cl_bench.results.plan_file import read_plan
+from cl_bench.results.store.store import Store, find_stage, set_damaged_aside
+from cl_bench.utils.paths import store_root
 
 
 class Deployed(nn.Module):

@@ -13,12 +13,12 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor, nn
 
-from cl_bench import pictures
 from cl_bench.data.base import Example, Split
 from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, only
 from cl_bench.kinds.divergence import kl
+from cl_bench.kinds.drawing import write_label
 from cl_bench.metrics.top_k import TopK
-from cl_bench.registry import kinds
+from cl_bench.plugins.registry import kinds
 
 
 class PooledPredictor(Predictor):
@@ -129,5 +129,5 @@ class Classification(Kind):
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Write the class name into the upper left corner."""
         drawn = image.convert("RGB")
-        pictures.label(drawn, (0, 0), classes[int(target)])
+        write_label(drawn, (0, 0), classes[int(target)])
         return drawn

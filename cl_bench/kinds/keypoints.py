@@ -17,7 +17,7 @@ from cl_bench.data.base import Example, Split
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task
 from cl_bench.kinds.divergence import kl
-from cl_bench.registry import kinds
+from cl_bench.plugins.registry import kinds
 
 NEAR = (0.1, 0.05)
 """A point is found within this share of the image's longer side."""

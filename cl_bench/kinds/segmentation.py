@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from torchvision.tv_tensors import Mask
 from torchvision.utils import draw_segmentation_masks
 
-from cl_bench import pictures
 from cl_bench.data.base import VOID, Example, Split
 from cl_bench.data.cache import Decoder
 from cl_bench.data.images import decode_mask
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, gallery_indices, only
 from cl_bench.kinds.divergence import kl
+from cl_bench.kinds.drawing import write_label
 from cl_bench.metrics.mean_iou import MeanIoU
-from cl_bench.registry import kinds
+from cl_bench.plugins.registry import kinds
 
 
 class PixelPredictor(Predictor):
@@ -205,7 +205,7 @@ class Segmentation(Kind):
             # The pixel of the mask that is nearest to its centre, which may lie outside.
             y, x = place[(place - place.mean(0)).square().sum(1).argmin()].tolist()
             # A mask is looked at, too, to see what is wrong with it.
-            pictures.label(drawn, (x, y), classes[label] if label < len(classes) else f"{label}?", "mm")
+            write_label(drawn, (x, y), classes[label] if label < len(classes) else f"{label}?", "mm")
         return drawn
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from cl_bench.randomness import derive
+from cl_bench.utils.randomness import derive
 
 RESAMPLES = 1000
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from cl_bench.randomness import derive
+from cl_bench.utils.randomness import derive
 
 _PARTS = (2, 4, 8)
 """The shares of the images that are drawn: a half, a quarter, an eighth."""

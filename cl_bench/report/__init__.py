@@ -1,1 +1,1 @@
-"""Reports: tables and curves from rows; nothing here knows torch."""
+"""What results look like: tables, figures, the page, and trackers; no torch."""

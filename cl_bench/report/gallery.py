@@ -10,10 +10,11 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from cl_bench.errors import UserError, unknown
-from cl_bench.paths import find_stage, make_writable, store_root
-from cl_bench.pictures import FILE, SIDE, Picture, load
-from cl_bench.plan_file import read_plan
-from cl_bench.stages.store import intact
+from cl_bench.results.plan_file import read_plan
+from cl_bench.results.store.pictures import FILE, SIDE, Picture, load
+from cl_bench.results.store.store import find_stage, intact
+from cl_bench.utils.files import make_writable
+from cl_bench.utils.paths import store_root
 
 CAPTION, PAIRS = 14, 3
 """Pixels of a caption's height; pairs of pictures a row."""

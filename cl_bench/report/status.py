@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cl_bench import results
-from cl_bench.failures import Failures
-from cl_bench.paths import store_root
-from cl_bench.plan_file import read_plan, seen, tests
-from cl_bench.stages.scores import find_score
-from cl_bench.stages.store import Store
+from cl_bench.results.plan_file import read_plan, seen, tests
+from cl_bench.results.rows import exported, scores
+from cl_bench.results.store.failures import Failures
+from cl_bench.results.store.scores import find_score
+from cl_bench.results.store.store import Store
+from cl_bench.utils.paths import store_root
 
 
 class StageStatus(NamedTuple):
@@ -32,11 +32,11 @@ def status(folder: Path) -> list[StageStatus]:
     """Return the state of every stage of the plan in an experiment's folder, as it is at this moment."""
     plan = read_plan(folder)
     store, failures = Store(store_root(), writable=False), Failures(folder.parent)
-    exported = results.exported(folder)
+    there = exported(folder)
     labels = _labels(plan)
     found = []
     for key, stage in plan["stages"].items():
-        state, detail = _state(store, failures, key, stage["epochs"], key in exported)
+        state, detail = _state(store, failures, key, stage["epochs"], key in there)
         if state == "done":
             detail = _unscored(folder, plan, key)
         found.append(StageStatus(key, labels.get(key, "of no run"), state, detail))
@@ -70,7 +70,7 @@ def _unscored(folder: Path, plan: dict[str, Any], key: str) -> str:
     """Return of which tasks' test parts a stage has no score, neither in the store nor exported."""
     known = tests(plan)
     absent = [task for task in seen(plan, key) if task in known and find_score(folder, key, known[task]) is None]
-    exported = results.scores(folder, [key] if absent else []).get(key, [])
+    exported = scores(folder, [key] if absent else []).get(key, [])
     there = {row.task for row in exported if row.data == known.get(row.task)}
     lacking = [task for task in absent if task not in there]
     return f"not scored on test: {', '.join(lacking)}" if lacking else ""

@@ -12,17 +12,20 @@ import numpy.typing as npt
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 
-from cl_bench import per_class, pictures, states
 from cl_bench.data.base import Split
 from cl_bench.data.images import open_image
 from cl_bench.kinds.base import Task, gallery_indices
 from cl_bench.metrics.bootstrap import image_weights
-from cl_bench.metrics.forgetting import StreamMetrics
-from cl_bench.registry import code_identity
+from cl_bench.plugins.registry import code_identity
+from cl_bench.results import per_class
+from cl_bench.results.store import pictures
+from cl_bench.results.store.json_files import write_csv
+from cl_bench.results.store.store import Store
 from cl_bench.stages.plan import Stage
-from cl_bench.stages.store import Store, write_csv
-from cl_bench.training import Harness
-from cl_bench.weights import digest
+from cl_bench.training import plugin_state
+from cl_bench.training.evaluation import StreamMetrics
+from cl_bench.training.harness import Harness
+from cl_bench.utils.hashing import digest
 
 _TRAINING = ("epoch", "task", "loss", "gradient_norm", "learning_rate", "seconds")
 
@@ -56,7 +59,7 @@ def keep(
     def write(folder: Path) -> None:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in harness.model.state_dict().items()}
         save_file(state, folder / "model.safetensors")
-        if carried := states.collect(plugins):
+        if carried := plugin_state.collect(plugins):
             save_file(carried, folder / "state.safetensors")
         found = {task: last.per_image() for task, last in metrics.last.items()}
         arrays = {f"{task}/{name}": np.ascontiguousarray(found[task][name]) for task in found for name in found[task]}

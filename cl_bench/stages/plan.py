@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from cl_bench.catalog import Entry
-from cl_bench.composition import Composition, Term, parse
-from cl_bench.config import Experiment
-from cl_bench.stages.key import NUMERICS, stage_key
-from cl_bench.weights import Weights
+from cl_bench.config.schema import Experiment
+from cl_bench.model.backbone import Weights
+from cl_bench.plugins.composition import Composition, Term, parse
+from cl_bench.results.store.key import NUMERICS, stage_key
+from cl_bench.tasks.catalog import Entry
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cl_bench.catalog import Entry, pixels
-from cl_bench.config import Experiment
-from cl_bench.context import at_precision
+from cl_bench.config.schema import Experiment
 from cl_bench.data.base import Split
 from cl_bench.errors import StageFailedError
 from cl_bench.kinds.base import TaskMetric, expected_excess
 from cl_bench.metrics.bootstrap import image_weights
-from cl_bench.model import UnifiedModel
-from cl_bench.randomness import isolated
-from cl_bench.stages.scores import Score, Scores
-from cl_bench.stream import TaskDataset, collate
+from cl_bench.model.unified import UnifiedModel
+from cl_bench.results.store.scores import Score, Scores
+from cl_bench.tasks.catalog import Entry, pixels
+from cl_bench.tasks.dataset import TaskDataset, collate
+from cl_bench.training.context import at_precision
+from cl_bench.utils.randomness import isolated
 
 
 class Scorer:

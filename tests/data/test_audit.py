@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cl_bench.data.audit import audit, report
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.data.cache import fingerprint
-from cl_bench.data.sheet import contact_sheet
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Kind, Settings, Task
-from cl_bench.registry import formats
+from cl_bench.plugins.registry import formats
+from cl_bench.tasks.audit import audit, report
+from cl_bench.tasks.contact_sheet import contact_sheet
 
 TEN = ("person", "car", "dog", "cat", "chair", "dining table", "book", "bottle", "cup", "bird")
 LEAKED = ["000000323751", "000000370486", "000000428111", "000000511204", "000000513567"]

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Mask
 
-from cl_bench.config import Augment
-from cl_bench.data.augment import GREY, VOID, Sample, flipped, mosaic, recoloured, window, zoomed
+from cl_bench.config.schema import Augment
 from cl_bench.data.base import Example, Split
 from cl_bench.kinds.base import Task
-from cl_bench.registry import kinds
-from cl_bench.stream import TaskDataset
+from cl_bench.plugins.registry import kinds
+from cl_bench.tasks.augment import GREY, VOID, Sample, flipped, mosaic, recoloured, window, zoomed
+from cl_bench.tasks.dataset import TaskDataset
 
 SIZE = 64
 

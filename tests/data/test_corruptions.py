@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cl_bench import api
-from cl_bench.config import Corruption, validate
-from cl_bench.data.corruptions import CORRUPTIONS, decoder
+from cl_bench.config.schema import Corruption, validate
 from cl_bench.data.images import decode_image
 from cl_bench.errors import UserError
+from cl_bench.runner.prepare import prepare
+from cl_bench.tasks.corruptions import CORRUPTIONS, decoder
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def test_a_severer_corruption_changes_more_and_is_the_same_each_time(name: str, 
 def test_a_corrupted_task_is_another_task_with_pixels_of_its_own(tiny: Callable[..., str], results: Path) -> None:
     path = tiny(orders=[["cls"]], epochs=1)
     changes = {"tasks.cls.corruption": {"name": "noise", "severity": 5}}
-    clean, noisy = api.prepare(path), api.prepare(path, changes=changes)
+    clean, noisy = prepare(path), prepare(path, changes=changes)
     assert set(clean.plan.stages).isdisjoint(noisy.plan.stages)
-    from cl_bench.stages.train import Trainer
+    from cl_bench.stages.trainer import Trainer
 
     images = []
     for prepared in (clean, noisy):

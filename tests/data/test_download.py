@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from cl_bench.data import download
-from cl_bench.data.download import Limits, extract, fetch, has_md5, read_members, write
+import cl_bench.data.prepare.fetch as fetching
+from cl_bench.data.prepare.fetch import fetch, has_md5
 from cl_bench.errors import UserError
+from cl_bench.utils.archives import Limits, extract, read_members, write
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -66,7 +67,7 @@ class Server(ThreadingHTTPServer):
 @contextmanager
 def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(download, "BACKOFF_SECONDS", 0.0)
+    monkeypatch.setattr(fetching, "BACKOFF_SECONDS", 0.0)
     with Server() as one:
         threading.Thread(target=one.serve_forever, args=(0.01,), daemon=True).start()
         yield one
@@ -114,7 +115,7 @@ def test_a_cut_transfer_goes_on_where_it_stopped(server: Server, tmp_path: Path)
 
 
 def test_a_later_call_goes_on_with_the_part_of_an_earlier_one(server: Server, tmp_path: Path) -> None:
-    server.files[PATH], server.cuts[PATH] = CONTENT, [100] * download.ATTEMPTS
+    server.files[PATH], server.cuts[PATH] = CONTENT, [100] * fetching.ATTEMPTS
     with pytest.raises(UserError, match=f"cannot download {server.url}{PATH} in 5 attempts: .*cut after 500 of 10240"):
         get(server, tmp_path)
     assert names(tmp_path) == ["set.tar.part"]
@@ -169,8 +170,8 @@ def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(server: Server, 
 
 def test_the_waits_double_and_end(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(download, "BACKOFF_SECONDS", 1.0)
-    monkeypatch.setattr(download.time, "sleep", waits.append)
+    monkeypatch.setattr(fetching, "BACKOFF_SECONDS", 1.0)
+    monkeypatch.setattr(fetching.time, "sleep", waits.append)
     server.statuses[PATH] = [500] * 9
     with pytest.raises(UserError, match="500"):
         get(server, tmp_path)
@@ -187,8 +188,8 @@ def test_no_server_is_one_sentence_with_the_address(tmp_path: Path, server: Serv
 
 
 def test_a_silent_server_times_out(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.05)
-    monkeypatch.setattr(download, "ATTEMPTS", 2)
+    monkeypatch.setattr(fetching, "TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(fetching, "ATTEMPTS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/set.tar"
         with pytest.raises(UserError, match=f"cannot download {url} in 2 attempts: timed out"):

@@ -13,10 +13,11 @@ import numpy as np
 import PIL
 import pytest
 
-from cl_bench.data import cards, samples, scenes
 from cl_bench.data.base import has_test
+from cl_bench.data.embedded import samples
+from cl_bench.data.formats import cards, scenes
 from cl_bench.errors import UserError
-from cl_bench.registry import formats
+from cl_bench.plugins.registry import formats
 
 KINDS = ("segmentation", "detection", "classification")
 SMALL = {"train": 12, "val": 10, "size": 64}

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from conftest import TINY
 
-from cl_bench import api
-from cl_bench.catalog import load_catalog
+from cl_bench.config.presets import load_experiment
 from cl_bench.data.base import Boxes, Example, Split
-from cl_bench.data.holdout import dev_split
 from cl_bench.errors import UserError
-from cl_bench.presets import load_experiment
-from cl_bench.registry import kinds
+from cl_bench.plugins.registry import kinds
+from cl_bench.runner.prepare import prepare
+from cl_bench.tasks.catalog import load_catalog
+from cl_bench.tasks.dev_split import dev_split
 
 CLASSIFICATION, DETECTION = kinds.get("classification"), kinds.get("detection")
 
@@ -86,7 +86,7 @@ def test_dev_replaces_val_in_an_experiment_and_never_holds_it(tiny: Callable[...
 
 
 def test_results_on_dev_have_stages_and_a_folder_of_their_own(tiny: Callable[..., str], results: Path) -> None:
-    val, dev, other = (api.prepare(tiny(tasks=LARGER), split=split) for split in ("", "dev", "dev3"))
+    val, dev, other = (prepare(tiny(tasks=LARGER), split=split) for split in ("", "dev", "dev3"))
     assert not set(val.plan.stages) & set(dev.plan.stages)
     assert not set(other.plan.stages) & (set(dev.plan.stages) | set(val.plan.stages))
     assert (val.folder, dev.folder) == (results / "tiny", results / "tiny-dev")
@@ -95,7 +95,7 @@ def test_results_on_dev_have_stages_and_a_folder_of_their_own(tiny: Callable[...
 
 def test_a_class_too_rare_to_split_is_named(tiny: Callable[..., str], results: Path) -> None:
     with pytest.raises(UserError, match=r"class '\d' of task cls has no example in train"):
-        api.prepare(tiny(), split="dev")
+        prepare(tiny(), split="dev")
 
 
 def test_the_leaked_images_of_mini_coco_are_in_neither_part(real_data: Path) -> None:

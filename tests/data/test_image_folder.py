@@ -9,7 +9,7 @@ from PIL import Image
 
 from cl_bench.data.base import has_test
 from cl_bench.errors import UserError
-from cl_bench.registry import formats
+from cl_bench.plugins.registry import formats
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cl_bench import api
-from cl_bench.data.own import add
-from cl_bench.data.scenes import generate, parse
+from cl_bench.config.presets import load_experiment
+from cl_bench.data.formats.scenes import generate, parse
 from cl_bench.errors import UserError
-from cl_bench.presets import load_experiment
+from cl_bench.runner.prepare import prepare
+from cl_bench.tasks.from_folder import add
 
 SCENES = {"train": 12, "val": 10, "size": 64}
 DIGITS = tuple("0123456789")
@@ -28,7 +28,7 @@ def test_a_folder_becomes_an_experiment_that_can_be_prepared(
 ) -> None:
     path, found = add("mine", kind, folder(kind), tmp_path, classes=classes)
     assert "12 train and 10 val images" in found
-    prepared = api.prepare(str(path), changes={"model.weights": "none"})
+    prepared = prepare(str(path), changes={"model.weights": "none"})
     assert prepared.plan.runs == []
     assert [run.order for run in prepared.plan.baselines] == [("mine",)]
     assert len(load_experiment(str(path)).tasks[0].classes or ()) == (11 if kind == "segmentation" else 10)

@@ -17,10 +17,10 @@ import pytest
 from PIL import Image
 from test_download import Server, serving
 
-from cl_bench.data.prepare import prepare, prepare_all
-from cl_bench.data.recipes import COCO_CLASSES, RECIPES, Archive, Sources, choose
+from cl_bench.data.prepare.recipes import COCO_CLASSES, RECIPES, Archive, Sources, choose
+from cl_bench.data.prepare.subsets import prepare, prepare_all
 from cl_bench.errors import UserError
-from cl_bench.registry import formats
+from cl_bench.plugins.registry import formats
 
 NAMES = tuple(RECIPES)
 USELESS = (997, 998, 999)
@@ -233,7 +233,9 @@ def test_an_interruption_leaves_no_half_data_set_and_the_next_run_makes_it(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("cl_bench.data.prepare._write_manifest", interrupt)  # all is written but not yet in its place
+        patch.setattr(
+            "cl_bench.data.prepare.subsets._write_manifest", interrupt
+        )  # all is written but not yet in its place
         with pytest.raises(KeyboardInterrupt):
             make(name)
     assert list((tmp_path / "data").iterdir()) == []

@@ -14,10 +14,10 @@ from test_download import Server, serving
 from test_prepare import NAMES, files_of, photo
 
 from cl_bench.data.base import has_test
-from cl_bench.data.prepare import prepare
-from cl_bench.data.recipes import COCO_CLASSES, Archive, Sources
+from cl_bench.data.prepare.recipes import COCO_CLASSES, Archive, Sources
+from cl_bench.data.prepare.subsets import prepare
 from cl_bench.errors import UserError
-from cl_bench.registry import formats
+from cl_bench.plugins.registry import formats
 
 SIZES = {"train": 6, "val": 3}
 READERS = {

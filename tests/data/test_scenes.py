@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cl_bench.data import scenes
 from cl_bench.data.base import Split
+from cl_bench.data.formats import scenes
 from cl_bench.errors import UserError
-from cl_bench.registry import formats
+from cl_bench.plugins.registry import formats
 
 KINDS = ("segmentation", "detection", "classification")
 SMALL = {"train": 40, "val": 20, "size": 96}

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from cl_bench.data.base import has_test
+from cl_bench.data.formats.voc import VOC_CLASSES
 from cl_bench.data.images import decode_image, decode_mask, open_image
-from cl_bench.data.voc import VOC_CLASSES
 from cl_bench.errors import UserError
-from cl_bench.registry import formats
+from cl_bench.plugins.registry import formats
 
 
 def write_pair(image: Path, mask: Path, index: int = 1) -> None:

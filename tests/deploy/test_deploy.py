@@ -15,16 +15,17 @@ from conftest import TINY, message
 from PIL import Image
 from pycocotools.mask import decode
 
-from cl_bench import api
+from cl_bench.deploy.evaluation import compared, scores
 from cl_bench.deploy.export import FORMATS, MANIFEST, compare, export
 from cl_bench.deploy.predict import predict
 from cl_bench.deploy.runtimes import Images, eager
-from cl_bench.deploy.scores import compared, scores
 from cl_bench.deploy.trained import Trained, load_trained
+from cl_bench.runner.prepare import Prepared, prepare
+from cl_bench.runner.run import train
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[api.Prepared]:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
     """The tiny stream of all four kinds, learnt by one strategy and two seeds."""
     folder = tmp_path_factory.mktemp("deploy")
     keypoints = {"name": "kpt", "kind": "keypoints", "data": {"format": "cards", "train": 12, "val": 10, "size": 64}}
@@ -33,13 +34,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[api.Prepared]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CL_BENCH_RESULTS", str(folder / "results"))
         patch.delenv("CL_BENCH_STORE", raising=False)
-        found = api.prepare(str(path), strategies=["naive", "joint"])
-        assert api.train(found) == {}
+        found = prepare(str(path), strategies=["naive", "joint"])
+        assert train(found) == {}
         yield found
 
 
 @pytest.fixture(scope="module")
-def trained(prepared: api.Prepared) -> Trained:
+def trained(prepared: Prepared) -> Trained:
     return load_trained(prepared.folder, "naive")
 
 
@@ -47,7 +48,7 @@ def predicted(trained: Trained, source: Path, output: Path) -> list[Path]:
     return list(predict(trained, source, output))
 
 
-def test_a_run_s_last_model_is_loaded_and_scores_what_it_scored(prepared: api.Prepared, trained: Trained) -> None:
+def test_a_run_s_last_model_is_loaded_and_scores_what_it_scored(prepared: Prepared, trained: Trained) -> None:
     run = prepared.plan.runs[0]
     assert trained.origin["stage"] == run.stages[-1]
     found = scores(prepared.catalog, eager(trained.deployed(), 1))
@@ -130,7 +131,7 @@ def test_a_sure_detection_is_answered_in_pixels_of_the_image(trained: Trained) -
     assert len(boxes.xyxy) == 1
 
 
-def test_which_run_is_meant_must_be_plain(prepared: api.Prepared, trained: Trained, tmp_path: Path) -> None:
+def test_which_run_is_meant_must_be_plain(prepared: Prepared, trained: Trained, tmp_path: Path) -> None:
     assert "several strategies" in message(load_trained, prepared.folder)
     assert "did you mean 'joint'?" in message(load_trained, prepared.folder, "jiont")
     assert "unknown seed '7'" in message(load_trained, prepared.folder, "naive", "", 7)

@@ -7,10 +7,10 @@ import torch
 from conftest import TINY
 from torch import nn
 
+from cl_bench.config.presets import load_experiment
 from cl_bench.deploy.model_card import count_parameters, model_card, parts_of, untrained_model
 from cl_bench.errors import UserError
-from cl_bench.flops import multiply_adds
-from cl_bench.presets import load_experiment
+from cl_bench.model.flops import multiply_adds
 
 
 def test_the_literal_card_has_the_specified_counts() -> None:

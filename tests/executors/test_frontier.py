@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cl_bench.executors.frontier import Failure, Frontier
+from cl_bench.results.store.failures import Failure
+from cl_bench.runner.executors.frontier import Frontier
 
 UNITS = [("a",), ("b",), ("a1",), ("a2", "a3"), ("a11",), ("b1",)]
 PARENTS = {"a": "", "b": "", "a1": "a", "a2": "a", "a3": "a2", "a11": "a1", "b1": "b"}

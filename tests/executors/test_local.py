@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from cl_bench import api
 from cl_bench.errors import StageFailedError
-from cl_bench.executors.frontier import Failure
-from cl_bench.executors.server import start_server
-from cl_bench.failures import Failures
-from cl_bench.registry import strategies
+from cl_bench.plugins.registry import strategies
 from cl_bench.report.status import status
-from cl_bench.stages.store import Store
+from cl_bench.results.store.failures import Failure, Failures
+from cl_bench.results.store.store import Store
+from cl_bench.runner.executors.forkserver import start_server
+from cl_bench.runner.prepare import Prepared, prepare
+from cl_bench.runner.run import train as train_missing
 
 FAULTY = """
 import os, signal, sys
@@ -56,9 +56,9 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
     return write
 
 
-def train(path: str, file: Path, workers: int = 1, **options: bool) -> tuple[api.Prepared, dict[str, Failure]]:
-    prepared = api.prepare(path, strategies=["faulty", "naive"], plugin_files=[file])
-    return prepared, api.train(prepared, workers, **options)
+def train(path: str, file: Path, workers: int = 1, **options: bool) -> tuple[Prepared, dict[str, Failure]]:
+    prepared = prepare(path, strategies=["faulty", "naive"], plugin_files=[file])
+    return prepared, train_missing(prepared, workers, **options)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -133,10 +133,10 @@ def test_what_diverged_is_not_tried_again_unless_asked_for(
         if state == "started":
             started.append(key)
 
-    again = api.prepare(path, strategies=["faulty", "naive"], plugin_files=[file])
-    assert api.train(again, report=note) == failed
+    again = prepare(path, strategies=["faulty", "naive"], plugin_files=[file])
+    assert train_missing(again, report=note) == failed
     assert started == []
-    assert api.train(again, report=note, retry=True) == failed
+    assert train_missing(again, report=note, retry=True) == failed
     assert started == [second]
 
 
@@ -208,8 +208,8 @@ def test_two_processes_on_one_store_train_no_stage_twice(
     plugin, log = tmp_path / "counted.py", tmp_path / "trained.txt"
     plugin.write_text(COUNTED.format(file=str(log)))
     code = (
-        f"from cl_bench import api; prepared = api.prepare({tiny()!r}, strategies=['counted'],"
-        f"plugin_files=[{str(plugin)!r}]); print(len(api.train(prepared)), len(prepared.missing()))"
+        f"from cl_bench import api; prepared = prepare({tiny()!r}, strategies=['counted'],"
+        f"plugin_files=[{str(plugin)!r}]); print(len(train_missing(prepared)), len(prepared.missing()))"
     )
     words = [sys.executable, "-W", "ignore", "-c", code]
     both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -224,9 +224,9 @@ def test_a_worker_that_cannot_be_set_up_says_why(
     tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path]
 ) -> None:
     file = faulty("pass")
-    prepared = api.prepare(tiny(), strategies=["faulty", "naive"], plugin_files=[file])
+    prepared = prepare(tiny(), strategies=["faulty", "naive"], plugin_files=[file])
     file.write_text("raise RuntimeError('not in a worker')")
-    failed = api.train(prepared, 2)
+    failed = train_missing(prepared, 2)
     assert {failure.kind for failure in failed.values()} == {"raised", "skipped"}
     assert any("not in a worker" in failure.reason for failure in failed.values())
 
@@ -237,11 +237,11 @@ def test_a_worker_has_the_environment_of_now_and_could_use_a_gpu(
     start_server()
     monkeypatch.setenv("SET_SINCE", "is here")
     file = faulty("pass")
-    prepared = api.prepare(tiny(), strategies=["faulty"], plugin_files=[file])
+    prepared = prepare(tiny(), strategies=["faulty"], plugin_files=[file])
     # CUDA refuses a process that was forked from one that has looked for it, GPU or none.
     told = "f'{os.environ[\"SET_SINCE\"]}, {torch.cuda._is_in_bad_fork()}'"
     file.write_text(f"import os, torch\nraise RuntimeError({told})")
-    failed = api.train(prepared, 2)
+    failed = train_missing(prepared, 2)
     assert any("is here, False" in failure.reason for failure in failed.values())
 
 
@@ -253,4 +253,4 @@ def test_workers_that_cannot_be_started_are_told_in_a_sentence(
 
     monkeypatch.setattr(BaseProcess, "start", start)
     with pytest.raises(StageFailedError, match="no worker process can be started"):
-        api.train(api.prepare(tiny()), 2)
+        train_missing(prepare(tiny()), 2)

@@ -12,10 +12,11 @@ from typing import Any
 import psutil
 import pytest
 
-from cl_bench import api
 from cl_bench.errors import UserError
-from cl_bench.registry import strategies
-from cl_bench.stages.store import Store
+from cl_bench.plugins.registry import strategies
+from cl_bench.results.store.store import Store
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
 
 # Has Ray take 127.0.0.1 for this machine's address, as it does where a firewall would ask; read when it is imported.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -90,13 +91,13 @@ def test_a_lost_node_costs_no_stage_and_no_bit(
     gate.touch()
     three = [f"noted[x={x}]" for x in (1, 2, 3)]
     monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path / "local"))
-    here = api.prepare(path, strategies=three, plugin_files=[plugin])
-    assert api.train(here) == {}
+    here = prepare(path, strategies=three, plugin_files=[plugin])
+    assert train(here) == {}
     assert resumed(log.read_text()) == 0
     log.unlink()
     gate.unlink()
     monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path / "ray-results"))
-    there = api.prepare(path, strategies=three, plugin_files=[plugin])
+    there = prepare(path, strategies=three, plugin_files=[plugin])
     over, lost = threading.Event(), list[str]()
 
     def lose() -> None:
@@ -113,7 +114,7 @@ def test_a_lost_node_costs_no_stage_and_no_bit(
     watch = threading.Thread(target=lose)
     watch.start()
     try:
-        assert api.train(there, cluster=cluster.address) == {}
+        assert train(there, cluster=cluster.address) == {}
     finally:
         over.set()
         watch.join()
@@ -124,12 +125,12 @@ def test_a_lost_node_costs_no_stage_and_no_bit(
 
 
 def test_without_an_address_this_machine_is_the_cluster(tiny: Callable[..., str], results: Path) -> None:
-    prepared = api.prepare(tiny(orders=[["seg", "det"]]))
-    assert api.train(prepared, cluster="") == {}
+    prepared = prepare(tiny(orders=[["seg", "det"]]))
+    assert train(prepared, cluster="") == {}
     assert len(artifacts(prepared.store)) == 3
 
 
 def test_a_cluster_that_does_not_answer_is_named(tiny: Callable[..., str], results: Path) -> None:
-    prepared = api.prepare(tiny())
+    prepared = prepare(tiny())
     with pytest.raises(UserError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"):
-        api.train(prepared, cluster="127.0.0.1:1")
+        train(prepared, cluster="127.0.0.1:1")

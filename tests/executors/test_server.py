@@ -13,7 +13,7 @@ import psutil
 import pytest
 from conftest import TINY
 
-from cl_bench.executors.server import FORKED, start_server, worker_context
+from cl_bench.runner.executors.forkserver import FORKED, start_server, worker_context
 
 
 def run(experiment: str, jobs: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -52,7 +52,7 @@ def test_a_worker_takes_as_much_memory_as_a_process_by_itself(
 
 def test_an_interrupt_in_its_first_seconds_is_not_its_business(tmp_path: Path) -> None:
     code = (
-        "import os, signal, time; from cl_bench.executors.server import start_server; start_server();"
+        "import os, signal, time; from cl_bench.runner.executors.forkserver import start_server; start_server();"
         "signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(1); os.killpg(0, signal.SIGINT)"
     )
     heard = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {code}"

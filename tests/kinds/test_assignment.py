@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from cl_bench.kinds.assignment import TOP, aligned, by_centre
-from cl_bench.kinds.grid import cells
+from cl_bench.kinds.detection.assigner import TOP, aligned, by_centre
+from cl_bench.kinds.detection.grid import cells
 
 CPU = torch.device("cpu")
 GRID = cells(256, (32,), 8.0, CPU)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cl_bench.data.base import Example, Split
 from cl_bench.kinds.base import Distill, Task
-from cl_bench.registry import formats, kinds
+from cl_bench.plugins.registry import formats, kinds
 
 KIND = kinds.get("classification")
 CLASSES = ("a", "b", "c")

@@ -11,17 +11,17 @@ import pytest
 import torch
 from PIL import Image
 
-from cl_bench.catalog import read_task
-from cl_bench.config import Augment
+from cl_bench.config.presets import load_experiment
+from cl_bench.config.schema import Augment
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.errors import UserError
-from cl_bench.kinds.assignment import by_centre
 from cl_bench.kinds.base import Distill, Task, expected_excess
-from cl_bench.kinds.detector import CONFIDENCE, PRIOR, DetectionSettings, quality_focal_loss
-from cl_bench.kinds.grid import Cells, cells, encode_boxes
-from cl_bench.presets import load_experiment
-from cl_bench.registry import formats, kinds
-from cl_bench.stream import TaskDataset
+from cl_bench.kinds.detection.assigner import by_centre
+from cl_bench.kinds.detection.grid import Cells, cells, encode_boxes
+from cl_bench.kinds.detection.head import CONFIDENCE, PRIOR, DetectionSettings, quality_focal_loss
+from cl_bench.plugins.registry import formats, kinds
+from cl_bench.tasks.catalog import read_task
+from cl_bench.tasks.dataset import TaskDataset
 
 KIND = kinds.get("detection")
 CLASSES = ("a", "b", "c")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cl_bench.kinds.grid import REACH, SPAN, cells, decode_boxes, encode_boxes
+from cl_bench.kinds.detection.grid import REACH, SPAN, cells, decode_boxes, encode_boxes
 
 CPU = torch.device("cpu")
 

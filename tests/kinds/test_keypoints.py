@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from cl_bench import api, load_results
-from cl_bench.catalog import load_catalog
-from cl_bench.config import Experiment
-from cl_bench.data.cards import CORNERS, Options, card
+from cl_bench import load_results
+from cl_bench.config.presets import load_experiment
+from cl_bench.config.schema import Experiment
+from cl_bench.data.formats.cards import CORNERS, Options, card
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill
 from cl_bench.kinds.keypoints import gaussians, located
-from cl_bench.presets import load_experiment
-from cl_bench.stages.train import Trainer
-from cl_bench.stream import collate
-from cl_bench.summaries import summary
+from cl_bench.results.summary import summary
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train as train_missing
+from cl_bench.stages.trainer import Trainer
+from cl_bench.tasks.catalog import load_catalog
+from cl_bench.tasks.dataset import collate
 
 TASK = {"name": "kpt", "kind": "keypoints", "data": {"format": "cards", "train": 12, "val": 10, "size": 64}}
 
@@ -101,8 +103,8 @@ def test_it_is_learnt_in_a_stream_with_the_other_kinds(tiny: Callable[..., str],
     from conftest import TINY
 
     path = tiny(tasks=[*TINY["tasks"][:2], TASK], orders=[["kpt", "seg", "det"]])
-    prepared = api.prepare(path, strategies=["naive", "kd+replay"])
-    assert api.train(prepared) == {}
+    prepared = prepare(path, strategies=["naive", "kd+replay"])
+    assert train_missing(prepared) == {}
     rows = load_results(prepared.folder)
     assert rows["value"].notna().all()
     table = summary(rows)
@@ -112,7 +114,7 @@ def test_it_is_learnt_in_a_stream_with_the_other_kinds(tiny: Callable[..., str],
 @pytest.mark.slow
 def test_eight_images_can_be_learnt_by_heart(tiny: Callable[..., str], results: Path) -> None:
     data = {"format": "cards", "train": 8, "val": 2, "size": 64}
-    prepared = api.prepare(tiny(tasks=[{**TASK, "data": data, "levels": 8}], strategies=[], augment={}))
+    prepared = prepare(tiny(tasks=[{**TASK, "data": data, "levels": 8}], strategies=[], augment={}))
     trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
     model, train = trainer.untrained(0), trainer.datasets("kpt", 0)[0]
     images, targets, labels = collate([(*train[index], 0) for index in range(8)])

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from cl_bench.catalog import pixels, read_task
+from cl_bench.config.presets import load_experiment
 from cl_bench.data.base import Split
 from cl_bench.data.cache import fingerprint
-from cl_bench.model import UnifiedModel, build_model
-from cl_bench.presets import load_experiment
-from cl_bench.stream import TaskDataset, collate
-from cl_bench.weights import load_weights
+from cl_bench.model.backbone import load_weights
+from cl_bench.model.unified import UnifiedModel, build_model
+from cl_bench.tasks.catalog import pixels, read_task
+from cl_bench.tasks.dataset import TaskDataset, collate
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from cl_bench.data.base import Example, Split
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill, Task
 from cl_bench.kinds.segmentation import VOID, Segmentation, colour, soft_iou_loss
-from cl_bench.registry import formats, kinds
+from cl_bench.plugins.registry import formats, kinds
 
 CLASSES = ("background", "a", "b")
 KIND = kinds.get("segmentation")

@@ -9,8 +9,10 @@ import pytest
 from avalanche.evaluation.metric_results import MetricValue
 from avalanche.training.plugins import EvaluationPlugin
 
-from cl_bench import api, measures
-from cl_bench.results import load_results
+from cl_bench.metrics import continual
+from cl_bench.results.rows import load_results
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
 
 
 def test_avalanche_is_told_scores_drops_and_forgetting_equal_to_the_rows(
@@ -24,21 +26,21 @@ def test_avalanche_is_told_scores_drops_and_forgetting_equal_to_the_rows(
         publish(self, value)
 
     monkeypatch.setattr(EvaluationPlugin, "publish_metric_value", listening)
-    prepared = api.prepare(tiny(orders=[["seg", "cls"]]))
-    api.train(prepared)
+    prepared = prepare(tiny(orders=[["seg", "cls"]]))
+    train(prepared)
     first, second = prepared.plan.runs[0].stages
     before = prepared.store.scores(first)["seg", "mIoU"]
     after = prepared.store.scores(second)["seg", "mIoU"]
     assert told["seg/mIoU"] == after
-    assert told["seg/drop against baseline"] == measures.relative_drop(before, after)
+    assert told["seg/drop against baseline"] == continual.relative_drop(before, after)
     assert told["seg/backward transfer"] == after - before
-    assert told["seg/forgetting"] == measures.forgetting([before, after])
+    assert told["seg/forgetting"] == continual.forgetting([before, after])
     assert {"cls/Top-1", "cls/Top-5"} <= told.keys()
 
 
 def test_rows_hold_every_task_seen_so_far_after_every_epoch(tiny: Callable[..., str], results: Path) -> None:
-    prepared = api.prepare(tiny(orders=[["seg", "det", "cls"]]))
-    api.train(prepared)
+    prepared = prepare(tiny(orders=[["seg", "det", "cls"]]))
+    train(prepared)
     rows = load_results(results / "tiny")
     naive = rows[(rows.strategy == "naive") & rows.metric.isin(["mIoU", "AP50", "Top-1"])]
     seen = naive.groupby(["position", "epoch"])["task"].apply(lambda tasks: sorted(set(tasks))).to_dict()

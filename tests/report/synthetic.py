@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from cl_bench.stages.scores import Score, Scores
-from cl_bench.stages.store import Store
+from cl_bench.results.store.scores import Score, Scores
+from cl_bench.results.store.store import Store
 
 ENVIRONMENT = {
     "python": "3.11.7",

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from synthetic import plausible
 
-from cl_bench import api
 from cl_bench.errors import UserError
-from cl_bench.report.baselines import render
-from cl_bench.results import load_results
-from cl_bench.summaries import baselines
+from cl_bench.report.tables.baselines import render
+from cl_bench.results.rows import load_results
+from cl_bench.results.summary import baselines
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
 
 
 def test_markdown_says_score_deviation_interval_and_protocol(tmp_path: Path) -> None:
@@ -35,9 +36,9 @@ def test_one_seed_has_no_interval_and_csv_has_every_number(tmp_path: Path) -> No
 
 
 def test_an_experiment_without_strategies_trains_baselines_only(tiny: Callable[..., str], results: Path) -> None:
-    prepared = api.prepare(tiny(strategies=[], orders=[["cls"], ["seg"]], epochs=1))
+    prepared = prepare(tiny(strategies=[], orders=[["cls"], ["seg"]], epochs=1))
     assert len(prepared.plan.stages) == 2
-    api.train(prepared)
+    train(prepared)
     table = baselines(load_results("tiny"))
     assert table["task"].unique().tolist() == ["seg", "cls"]
     assert table["seeds"].tolist() == [1, 1, 1]

@@ -5,12 +5,12 @@ import math
 import pytest
 from synthetic import Experiment
 
-from cl_bench import per_class
 from cl_bench.errors import UserError
-from cl_bench.parts import chosen
-from cl_bench.plan_file import read_plan
-from cl_bench.report.classes import class_changes
-from cl_bench.results import export, load_results
+from cl_bench.report.figures.classes import class_changes
+from cl_bench.results import per_class
+from cl_bench.results.parts import chosen
+from cl_bench.results.plan_file import read_plan
+from cl_bench.results.rows import export, load_results
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from synthetic import plausible
 
-from cl_bench.parts import chosen
-from cl_bench.report.curves import forgetting_curves
-from cl_bench.report.style import save
-from cl_bench.results import load_results
+from cl_bench.report.figures.curves import forgetting_curves
+from cl_bench.report.figures.style import save
+from cl_bench.results.parts import chosen
+from cl_bench.results.rows import load_results
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ from matplotlib.text import Text
 from synthetic import plausible
 
 from cl_bench.errors import UserError
-from cl_bench.parts import chosen
-from cl_bench.report.figures import figures
-from cl_bench.report.style import COLOURS, TEXT, mark, save
-from cl_bench.results import load_results
-from cl_bench.summaries import summary
+from cl_bench.report.figures.draw import figures
+from cl_bench.report.figures.style import COLOURS, TEXT, mark, save
+from cl_bench.results.parts import chosen
+from cl_bench.results.rows import load_results
+from cl_bench.results.summary import summary
 
 
 @pytest.fixture(autouse=True)

@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file
 
-from cl_bench import api
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import GALLERY, gallery_indices
-from cl_bench.pictures import FILE, SIDE, Picture, encode, load, save
-from cl_bench.registry import kinds
+from cl_bench.plugins.registry import kinds
 from cl_bench.report.gallery import save_galleries
+from cl_bench.results.store.pictures import FILE, SIDE, Picture, encode, load, save
+from cl_bench.runner.prepare import Prepared, prepare
+from cl_bench.runner.run import train
 
 
 def test_at_most_twelve_evenly_spread_images_are_shown() -> None:
@@ -27,13 +28,13 @@ def test_at_most_twelve_evenly_spread_images_are_shown() -> None:
 
 
 @pytest.fixture
-def trained(tiny: Callable[..., str], results: Path) -> api.Prepared:
-    prepared = api.prepare(tiny(epochs=1))
-    api.train(prepared)
+def trained(tiny: Callable[..., str], results: Path) -> Prepared:
+    prepared = prepare(tiny(epochs=1))
+    train(prepared)
     return prepared
 
 
-def test_every_task_has_a_sheet_of_the_baseline_or_of_a_run(trained: api.Prepared, tmp_path: Path) -> None:
+def test_every_task_has_a_sheet_of_the_baseline_or_of_a_run(trained: Prepared, tmp_path: Path) -> None:
     paths = save_galleries(trained.folder, tmp_path / "out")
     assert [path.name for path in paths] == [f"gallery-baseline-{task}.jpg" for task in ("seg", "det", "cls")]
     runs = save_galleries(trained.folder, tmp_path / "out", "naive", 0)
@@ -62,7 +63,7 @@ def test_predictions_are_those_of_the_image() -> None:
     assert found.labels.tolist() == [1]
 
 
-def test_a_sheet_holds_truth_and_prediction_side_by_side(trained: api.Prepared, tmp_path: Path) -> None:
+def test_a_sheet_holds_truth_and_prediction_side_by_side(trained: Prepared, tmp_path: Path) -> None:
     example = next(entry for entry in trained.catalog if entry.task.name == "seg").audit.val.examples[1]
     key = trained.plan.baseline("seg", 0)
     arrays = load_file(trained.store.folder(key) / "predictions.safetensors")
@@ -86,7 +87,7 @@ def test_what_a_stage_keeps_is_read_back(tmp_path: Path) -> None:
         load(tmp_path / FILE, "seg")
 
 
-def test_what_is_missing_is_named(trained: api.Prepared, tmp_path: Path) -> None:
+def test_what_is_missing_is_named(trained: Prepared, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown strategy of this experiment 'kd'"):
         save_galleries(trained.folder, tmp_path, "kd")
     with pytest.raises(UserError, match="unknown seed '7'"):

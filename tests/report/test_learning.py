@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from synthetic import plausible
 
-from cl_bench.report.learning import learning_curves
-from cl_bench.results import BASELINE, load_results
+from cl_bench.report.figures.learning import learning_curves
+from cl_bench.results.rows import BASELINE, load_results
 
 
 def test_a_panel_a_metric_and_the_mean_over_seeds(tmp_path: Path) -> None:

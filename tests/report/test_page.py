@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from synthetic import plausible
 
-from cl_bench import api
-from cl_bench.parts import chosen
-from cl_bench.report.page import render, save_report, sentences
-from cl_bench.report.page_data import gallery
-from cl_bench.report.retained import retained
-from cl_bench.results import load_results
-from cl_bench.summaries import summary
+from cl_bench.report.page.data import gallery
+from cl_bench.report.page.render import render, save_report, sentences
+from cl_bench.results.parts import chosen
+from cl_bench.results.retention import retained
+from cl_bench.results.rows import load_results
+from cl_bench.results.summary import summary
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
 
 
 @pytest.fixture(autouse=True)
@@ -177,8 +178,8 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser: Any, tiny: Callable[..., str], tmp_path: Path) -> Any:
     """The page of a small experiment that was really run, opened."""
-    prepared = api.prepare(tiny(strategies=["naive", "kd", "joint"], epochs=1))
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(strategies=["naive", "kd", "joint"], epochs=1))
+    assert train(prepared) == {}
     browser.set_window_size(1200, 900)
     browser.get(save_report(prepared.folder, tmp_path / "report.html").as_uri())
     assert browser.execute_script("return document.documentElement.dataset.ready") == "true"
@@ -255,8 +256,8 @@ def test_the_page_works_in_a_browser(page: Any) -> None:
 
 
 def test_a_run_that_failed_is_shown_as_far_as_it_came(browser: Any, tiny: Callable[..., str], tmp_path: Path) -> None:
-    prepared = api.prepare(tiny(strategies=["naive", "kd"], epochs=1))
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(strategies=["naive", "kd"], epochs=1))
+    assert train(prepared) == {}
     kd = next(run for run in prepared.plan.runs if run.strategy == "kd")
     shutil.rmtree(prepared.store.folder(kd.stages[-1]))
     plan = load_results(prepared.folder).attrs["plan"]
@@ -303,8 +304,8 @@ def test_a_small_screen_scrolls_down_only(page: Any) -> None:
 
 
 def test_a_small_screen_breaks_long_names(browser: Any, tiny: Callable[..., str], tmp_path: Path) -> None:
-    prepared = api.prepare(tiny(strategies=["kd[direction=student_teacher,weight=0.5]"], epochs=1))
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(strategies=["kd[direction=student_teacher,weight=0.5]"], epochs=1))
+    assert train(prepared) == {}
     browser.get(save_report(prepared.folder, tmp_path / "report.html").as_uri())
     with small(browser):
         assert_the_verdict_is_in_sight(browser)

@@ -10,12 +10,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from synthetic import Experiment
 
-from cl_bench.power import seeds_needed, settling
-from cl_bench.report.power import render, settled_by
-from cl_bench.report.table import notes
-from cl_bench.results import load_results
-from cl_bench.summaries import summary
-from cl_bench.uncertainty import Spread
+from cl_bench.metrics.power import seeds_needed, settling
+from cl_bench.metrics.uncertainty import Spread
+from cl_bench.report.tables.drops import notes
+from cl_bench.report.tables.power import render, settled_by
+from cl_bench.results.rows import load_results
+from cl_bench.results.summary import summary
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,7 @@
 """Progress in a log: whole lines, and a sign of life."""
 
-from cl_bench.report import progress
-from cl_bench.report.progress import StageProgress
+from cl_bench.cli import progress
+from cl_bench.cli.progress import StageProgress
 
 
 def test_a_log_hears_of_long_stages_now_and_then_and_of_all_ends(capsys, monkeypatch):

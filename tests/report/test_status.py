@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 from synthetic import plausible
 
-from cl_bench import api
-from cl_bench.executors.frontier import Failure
-from cl_bench.failures import Failures
-from cl_bench.plan_file import describe_plan
 from cl_bench.report.status import render, status
-from cl_bench.results import export
-from cl_bench.stages.store import write_json
-from cl_bench.stages.train import Trainer
-from cl_bench.training import Harness
+from cl_bench.results.rows import export
+from cl_bench.results.store.failures import Failure, Failures
+from cl_bench.results.store.json_files import write_json
+from cl_bench.runner.plan_record import describe_plan
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
+from cl_bench.stages.trainer import Trainer
+from cl_bench.training.harness import Harness
 
 
 def test_every_state_is_told_apart(tiny: Callable[..., str], results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prepared = api.prepare(tiny(orders=[["seg", "det", "cls"]]), strategies=["naive", "kd"])
+    prepared = prepare(tiny(orders=[["seg", "det", "cls"]]), strategies=["naive", "kd"])
     prepared.folder.mkdir()
     write_json(prepared.folder / "plan.json", describe_plan(prepared))
     naive, kd = (run.stages for run in prepared.plan.runs)
@@ -57,8 +57,8 @@ def test_every_state_is_told_apart(tiny: Callable[..., str], results: Path, monk
 def test_a_stage_whose_rows_alone_are_here_says_so(
     tiny: Callable[..., str], results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepared = api.prepare(tiny(), strategies=["naive"])
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(), strategies=["naive"])
+    assert train(prepared) == {}
     assert {stage.detail for stage in status(prepared.folder)} == {""}
     monkeypatch.setenv("CL_BENCH_STORE", str(results / "elsewhere"))
     found = status(prepared.folder)

@@ -13,14 +13,15 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from synthetic import Experiment, plausible
 
-from cl_bench import comparison, summaries
 from cl_bench.errors import UserError
-from cl_bench.filters import filtered
-from cl_bench.report import baselines, differences, versions
-from cl_bench.report.layout import Heading, Section, write
-from cl_bench.report.table import render
-from cl_bench.results import load_results, select
-from cl_bench.summaries import summary
+from cl_bench.report.tables import baselines, differences, versions
+from cl_bench.report.tables.drops import render
+from cl_bench.report.tables.layout import Heading, Section, write
+from cl_bench.results import comparison
+from cl_bench.results.filters import filtered
+from cl_bench.results.rows import load_results, select
+from cl_bench.results.summary import baselines as baseline_table
+from cl_bench.results.summary import summary
 
 FORMATS = ("terminal", "markdown", "latex", "csv")
 
@@ -327,7 +328,7 @@ def test_latex_compiles_and_no_table_is_wider_than_the_text(tmp_path, what):
     if what == "differences":
         text = differences.render(comparison.differences(results), "latex")
     elif what == "baselines":
-        text = baselines.render(summaries.baselines(results), "latex")
+        text = baselines.render(baseline_table(results), "latex")
     elif what == "versions":
         frame = comparison.versions(results, results)
         frame.attrs["folders"] = ["a_b", "c%d"]

@@ -12,8 +12,8 @@ from cl_bench import strategy
 from cl_bench.data.base import Example, Split
 from cl_bench.errors import UserError
 from cl_bench.kinds.classification import Classification
-from cl_bench.registry import formats, kinds
-from cl_bench.training import Harness
+from cl_bench.plugins.registry import formats, kinds
+from cl_bench.training.harness import Harness
 
 
 class HalfRate(SupervisedPlugin):

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
-from cl_bench.catalog import load_catalog
-from cl_bench.presets import load_experiment
-from cl_bench.registry import strategies
+from cl_bench.config.presets import load_experiment
+from cl_bench.model.backbone import load_weights
+from cl_bench.plugins.registry import strategies
 from cl_bench.stages import plan
-from cl_bench.weights import load_weights
+from cl_bench.tasks.catalog import load_catalog
 
 GOLDEN = Path(__file__).with_name("golden_keys.json")
 VERSIONS = dict.fromkeys(("numpy", "torch", "torchvision", "timm", "pillow"), "0")

@@ -8,11 +8,11 @@ import pytest
 import torch
 import torchvision
 
-from cl_bench.catalog import load_catalog
-from cl_bench.plan_file import read_plan
-from cl_bench.presets import load_experiment
+from cl_bench.config.presets import load_experiment
+from cl_bench.model.backbone import load_weights
+from cl_bench.results.plan_file import read_plan
 from cl_bench.stages.plan import make_plan
-from cl_bench.weights import load_weights
+from cl_bench.tasks.catalog import load_catalog
 
 RESULTS = Path(__file__).parents[2] / "results"
 

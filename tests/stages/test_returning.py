@@ -8,25 +8,27 @@ from pathlib import Path
 import pytest
 from conftest import TINY
 
-from cl_bench import api, load_results
-from cl_bench.report.curves import forgetting_curves
-from cl_bench.report.matrix import matrices
-from cl_bench.report.page_data import curves
-from cl_bench.report.table import render
-from cl_bench.summaries import summary
+from cl_bench import load_results
+from cl_bench.report.figures.curves import forgetting_curves
+from cl_bench.report.figures.matrix import matrices
+from cl_bench.report.page.data import curves
+from cl_bench.report.tables.drops import render
+from cl_bench.results.summary import summary
+from cl_bench.runner.prepare import Prepared, prepare
+from cl_bench.runner.run import train
 
 ORDER = ("seg", "cls", "seg")
 
 
 @pytest.fixture
-def cyclic(tiny: Callable[..., str], results: Path) -> api.Prepared:
+def cyclic(tiny: Callable[..., str], results: Path) -> Prepared:
     """Segmentation, classification and segmentation again, trained with replay and with all at once."""
-    prepared = api.prepare(tiny(orders=[list(ORDER)], strategies=["naive", "kd+replay+ewc", "joint"]))
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(orders=[list(ORDER)], strategies=["naive", "kd+replay+ewc", "joint"]))
+    assert train(prepared) == {}
     return prepared
 
 
-def test_a_returning_task_is_gone_through_anew_and_not_remembered(cyclic: api.Prepared) -> None:
+def test_a_returning_task_is_gone_through_anew_and_not_remembered(cyclic: Prepared) -> None:
     plan, store = cyclic.plan, cyclic.store
     first, _, again = plan.runs[0].stages
     losses = [
@@ -43,7 +45,7 @@ def test_a_returning_task_is_gone_through_anew_and_not_remembered(cyclic: api.Pr
     assert len(plan.baselines) == 2
 
 
-def test_joint_training_has_the_whole_budget_of_a_returning_task(cyclic: api.Prepared) -> None:
+def test_joint_training_has_the_whole_budget_of_a_returning_task(cyclic: Prepared) -> None:
     (key,) = cyclic.plan.runs[2].stages
     stage = cyclic.plan.stages[key]
     assert stage.trained == ("seg", "cls")
@@ -54,7 +56,7 @@ def test_joint_training_has_the_whole_budget_of_a_returning_task(cyclic: api.Pre
     assert sum(task == "cls" for _, task in log) == TINY["epochs"]
 
 
-def test_a_returning_task_has_one_row_and_one_panel(cyclic: api.Prepared) -> None:
+def test_a_returning_task_has_one_row_and_one_panel(cyclic: Prepared) -> None:
     rows = load_results(cyclic.folder)
     table = summary(rows)
     assert table["task"].tolist() == ["seg", "cls"] * 3

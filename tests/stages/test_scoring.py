@@ -8,16 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cl_bench import api, results
 from cl_bench.cli import scores as commands
-from cl_bench.data import scenes
+from cl_bench.data.formats import scenes
 from cl_bench.errors import UserError
-from cl_bench.plan_file import read_plan
-from cl_bench.rescoring import rescore, verify
-from cl_bench.stages.scores import Score, Scores
+from cl_bench.results.plan_file import read_plan
+from cl_bench.results.rows import load_results, of_curves, of_split
+from cl_bench.results.store.scores import Score, Scores
+from cl_bench.results.summary import baselines, summary
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.rescore import rescore, verify
+from cl_bench.runner.run import run
+from cl_bench.runner.run import train as train_missing
 from cl_bench.stages.scoring import Scorer
-from cl_bench.stages.train import Trainer
-from cl_bench.summaries import baselines, summary
+from cl_bench.stages.trainer import Trainer
 
 LAYOUT = {"seg": ("segmentation", "voc"), "cls": ("classification", "image_folder")}
 
@@ -82,7 +85,7 @@ def scored(rows: pd.DataFrame) -> set[tuple[str, str]]:
 
 
 def test_a_run_scores_every_stage_end_on_test_and_the_verdict_is_of_it(written, data, results_root) -> None:
-    rows = api.run(written(data()))
+    rows = run(written(data()))
     test, val = (rows[rows["split"] == split] for split in ("test", "val"))
     assert len(test) == len(val[val["last"]])
     assert test["last"].all()
@@ -90,50 +93,50 @@ def test_a_run_scores_every_stage_end_on_test_and_the_verdict_is_of_it(written, 
     assert summary(rows).attrs["split"] == "test"
     ends = test[(test["strategy"] == "naive") & (test["metric"] == "mIoU")].sort_values("position")
     assert summary(rows).set_index("task").loc["seg", "final"] == ends["value"].iloc[-1]
-    of_val = summary(results.of_split(rows, "val")).set_index("task").loc["seg", "final"]
+    of_val = summary(of_split(rows, "val")).set_index("task").loc["seg", "final"]
     assert of_val == val[(val["strategy"] == "naive") & (val["metric"] == "mIoU")].sort_values("step")["value"].iloc[-1]
     assert set(baselines(rows).set_index("metric")["trivial"].dropna().index) == {"mIoU", "Top-1"}
 
 
 def test_a_test_part_changes_no_key_and_needs_no_training(written, data, request, results_root) -> None:
-    without = api.prepare(written(data(test=False)))
-    api.train(without)
+    without = prepare(written(data(test=False)))
+    train_missing(without)
     stages = {key: (without.store.folder(key) / "stage.json").read_bytes() for key in without.plan.stages}
-    rows = results.load_results(without.folder)
+    rows = load_results(without.folder)
     assert set(rows["split"]) == {"val"}
     assert summary(rows).attrs["split"] == "val"
 
     shutil.rmtree(without.catalog[0].audit.train.examples[0].image.parents[2])
     request.getfixturevalue("never_trained")
-    now = api.prepare(written(data()))
+    now = prepare(written(data()))
     assert list(now.plan.stages) == list(stages)
     assert not now.missing()
     assert len(now.unscored()) == 3
-    assert api.train(now) == {}
+    assert train_missing(now) == {}
     assert {key: (now.store.folder(key) / "stage.json").read_bytes() for key in stages} == stages
-    again = results.load_results(now.folder)
+    again = load_results(now.folder)
     plan = now.plan.stages
     assert scored(again) == {(key, task) for key in stages for task in plan[key].past + plan[key].trained}
-    pd.testing.assert_frame_equal(results.of_curves(again).reset_index(drop=True), rows)
+    pd.testing.assert_frame_equal(of_curves(again).reset_index(drop=True), rows)
 
-    other = api.prepare(written(data(seed=2, name="other")))
+    other = prepare(written(data(seed=2, name="other")))
     assert list(other.plan.stages) == list(stages)
     assert len(other.unscored()) == 3
 
 
 def test_what_was_scored_after_training_is_what_is_scored_in_it(written, data, results_root) -> None:
     experiment = written(data())
-    in_training = api.run(experiment)
-    prepared = api.prepare(experiment)
+    in_training = run(experiment)
+    prepared = prepare(experiment)
     shutil.rmtree(Scores(prepared.store.root).root)
-    assert api.train(prepared) == {}
-    pd.testing.assert_frame_equal(results.load_results(prepared.folder), in_training)
+    assert train_missing(prepared) == {}
+    pd.testing.assert_frame_equal(load_results(prepared.folder), in_training)
     assert verify(prepared.folder) == []
 
 
 def test_rescore_scores_what_is_stored_and_keeps_the_rest(written, data, request, results_root) -> None:
-    prepared = api.prepare(written(data(test=False)))
-    api.train(prepared)
+    prepared = prepare(written(data(test=False)))
+    train_missing(prepared)
     first, second = prepared.plan.runs[0].stages
     (alone,) = set(prepared.plan.stages) - {first, second}
     shutil.rmtree(prepared.store.folder(alone))
@@ -143,9 +146,9 @@ def test_rescore_scores_what_is_stored_and_keeps_the_rest(written, data, request
     request.getfixturevalue("never_trained")
     found = rescore(prepared.folder)
     assert (found.scored, found.lost) == (2, [alone])
-    rows = results.load_results(prepared.folder)
+    rows = load_results(prepared.folder)
     assert scored(rows) == {(first, "seg"), (second, "seg"), (second, "cls")}
-    assert (results.of_curves(rows)["status"] == "done").all()
+    assert (of_curves(rows)["status"] == "done").all()
     table = summary(rows).set_index("task")
     assert table["status"].to_dict() == {"seg": "done", "cls": "unscored"}
     assert table.loc["cls", "verdict"] == ""
@@ -153,12 +156,12 @@ def test_rescore_scores_what_is_stored_and_keeps_the_rest(written, data, request
 
 
 def test_other_images_get_results_of_their_own(written, data, results_root) -> None:
-    rows = api.run(written(data()))
+    rows = run(written(data()))
     folder, others = results_root / "tiny", data(seed=3, name="others")
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     found = rescore(folder, {"seg": str(others / "seg"), "cls": str(others / "cls")}, name="elsewhere")
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
-    there = results.load_results(found.folder)
+    there = load_results(found.folder)
     assert found.folder.name == "elsewhere"
     assert read_plan(found.folder)["experiment"] == "elsewhere"
     assert scored(there) == scored(rows)
@@ -173,7 +176,7 @@ def test_other_images_get_results_of_their_own(written, data, results_root) -> N
 def test_results_of_other_images_are_named_like_an_experiment_and_made_once_more_where_they_were_cut_off(
     written, data, monkeypatch, results_root
 ) -> None:
-    api.run(written(data()))
+    run(written(data()))
     folder, others = results_root / "tiny", data(seed=3, name="others")
     for name in ("../out", "a b", "stages", "x/y", "-"):
         with pytest.raises(UserError, match="is no name for these results"):
@@ -192,7 +195,7 @@ def test_results_of_other_images_are_named_like_an_experiment_and_made_once_more
 ADDING = """
 import torch
 from avalanche.core import SupervisedPlugin
-from cl_bench.registry import strategy
+from cl_bench.plugins.registry import strategy
 
 class Adder(SupervisedPlugin):
     acts_from = 1
@@ -211,7 +214,7 @@ def test_a_stage_that_only_itself_can_score_keeps_no_other_from_being_scored(
     written, data, tmp_path, results_root
 ) -> None:
     (tmp_path / "adder.py").write_text(ADDING)
-    api.run(written(data(), strategies=["adder"]), plugin_files=[tmp_path / "adder.py"])
+    run(written(data(), strategies=["adder"]), plugin_files=[tmp_path / "adder.py"])
     folder = results_root / "tiny"
     shutil.rmtree(results_root / "stages" / ".scores")
     said: list[str] = []
@@ -221,8 +224,8 @@ def test_a_stage_that_only_itself_can_score_keeps_no_other_from_being_scored(
 
 
 def test_without_a_test_part_or_a_store_rescore_says_so(written, data, results_root) -> None:
-    prepared = api.prepare(written(data(test=False)))
-    api.train(prepared)
+    prepared = prepare(written(data(test=False)))
+    train_missing(prepared)
     with pytest.raises(UserError, match="no task of tiny has a test part"):
         rescore(prepared.folder)
     shutil.rmtree(prepared.store.root)
@@ -231,7 +234,7 @@ def test_without_a_test_part_or_a_store_rescore_says_so(written, data, results_r
 
 
 def test_dev_never_sees_the_test_part(written, data, results_root) -> None:
-    prepared = api.prepare(written(data(train=40)), split="dev")
+    prepared = prepare(written(data(train=40)), split="dev")
     assert [entry.audit.test for entry in prepared.catalog] == [None, None]
     assert not prepared.unscored()
 
@@ -264,52 +267,52 @@ def test_a_score_comes_back_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_damaged_score_is_made_anew_by_the_next_run(written, data, request, results_root) -> None:
     experiment = written(data())
-    before = api.run(experiment)
-    prepared = api.prepare(experiment)
+    before = run(experiment)
+    prepared = prepare(experiment)
     path = next(path for path in Scores(prepared.store.root).root.glob("*/*.safetensors") if len(path.stem) == 16)
     path.write_bytes(path.read_bytes()[:-3])
-    assert len(api.prepare(experiment).unscored()) == 1
+    assert len(prepare(experiment).unscored()) == 1
     request.getfixturevalue("never_trained")
-    pd.testing.assert_frame_equal(api.run(experiment), before)
+    pd.testing.assert_frame_equal(run(experiment), before)
 
 
 def test_a_scoring_that_fails_is_told_and_keeps_nothing_from_being_trained(
     written, data, monkeypatch, results_root
 ) -> None:
-    prepared = api.prepare(written(data()))
+    prepared = prepare(written(data()))
 
     def full(*_: Any) -> None:
         raise OSError("the disk is full")
 
     monkeypatch.setattr(Scorer, "score", full)
     for _ in range(2):  # in training, and of what is stored
-        failures = api.train(prepared)
+        failures = train_missing(prepared)
         assert failures.keys() == prepared.plan.stages.keys()
         assert all("the disk is full" in failure.reason for failure in failures.values())
         assert not prepared.missing()
-    rows = results.load_results(prepared.folder)
-    assert (results.of_curves(rows)["status"] == "done").all()
+    rows = load_results(prepared.folder)
+    assert (of_curves(rows)["status"] == "done").all()
     assert set(rows[rows["split"] == "test"]["status"]) == {"unscored"}
     monkeypatch.undo()
     monkeypatch.setenv("CL_BENCH_RESULTS", str(results_root))
-    assert api.train(prepared) == {}
+    assert train_missing(prepared) == {}
     assert not prepared.unscored()
 
 
 def test_older_plans_and_rows_are_of_val(written, data, results_root) -> None:
-    prepared = api.prepare(written(data(test=False)))
-    api.train(prepared)
+    prepared = prepare(written(data(test=False)))
+    train_missing(prepared)
     path = prepared.folder / "rows.csv"
     rows = pd.read_csv(path, dtype=str).drop(columns=["split", "data"])
     rows.to_csv(path, index=False)
     shutil.rmtree(prepared.store.root)
-    assert set(results.load_results(prepared.folder)["split"]) == {"val"}
+    assert set(load_results(prepared.folder)["split"]) == {"val"}
     assert json.loads((prepared.folder / "plan.json").read_text())["tasks"][0].get("test") is None
 
 
 def test_the_commands_say_what_they_did(written, data, results_root, capsys) -> None:
     experiment = written(data(), seeds=[0, 1])
-    api.run(experiment)
+    run(experiment)
     commands.rescore("tiny", split=commands.Scored.val)
     assert "every stored score comes out the same, bit for bit" in capsys.readouterr().out
     commands.rescore("tiny")

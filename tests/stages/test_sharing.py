@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from conftest import TINY
 
-from cl_bench import api
-from cl_bench.stages.store import Store
+from cl_bench.results.store.store import Store
+from cl_bench.runner.prepare import Prepared, prepare
+from cl_bench.runner.run import train as train_missing
 
 EWC = "avalanche.training.plugins.EWCPlugin[ewc_lambda=0.5]"
 
@@ -26,15 +27,15 @@ STEPS = {
 }
 
 
-def train(experiment: str, results: Path, strategies: list[str], workers: int = 1, **options: Any) -> api.Prepared:
+def train(experiment: str, results: Path, strategies: list[str], workers: int = 1, **options: Any) -> Prepared:
     """Train into a results folder of its own and return what was planned."""
     os.environ["CL_BENCH_RESULTS"] = str(results)  # the `results` fixture puts it back
-    prepared = api.prepare(experiment, strategies=strategies, **options)
-    assert api.train(prepared, workers) == {}
+    prepared = prepare(experiment, strategies=strategies, **options)
+    assert train_missing(prepared, workers) == {}
     return prepared
 
 
-def ends(prepared: api.Prepared, strategy: str) -> list[str]:
+def ends(prepared: Prepared, strategy: str) -> list[str]:
     """Return the hashes of the weights at the ends of a run's stages."""
     run = next(run for run in prepared.plan.runs if run.strategy == strategy)
     return [prepared.store.describe(key)["hashes"]["last"] for key in run.stages]
@@ -82,7 +83,7 @@ def test_extra_evaluations_change_no_bit(tiny: Callable[..., str], results: Path
 
 def test_five_evaluations_instead_of_one_change_no_bit(tiny_path: str, tmp_path: Path, monkeypatch: Any) -> None:
     once = train(tiny_path, tmp_path / "a", ["kd+replay"])
-    from cl_bench.training import Harness
+    from cl_bench.training.harness import Harness
 
     plain = Harness.eval
 
@@ -162,8 +163,8 @@ def test_killed_in_the_second_stage_and_run_again_gives_the_same_rows(tiny_path:
 def test_nothing_is_trained_twice(tiny_path: str, tmp_path: Path) -> None:
     prepared = train(tiny_path, tmp_path / "a", ["naive", "kd"])
     started: list[str] = []
-    again = api.prepare(tiny_path, strategies=["naive", "kd", "kd+replay"])
-    api.train(again, report=lambda key, state: started.append(key) if state == "started" else None)
+    again = prepare(tiny_path, strategies=["naive", "kd", "kd+replay"])
+    train_missing(again, report=lambda key, state: started.append(key) if state == "started" else None)
     assert len(started) == 2
     assert not set(started) & set(prepared.plan.stages)
 

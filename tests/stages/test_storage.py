@@ -13,33 +13,34 @@ import numpy as np
 import pytest
 
 import cl_bench
-from cl_bench import api
 from cl_bench.errors import UserError
-from cl_bench.executors.frontier import Failure
-from cl_bench.failures import Failures
 from cl_bench.report.status import status
-from cl_bench.stages.scores import Score, Scores
-from cl_bench.stages.storage import MANIFEST, export_results, garbage, import_results, remove
-from cl_bench.stages.store import Store
+from cl_bench.results.archive import MANIFEST, export_results, import_results
+from cl_bench.results.garbage import garbage, remove
+from cl_bench.results.store.failures import Failure, Failures
+from cl_bench.results.store.scores import Score, Scores
+from cl_bench.results.store.store import Store
+from cl_bench.runner.prepare import Prepared, prepare
+from cl_bench.runner.run import train
 
 LOST = "12" * 32
 """A key that no plan has."""
 
 
 @pytest.fixture
-def trained(tiny: Callable[..., str], results: Path) -> api.Prepared:
+def trained(tiny: Callable[..., str], results: Path) -> Prepared:
     """Two tasks under naive: three stages."""
-    prepared = api.prepare(tiny(orders=[["seg", "det"]], epochs=1))
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(orders=[["seg", "det"]], epochs=1))
+    assert train(prepared) == {}
     return prepared
 
 
 def test_what_no_plan_refers_to_can_go_and_nothing_else(
-    trained: api.Prepared, tiny: Callable[..., str], results: Path
+    trained: Prepared, tiny: Callable[..., str], results: Path
 ) -> None:
     store, plans = trained.store, [trained.folder / "plan.json"]
     assert garbage(store, plans) == []
-    api.train(api.prepare(tiny(name="other", orders=[["cls"]], epochs=1)))
+    train(prepare(tiny(name="other", orders=[["cls"]], epochs=1)))
     (results / "other" / "plan.json").unlink()
     done = trained.plan.runs[0].stages[0]
     left = (
@@ -61,7 +62,7 @@ def test_what_no_plan_refers_to_can_go_and_nothing_else(
     assert all(key in Store(store.root) for key in trained.plan.stages)
 
 
-def test_what_is_being_trained_stays(trained: api.Prepared) -> None:
+def test_what_is_being_trained_stays(trained: Prepared) -> None:
     draft = trained.store.root / f".draft-{LOST}-99"
     draft.write_bytes(b"half")
     assert garbage(trained.store, [trained.folder / "plan.json"]) == [], "it may be being written"
@@ -71,7 +72,7 @@ def test_what_is_being_trained_stays(trained: api.Prepared) -> None:
         assert garbage(trained.store, [trained.folder / "plan.json"]) == []
 
 
-def test_scores_that_were_cut_off_go(trained: api.Prepared) -> None:
+def test_scores_that_were_cut_off_go(trained: Prepared) -> None:
     key = next(iter(trained.plan.stages))
     half = trained.store.root / ".scores" / key / ".score-99"
     half.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +84,7 @@ def test_scores_that_were_cut_off_go(trained: api.Prepared) -> None:
 
 
 def test_exported_results_are_taken_in_elsewhere_bit_for_bit(
-    trained: api.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., str]
+    trained: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Callable[..., str]
 ) -> None:
     archive = tmp_path / "tiny.tar"
     assert export_results(trained.folder, trained.store, archive) == 3
@@ -93,7 +94,7 @@ def test_exported_results_are_taken_in_elsewhere_bit_for_bit(
     assert folder == tmp_path / "elsewhere" / "tiny"
     assert cl_bench.load_results(folder).equals(cl_bench.load_results(trained.folder))
     assert all(store.intact(key, tensors=True) for key in trained.plan.stages)
-    assert api.prepare(tiny(orders=[["seg", "det"]], epochs=1)).missing() == []
+    assert prepare(tiny(orders=[["seg", "det"]], epochs=1)).missing() == []
     assert not list(store.root.glob(".draft*"))
     with pytest.raises(UserError, match="exists already"):
         import_results(archive, tmp_path / "elsewhere", store)
@@ -146,7 +147,7 @@ def sealed(content: dict[str, bytes], name: str, data: bytes, experiment: str = 
     ],
 )
 def test_an_archive_that_is_not_what_was_exported_is_refused_whole(
-    trained: api.Prepared, tmp_path: Path, change: Callable[[dict[str, bytes]], object], message: str
+    trained: Prepared, tmp_path: Path, change: Callable[[dict[str, bytes]], object], message: str
 ) -> None:
     export_results(trained.folder, trained.store, tmp_path / "tiny.tar")
     archive = rewritten(tmp_path / "tiny.tar", change)
@@ -158,7 +159,7 @@ def test_an_archive_that_is_not_what_was_exported_is_refused_whole(
     assert not (tmp_path / "evil").exists()
 
 
-def test_an_archive_that_grows_when_it_is_read_is_refused(tmp_path: Path, trained: api.Prepared) -> None:
+def test_an_archive_that_grows_when_it_is_read_is_refused(tmp_path: Path, trained: Prepared) -> None:
     path = tmp_path / "bomb.tar"
     with tarfile.open(path, "w:gz") as tar:
         member = tarfile.TarInfo("results/big")
@@ -168,7 +169,7 @@ def test_an_archive_that_grows_when_it_is_read_is_refused(tmp_path: Path, traine
         import_results(path, tmp_path / "elsewhere", trained.store)
 
 
-def test_an_archive_that_is_cut_short_is_said_to_be(tmp_path: Path, trained: api.Prepared) -> None:
+def test_an_archive_that_is_cut_short_is_said_to_be(tmp_path: Path, trained: Prepared) -> None:
     export_results(trained.folder, trained.store, tmp_path / "tiny.tar")
     whole = (tmp_path / "tiny.tar").read_bytes()
     (tmp_path / "short.tar").write_bytes(whole[: len(whole) // 2])
@@ -177,7 +178,7 @@ def test_an_archive_that_is_cut_short_is_said_to_be(tmp_path: Path, trained: api
 
 
 def test_why_a_stage_is_not_there_travels_and_is_forgotten_with_its_plan(
-    trained: api.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = trained.plan.runs[0].stages[-1]
     trained.store.discard(last)
@@ -198,7 +199,7 @@ def test_why_a_stage_is_not_there_travels_and_is_forgotten_with_its_plan(
 
 
 def test_what_a_killed_import_left_is_not_taken_for_a_part_of_the_next(
-    trained: api.Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = tmp_path / "tiny.tar"
     assert export_results(trained.folder, trained.store, archive) == 3
@@ -210,7 +211,7 @@ def test_what_a_killed_import_left_is_not_taken_for_a_part_of_the_next(
     assert not (folder / "stray.html").exists()
 
 
-def test_a_plan_that_lacks_a_part_is_named(trained: api.Prepared) -> None:
+def test_a_plan_that_lacks_a_part_is_named(trained: Prepared) -> None:
     plan = trained.folder / "plan.json"
     plan.write_text(json.dumps({k: v for k, v in json.loads(plan.read_text()).items() if k != "stages"}))
     with pytest.raises(UserError, match=r"plan\.json lacks 'stages'"):
@@ -219,14 +220,14 @@ def test_a_plan_that_lacks_a_part_is_named(trained: api.Prepared) -> None:
         status(trained.folder)
 
 
-def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, trained: api.Prepared) -> None:
+def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, trained: Prepared) -> None:
     path = tmp_path / "no.tar"
     path.write_bytes(b"no archive" * 100)
     with pytest.raises(UserError, match="damaged or unreadable"):
         import_results(path, tmp_path / "elsewhere", trained.store)
 
 
-def test_a_damaged_stage_is_not_exported_and_the_next_run_makes_it_anew(trained: api.Prepared, tmp_path: Path) -> None:
+def test_a_damaged_stage_is_not_exported_and_the_next_run_makes_it_anew(trained: Prepared, tmp_path: Path) -> None:
     ends = [run.stages[-1] for run in trained.plan.runs + trained.plan.baselines]
     weights = [trained.store.folder(end) / "model.safetensors" for end in dict.fromkeys(ends)]
     whole = [path.read_bytes() for path in weights]
@@ -235,21 +236,21 @@ def test_a_damaged_stage_is_not_exported_and_the_next_run_makes_it_anew(trained:
     with pytest.raises(UserError, match="and 2 more: damaged, and set aside"):
         export_results(trained.folder, trained.store, tmp_path / "tiny.tar")
     assert not list(tmp_path.glob("*.tar"))
-    assert api.train(trained) == {}
+    assert train(trained) == {}
     assert [path.read_bytes() for path in weights] == whole
     assert export_results(trained.folder, trained.store, tmp_path / "tiny.tar") == 3
 
 
-def test_a_store_that_is_not_there_holds_nothing(trained: api.Prepared, tmp_path: Path) -> None:
+def test_a_store_that_is_not_there_holds_nothing(trained: Prepared, tmp_path: Path) -> None:
     assert garbage(Store(tmp_path / "none", writable=False), [trained.folder / "plan.json"]) == []
 
 
-def test_only_a_file_is_taken_in(trained: api.Prepared, tmp_path: Path) -> None:
+def test_only_a_file_is_taken_in(trained: Prepared, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="/dev/zero is no file"):
         import_results(Path("/dev/zero"), tmp_path / "elsewhere", trained.store)
 
 
-def test_scores_on_test_parts_travel_and_go_with_their_stages(trained: api.Prepared, tmp_path: Path) -> None:
+def test_scores_on_test_parts_travel_and_go_with_their_stages(trained: Prepared, tmp_path: Path) -> None:
     done = trained.plan.runs[0].stages[0]
     score = Score("seg", ["a"], {"mIoU": 0.5}, 2, 0.0, np.ones(3, np.float32), np.ones(1))
     for key in (done, LOST):

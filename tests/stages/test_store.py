@@ -14,11 +14,14 @@ from conftest import TINY
 from filelock import SoftFileLock
 
 import cl_bench
-from cl_bench import api
 from cl_bench.errors import NewerVersionError, StageFailedError, UserError
-from cl_bench.stages.key import differences, stage_key
-from cl_bench.stages.store import Store, read_json, write_csv
-from cl_bench.stages.train import Trainer
+from cl_bench.results.store.json_files import read_json, write_csv
+from cl_bench.results.store.key import stage_key
+from cl_bench.results.store.store import Store
+from cl_bench.runner.prepare import Prepared, prepare
+from cl_bench.runner.run import train
+from cl_bench.stages.trainer import Trainer
+from cl_bench.utils.nested import differences
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
@@ -70,10 +73,10 @@ def test_the_key_depends_on_every_setting_and_not_on_their_order() -> None:
 
 
 @pytest.fixture
-def trained(tiny: Callable[..., str], results: Path) -> api.Prepared:
+def trained(tiny: Callable[..., str], results: Path) -> Prepared:
     """Seg, then det, trained under naive."""
-    prepared = api.prepare(tiny(orders=[["seg", "det"]]))
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(orders=[["seg", "det"]]))
+    assert train(prepared) == {}
     return prepared
 
 
@@ -89,15 +92,15 @@ def flip(path: Path, place: float = 0.5) -> None:
 )
 @pytest.mark.parametrize("harm", [flip, lambda path: path.write_bytes(path.read_bytes()[:-9]), Path.unlink])
 def test_a_damaged_stage_is_noticed_and_trained_again(
-    trained: api.Prepared, tiny: Callable[..., str], name: str, harm: Callable[[Path], object]
+    trained: Prepared, tiny: Callable[..., str], name: str, harm: Callable[[Path], object]
 ) -> None:
     first, second = trained.plan.runs[0].stages
     before = trained.store.weights(second), trained.store.scores(second)
     harm(trained.store.folder(first) / name)
     shutil.rmtree(trained.store.folder(second))
     started: list[str] = []
-    again = api.prepare(tiny(orders=[["seg", "det"]]))
-    api.train(again, report=lambda key, state: started.append(key) if state == "started" else None)
+    again = prepare(tiny(orders=[["seg", "det"]]))
+    train(again, report=lambda key, state: started.append(key) if state == "started" else None)
     assert started == [first, second]
     after = again.store.weights(second), again.store.scores(second)
     assert all(torch.equal(after[0][tensor], before[0][tensor]) for tensor in before[0])
@@ -105,7 +108,7 @@ def test_a_damaged_stage_is_noticed_and_trained_again(
     assert len(list((again.store.root / ".damaged").iterdir())) == 1, "kept for a look at it"
 
 
-def test_a_stage_of_a_newer_version_is_refused_and_left_alone(trained: api.Prepared, tiny: Callable[..., str]) -> None:
+def test_a_stage_of_a_newer_version_is_refused_and_left_alone(trained: Prepared, tiny: Callable[..., str]) -> None:
     first = trained.plan.runs[0].stages[0]
     path = trained.store.folder(first) / "stage.json"
     content = json.loads(path.read_text()) | {"schema": 99}
@@ -113,18 +116,18 @@ def test_a_stage_of_a_newer_version_is_refused_and_left_alone(trained: api.Prepa
     seal = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     path.write_text(json.dumps({**content, "sha256": seal}))
     with pytest.raises(NewerVersionError, match=r"stage\.json was written by a newer version"):
-        api.train(api.prepare(tiny(orders=[["seg", "det"]])))
+        train(prepare(tiny(orders=[["seg", "det"]])))
     assert path.is_file()
 
 
 def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cl_bench.stages.store.FileLock", SoftFileLock)
+    monkeypatch.setattr("cl_bench.results.store.store.FileLock", SoftFileLock)
     with pytest.raises(UserError, match="without locks"), Store(tmp_path).claim("key"):
         pass
     assert not list((tmp_path / ".locks").iterdir()), "nothing is left that would look like a claim"
 
 
-def test_a_result_that_was_changed_is_not_shown(trained: api.Prepared) -> None:
+def test_a_result_that_was_changed_is_not_shown(trained: Prepared) -> None:
     before = cl_bench.load_results(trained.folder)
     flip(trained.store.folder(trained.plan.runs[0].stages[0]) / "evaluations.csv", 0.9)
     assert cl_bench.load_results(trained.folder).equals(before), "as it was exported"
@@ -133,7 +136,7 @@ def test_a_result_that_was_changed_is_not_shown(trained: api.Prepared) -> None:
         cl_bench.load_results(trained.folder)
 
 
-def test_weights_swapped_behind_the_stores_back_are_refused(trained: api.Prepared) -> None:
+def test_weights_swapped_behind_the_stores_back_are_refused(trained: Prepared) -> None:
     first, second = trained.plan.runs[0].stages
     other = trained.store.folder(trained.plan.baseline("det", 0)) / "model.safetensors"
     (trained.store.folder(first) / "model.safetensors").write_bytes(other.read_bytes())
@@ -155,7 +158,7 @@ def test_a_stage_is_claimed_by_one_alone(tmp_path: Path) -> None:
 
 def test_keys_follow_what_decides_the_bits(tiny: Callable[..., str], results: Path) -> None:
     def keys(**changes: object) -> set[str]:
-        return set(api.prepare(tiny(**changes)).plan.stages)
+        return set(prepare(tiny(**changes)).plan.stages)
 
     base = keys()
     for change in (
@@ -176,10 +179,10 @@ def test_keys_follow_what_decides_the_bits(tiny: Callable[..., str], results: Pa
     assert keys(description="other words", trackers=["tensorboard"]) == base
 
 
-def test_a_stage_of_the_schema_without_hashes_is_trained_again(trained: api.Prepared, tiny: Callable[..., str]) -> None:
+def test_a_stage_of_the_schema_without_hashes_is_trained_again(trained: Prepared, tiny: Callable[..., str]) -> None:
     first = trained.plan.runs[0].stages[0]
     path = trained.store.folder(first) / "stage.json"
     old = {key: value for key, value in json.loads(path.read_text()).items() if key not in ("files", "sha256")}
     path.write_text(json.dumps({**old, "schema": 1}))
-    again = api.prepare(tiny(orders=[["seg", "det"]]))
+    again = prepare(tiny(orders=[["seg", "det"]]))
     assert [stage.key for stage in again.missing()] == [first]

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cl_bench.ancestry import Ancestor
-from cl_bench.composition import parse
 from cl_bench.kinds.base import Task
-from cl_bench.registry import kinds
+from cl_bench.plugins.composition import parse
+from cl_bench.plugins.registry import kinds
+from cl_bench.training.teachers import Ancestor
 
 KIND = kinds.get("classification")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cl_bench.checking import check
-from cl_bench.composition import parse
-from cl_bench.registry import strategies
-from cl_bench.trial import Bench
+from cl_bench.plugins.composition import parse
+from cl_bench.plugins.registry import strategies
+from cl_bench.testing.bench import Bench
+from cl_bench.testing.checks import check
 
 SEQUENTIAL = [name for name in strategies if not strategies.get(name).together]
 ACTING = [name for name in SEQUENTIAL if name != "naive"]

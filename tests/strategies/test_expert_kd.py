@@ -10,19 +10,20 @@ import pytest
 import torch
 from avalanche.core import SupervisedPlugin
 
-from cl_bench import api
-from cl_bench.catalog import make_task
-from cl_bench.presets import load_experiment
-from cl_bench.results import stage_costs
-from cl_bench.stages.train import Trainer
+from cl_bench.config.presets import load_experiment
+from cl_bench.results.rows import stage_costs
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
+from cl_bench.stages.trainer import Trainer
 from cl_bench.strategies.expert_kd import ExpertDistillation
-from cl_bench.training import Harness
+from cl_bench.tasks.catalog import make_task
+from cl_bench.training.harness import Harness
 
 
 def test_its_stages_wait_for_the_baseline_that_they_follow_and_count_its_seconds(
     tiny: Callable[..., str], results: Path
 ) -> None:
-    prepared = api.prepare(tiny(orders=[["seg", "cls"]], epochs=1), strategies=["naive", "expert_kd"])
+    prepared = prepare(tiny(orders=[["seg", "cls"]], epochs=1), strategies=["naive", "expert_kd"])
     plan = prepared.plan
     first, second = plan.runs[1].stages
     baseline = plan.baseline("cls", 0)
@@ -30,7 +31,7 @@ def test_its_stages_wait_for_the_baseline_that_they_follow_and_count_its_seconds
     assert plan.parents()[second] == (first, baseline)
     # The plan holds baselines first: the other way round, the stage must still wait.
     plan.stages = dict(reversed(plan.stages.items()))
-    assert api.train(prepared) == {}
+    assert train(prepared) == {}
     cost = stage_costs(prepared.folder).set_index("stage")["train_seconds"]
     assert cost[second] > cost[baseline]
 
@@ -38,7 +39,7 @@ def test_its_stages_wait_for_the_baseline_that_they_follow_and_count_its_seconds
 def test_it_trains_again_where_the_baseline_does(tiny: Callable[..., str], results: Path) -> None:
     path = tiny(orders=[["seg", "cls"]])
     before, after = (
-        api.prepare(path, strategies=["expert_kd"], changes={"tasks.cls.epochs": epochs}).plan for epochs in (2, 3)
+        prepare(path, strategies=["expert_kd"], changes={"tasks.cls.epochs": epochs}).plan for epochs in (2, 3)
     )
     assert before.runs[0].stages[0] == after.runs[0].stages[0]
     assert before.stages[before.runs[0].stages[1]].experts != after.stages[after.runs[0].stages[1]].experts
@@ -46,7 +47,7 @@ def test_it_trains_again_where_the_baseline_does(tiny: Callable[..., str], resul
 
 def test_a_later_stage_may_follow_the_baselines_of_the_past_tasks_too(tiny: Callable[..., str], results: Path) -> None:
     path = tiny(orders=[["seg", "det", "cls"]], epochs=1)
-    own, past = (api.prepare(path, strategies=[f"expert_kd[past={past}]"]).plan for past in (0, 1))
+    own, past = (prepare(path, strategies=[f"expert_kd[past={past}]"]).plan for past in (0, 1))
     first, second, third = past.runs[0].stages
     assert past.parents()[second] == (first, past.baseline("det", 0)), "the first stage is seg's baseline itself"
     assert set(past.parents()[third]) == {second, *(past.baseline(name, 0) for name in ("seg", "det", "cls"))}
@@ -64,7 +65,7 @@ def test_each_expert_counts_as_it_is_weighed_and_the_task_that_came_back_is_no_p
             terms = [p for p in strategy.plugins if isinstance(p, ExpertDistillation)]
             followed.extend([(weight, task.name) for weight, task, _ in term.experts] for term in terms)
 
-    prepared = api.prepare(tiny(orders=[["seg", "det", "seg"]], epochs=1), strategies=["expert_kd[weight=2,past=0.5]"])
+    prepared = prepare(tiny(orders=[["seg", "det", "seg"]], epochs=1), strategies=["expert_kd[weight=2,past=0.5]"])
     plan = prepared.plan
     trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store, (Watch(),))
     for key in dict.fromkeys([*(run.stages[0] for run in plan.baselines), *plan.runs[0].stages]):

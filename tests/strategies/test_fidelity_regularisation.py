@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cl_bench.strategies.kd import Distillation
 from cl_bench.strategies.task_arithmetic import _move
-from cl_bench.training import Harness
+from cl_bench.training.harness import Harness
 
 T = 2.0
 EXACT = {"rtol": 1e-5, "atol": 1e-7}

@@ -18,18 +18,18 @@ from avalanche.training.plugins import AGEMPlugin, GEMPlugin
 from conftest import Spy
 from torch import Tensor
 
-from cl_bench import api
 from cl_bench.kinds.base import Task
-from cl_bench.model import UnifiedModel
-from cl_bench.stages.train import Trainer
+from cl_bench.model.unified import UnifiedModel
+from cl_bench.runner.prepare import prepare
+from cl_bench.stages.trainer import Trainer
 from cl_bench.strategies.agem import PastGradients, project
 from cl_bench.strategies.der import DarkReplay, Trajectory
 from cl_bench.strategies.er import ClassBalanced, Reservoir
 from cl_bench.strategies.fdr import FunctionReplay
 from cl_bench.strategies.gem import projection
 from cl_bench.strategies.replay import Memory, Replay
-from cl_bench.stream import collate
-from cl_bench.training import Harness
+from cl_bench.tasks.dataset import collate
+from cl_bench.training.harness import Harness
 
 ROUNDING = {"rtol": 1e-4, "atol": 1e-6}
 Run = Callable[..., None]
@@ -40,7 +40,7 @@ def run(results: Path, tiny: Callable[..., str], monkeypatch: pytest.MonkeyPatch
     """Return a function that trains all stages of an order with a spy behind the strategy's plug-ins."""
 
     def train(strategy: str, spy: Spy, order: Sequence[str] = ("seg", "det"), **changes: Any) -> None:
-        prepared = api.prepare(tiny(orders=[list(order)], **changes), strategies=[strategy])
+        prepared = prepare(tiny(orders=[list(order)], **changes), strategies=[strategy])
         trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store, (spy,))
         plan = prepared.plan
         for unit in dict.fromkeys(plan.stages[key].chain or (key,) for key in plan.runs[0].stages):

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from cl_bench import api
 from cl_bench.errors import UserError
-from cl_bench.stages.train import Trainer
+from cl_bench.runner.prepare import prepare as prepare_experiment
+from cl_bench.runner.run import train as train_missing
+from cl_bench.stages.trainer import Trainer
 from cl_bench.strategies.kd import Distillation
-from cl_bench.training import Harness
+from cl_bench.training.harness import Harness
 
 
 @pytest.fixture
@@ -21,8 +22,8 @@ def two_stages(results: Path, tiny: Callable[..., str]) -> Callable[..., tuple[d
     """Return a function that trains seg, then det under a strategy, and returns the weights after each."""
 
     def train(strategy: str, changes: dict[str, Any] | None = None) -> tuple[dict[str, torch.Tensor], ...]:
-        prepared = api.prepare(tiny(orders=[["seg", "det"]]), strategies=[strategy], changes=changes or {})
-        assert api.train(prepared) == {}
+        prepared = prepare_experiment(tiny(orders=[["seg", "det"]]), strategies=[strategy], changes=changes or {})
+        assert train_missing(prepared) == {}
         return tuple(map(prepared.store.weights, prepared.plan.runs[0].stages))
 
     return train
@@ -93,7 +94,7 @@ def test_the_stage_ends_between_its_first_and_its_last_weights(two_stages: Calla
 
 @pytest.mark.parametrize("text", ["wise_ft[alpha=1.5]", "layer_rates[neck=-1]", "ewc[images=0]", "der[memory=-1]"])
 def test_settings_out_of_range_are_refused(text: str) -> None:
-    from cl_bench.composition import parse
+    from cl_bench.plugins.composition import parse
 
     with pytest.raises(UserError, match=r"greater|less"):
         parse(text)
@@ -104,8 +105,8 @@ def test_a_stage_starts_part_of_the_way_back_to_the_initial_backbone(
     results: Path, tiny: Callable[..., str], share: float
 ) -> None:
     text = f"rewind[share={share}]+layer_rates[backbone=0, neck=0, shared=0, predictors=0]"
-    prepared = api.prepare(tiny(orders=[["seg", "det"]]), strategies=[text])
-    assert api.train(prepared) == {}
+    prepared = prepare_experiment(tiny(orders=[["seg", "det"]]), strategies=[text])
+    assert train_missing(prepared) == {}
     first, second = map(prepared.store.weights, prepared.plan.runs[0].stages)
     trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
     initial = trainer.untrained(0).state_dict()
@@ -129,8 +130,8 @@ def test_the_teacher_is_the_model_before_it_is_moved_back(
             taught.append(self.teacher.state_dict())
 
     monkeypatch.setattr(Distillation, "before_training_exp", noting)
-    prepared = api.prepare(tiny(orders=[["seg", "det"]]), strategies=["rewind+kd"])
-    assert api.train(prepared) == {}
+    prepared = prepare_experiment(tiny(orders=[["seg", "det"]]), strategies=["rewind+kd"])
+    assert train_missing(prepared) == {}
     first = prepared.store.weights(prepared.plan.runs[0].stages[0])
     assert len(taught) == 1
     assert all(torch.equal(taught[0][name], value) for name, value in first.items())

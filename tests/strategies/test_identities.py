@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cl_bench.composition import parse
-from cl_bench.registry import strategies
+from cl_bench.plugins.composition import parse
+from cl_bench.plugins.registry import strategies
 
 BEFORE: dict[str, dict[str, Any]] = {
     "kd[direction=student_teacher]": {"weight": 1.0, "temperature": 2.0, "direction": "student_teacher"},

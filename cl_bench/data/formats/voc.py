@@ -1,0 +1,87 @@
+"""PASCAL VOC segmentation: an image and a mask of class indices each, flat or in the official tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cl_bench.data.base import Example, Split
+from cl_bench.data.formats.reading import chosen, data_folder, missing, ordered, visible
+from cl_bench.errors import UserError
+from cl_bench.plugins.registry import formats
+
+VOC_CLASSES = (
+    "background",
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+"""Class i is index i of the masks; 255 is void."""
+
+
+@formats.register
+class Voc:
+    """`path/{train,val,test}/NAME.jpg + NAME.png`, or a folder that holds (VOCdevkit/VOC2012/) JPEGImages and so on."""
+
+    name = "voc"
+    kinds: tuple[str, ...] = ("segmentation",)
+
+    def read(self, options: Mapping[str, Any], kind: str, split: str, classes: tuple[str, ...] | None) -> Split:
+        """Read `split`; each target is the Path of a mask whose index i stands for `classes[i]` (by default VOC's 21).
+
+        Raises UserError for an image without a mask, a mask without an image, and a split without images.
+        """
+        root = data_folder(self, options, kind)
+        names = chosen(classes, lambda: VOC_CLASSES)
+        if (root / split).is_dir():
+            return Split(names, _read_pairs(root / split))
+        if listing := _listing(root, split):
+            return Split(names, _read_tree(listing))
+        raise missing(f"{root / split} (nor ImageSets/Segmentation/{split}.txt of an official VOC tree)", options)
+
+    def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
+        """Return whether there are test images with masks: those of VOC 2012 itself were published without."""
+        root = data_folder(self, options, kind)
+        if (root / "test").is_dir():
+            return any(path.suffix.lower() == ".png" for path in visible(root / "test"))
+        listing = _listing(root, "test")
+        return listing is not None and any(mask.is_file() for _, _, mask in _listed(listing)[:1])
+
+
+def _listing(root: Path, split: str) -> Path | None:
+    """Return the list of `split`'s names in an official tree."""
+    below = Path("ImageSets", "Segmentation", f"{split}.txt")
+    trees = (root, root / "VOCdevkit" / "VOC2012")
+    return next((tree / below for tree in trees if (tree / below).is_file()), None)
+
+
+def _listed(listing: Path) -> list[tuple[str, Path, Path]]:
+    """Return each name with where its image and its mask must be."""
+    tree = listing.parents[2]
+    try:
+        names = listing.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{listing} cannot be read: {error}") from error
+    return [(name, tree / "JPEGImages" / f"{name}.jpg", tree / "SegmentationClass" / f"{name}.png") for name in names]
+
+
+def _read_pairs(folder: Path) -> tuple[Example, ...]:
+    files = visible(folder)
+    masks = {path.stem: path for path in files if path.suffix.lower() == ".png"}
+    images = [path for path in files if path.suffix.lower() in (".jpg", ".jpeg")]
+    for image in images:
+        if image.stem not in masks:
+            raise UserError(f"image {image} has no mask {image.stem}.png beside it")
+    for name in sorted(masks.keys() - {image.stem for image in images}):
+        raise UserError(f"mask {masks[name]} has no image {name}.jpg beside it")
+    return ordered((Example(image.stem, image, masks[image.stem]) for image in images), folder)
+
+
+def _read_tree(listing: Path) -> tuple[Example, ...]:
+    examples = []
+    for name, image, mask in _listed(listing):
+        for what, path in (("image", image), ("mask", mask)):
+            if not path.is_file():
+                raise UserError(f"{listing} lists {name}, whose {what} {path} does not exist")
+        examples.append(Example(name, image, mask))
+    return ordered(examples, listing)

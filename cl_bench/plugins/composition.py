@@ -1,0 +1,209 @@
+"""Strategies as written: `kd[temperature=4]+replay[memory=20]`, or an Avalanche plug-in by its dotted path."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from cl_bench.errors import UserError, said, unknown
+from cl_bench.plugins.registry import StrategyEntry, code_identity, strategies
+from cl_bench.plugins.traits import storable
+from cl_bench.utils.parsing import load_yaml, split, split_list
+
+_TERM = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)\s*(\[(?P<settings>.*)\])?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of a composition with all its settings, defaults included."""
+
+    name: str
+    settings: Mapping[str, Any]
+    entry: StrategyEntry
+
+    @property
+    def text(self) -> str:
+        """The term in words, with the settings that are not their defaults."""
+        own = [f"{k}={v}" for k, v in self.settings.items() if v != self.entry.parameters[k].default]
+        return f"{self.name}[{','.join(own)}]" if own else self.name
+
+    def build(self) -> list[Any]:
+        """Return fresh plug-ins; raise UserError where the strategy raises, or returns what is none."""
+        try:
+            plugins = list(self.entry.build(**self.settings))
+        except (TypeError, ValueError, AssertionError) as error:
+            raise UserError(f"strategy {self.name} does not accept its settings: {error}") from error
+        except Exception as error:  # somebody's code may raise anything
+            raise UserError(f"strategy {self.name} cannot be built: {said(error)}") from error
+        for plugin in plugins:
+            if not hasattr(plugin, "before_training_exp"):
+                raise UserError(f"strategy {self.name} returns {plugin!r}, which is no plug-in of Avalanche's")
+            if not isinstance(getattr(plugin, "acts_from", 1), int):
+                raise UserError(f"strategy {self.name}: acts_from is the number of a stage, not {plugin.acts_from!r}")
+        return plugins
+
+    @cached_property
+    def acts_from(self) -> int | None:
+        """The first stage (1, 2, ...) in which the term changes anything; None where it never does.
+
+        A plug-in says so in `acts_from`; one that says nothing, such as a stock one, acts from the first.
+        """
+        return min((getattr(plugin, "acts_from", 1) for plugin in self.build()), default=None)
+
+    @cached_property
+    def follows_expert(self) -> bool:
+        """Whether it needs the baseline of the task at hand; a plug-in says so in `follows_expert`."""
+        return any(getattr(plugin, "follows_expert", False) for plugin in self.build())
+
+    @cached_property
+    def follows_past_experts(self) -> bool:
+        """Whether it needs the past tasks' baselines, too; a plug-in says so in `follows_past_experts`."""
+        return any(getattr(plugin, "follows_past_experts", False) for plugin in self.build())
+
+    @cached_property
+    def resumable(self) -> bool:
+        """Whether its stages can be trained by one process each: what acts from the first can store what it carries."""
+        return all(storable(p) for p in self.build() if getattr(p, "acts_from", 1) == 1)
+
+    def code(self) -> tuple[str, ...]:
+        """Return the hashes of the files from outside this package that define the strategy and its plug-ins."""
+        found = {code_identity(self.entry), *map(code_identity, self.build())}
+        return tuple(sorted(one for one in found if one is not None))
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the term contributes to a stage's key."""
+        added = self.entry.added
+        settings = {k: v for k, v in self.settings.items() if k not in added or v != added[k]}
+        return {"name": self.name, "settings": settings, "code": list(self.code())}
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A strategy as planned: its terms in the order written."""
+
+    text: str
+    terms: tuple[Term, ...]
+
+    @property
+    def together(self) -> bool:
+        """Whether all tasks are trained in one stage."""
+        return any(term.entry.together for term in self.terms)
+
+    @property
+    def chained(self) -> bool:
+        """Whether its stages need one process from the first to the last (a plug-in carries what it cannot store)."""
+        return not all(term.resumable for term in self.terms)
+
+    def acting(self, position: int) -> tuple[Term, ...]:
+        """Return the terms that act in the stage at 0-based `position`."""
+        return tuple(term for term in self.terms if term.acts_from is not None and term.acts_from <= position + 1)
+
+
+def parse(text: str) -> Composition:
+    """Return the composition that `text` names; raise UserError for unknown names and settings."""
+    terms = []
+    for part in split(text, "+"):
+        terms.append(_term(*parse_term(part, text), text))
+    composition = Composition(text.replace(" ", ""), tuple(terms))
+    if composition.together and any((term.acts_from or 1) > 1 for term in terms):
+        raise UserError(
+            f"strategy {text!r}: training all tasks together leaves no later stage for the others to act in"
+        )
+    if sum(getattr(plugin, "rehearses", False) for term in terms for plugin in term.build()) > 1:
+        raise UserError(
+            f"strategy {text!r}: two parts train stored images with their labels, and a step has one such batch"
+        )
+    return composition
+
+
+def parse_term(part: str, text: str) -> tuple[str, str]:
+    """Return name and settings of one part of the strategy `text`, as they are written."""
+    match = _TERM.fullmatch(part)
+    if not match:
+        raise UserError(f"strategy {text!r} is not understood at {part!r}; write name[setting=value]+name")
+    return match["name"], match["settings"] or ""
+
+
+def term_entry(name: str) -> StrategyEntry:
+    """Return the strategy of this name, or the plug-in at this dotted path."""
+    return _dotted(name) if "." in name else strategies.get(name)
+
+
+def _term(name: str, settings: str, text: str) -> Term:
+    entry = term_entry(name)
+    given = {}
+    for pair in split_list(settings):
+        key, sign, value = pair.partition("=")
+        if not sign:
+            raise UserError(f"strategy {text!r}: {pair!r} is not setting=value")
+        given[key.strip()] = _value(value)
+    return Term(name, _resolve(entry, given, text), entry)
+
+
+def _value(text: str) -> Any:
+    try:
+        value = load_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{text!r} is not a value of a setting") from error
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value)  # YAML 1.1 takes 1e3 for text
+    return value
+
+
+def _resolve(entry: StrategyEntry, given: Mapping[str, Any], text: str) -> dict[str, Any]:
+    parameters = {k: p for k, p in entry.parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    for key in given:
+        if key not in parameters:
+            raise UserError(f"strategy {text!r}: {unknown('setting', key, parameters)}")
+    settings = {}
+    for name, parameter in parameters.items():
+        if name not in given and parameter.default is parameter.empty:
+            raise UserError(f"strategy {text!r} needs the setting {name!r}")
+        value = given.get(name, parameter.default)
+        settings[name] = _checked(parameter, value, text) if name in given else value
+    return settings
+
+
+def _checked(parameter: inspect.Parameter, value: Any, text: str) -> Any:
+    if parameter.annotation is parameter.empty:
+        return value
+    try:
+        adapter = TypeAdapter(parameter.annotation, config=ConfigDict(arbitrary_types_allowed=True))
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise UserError(f"strategy {text!r}: setting {parameter.name} = {value!r}: {reason}") from error
+
+
+def _dotted(path: str) -> StrategyEntry:
+    from avalanche.core import BasePlugin
+
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise UserError(f"strategy {path}: cannot import {module}: {error}") from error
+    if found is None:
+        raise unknown("plug-in", name, dir(importlib.import_module(module)))
+    # An experiment may come from anyone: any other class could be made to do anything by its arguments.
+    if not (inspect.isclass(found) and issubclass(found, BasePlugin)):
+        raise UserError(f"strategy {path} is not one of Avalanche's plug-ins, nor made from one")
+    return StrategyEntry(path, _plugin_builder(found), summary=f"{name} of {module}")
+
+
+def _plugin_builder(plugin: type) -> Callable[..., list[Any]]:
+    def build(**settings: Any) -> list[Any]:
+        return [plugin(**settings)]
+
+    build.__signature__ = inspect.signature(plugin)  # type: ignore[attr-defined] # the class's settings are ours
+    build.__wrapped__ = plugin  # type: ignore[attr-defined] # and so is the file that defines it
+    return build

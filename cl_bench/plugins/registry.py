@@ -1,0 +1,211 @@
+"""Finds strategies, kinds and data formats: built-in, from entry points, and from files the user names."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from cl_bench.errors import UserError, said, unknown
+from cl_bench.plugins import source_hash
+
+T = TypeVar("T")
+"""The type of what a registry holds."""
+
+
+@dataclass(frozen=True)
+class StrategyEntry:
+    """A strategy as declared: `build(**settings)` returns a list of Avalanche plugins; its signature: the settings."""
+
+    name: str
+    build: Callable[..., Sequence[Any]]
+    summary: str = ""
+    paper: str = ""
+    together: bool = False
+    """All tasks of the order in one stage (joint training) instead of one after the other."""
+    neutral: dict[str, Any] | None = None
+    """Settings at which the strategy must equal naive bit for bit; None where it has none."""
+    added: dict[str, Any] = field(default_factory=dict)
+    """Settings that it had not always, each with the value at which all is as it was: stages keep their keys there."""
+
+    @property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The settings: name -> parameter with default and annotation."""
+        try:
+            return dict(inspect.signature(self.build, eval_str=True, follow_wrapped=False).parameters)
+        except (NameError, SyntaxError) as error:
+            raise UserError(f"strategy {self.name}: the type of a setting is not known: {error}") from error
+
+
+@dataclass
+class Registry(Generic[T]):
+    """Named things of one sort, loaded on first use from a package, from entry points and from plugin files."""
+
+    what: str
+    package: str
+    group: str
+    """Of the entry points by which installed packages add to it."""
+    entries: dict[str, T] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    """Module or entry point -> why it could not be imported."""
+    _loaded: bool = False
+
+    def add(self, name: str, thing: T) -> None:
+        """Register `thing`; raise UserError where the name is taken by something else."""
+        known = self.entries.get(name)
+        if known is not None and source_of(known) != source_of(thing):
+            raise UserError(f"{self.what} {name!r} is defined twice: in {source_of(known)} and in {source_of(thing)}")
+        self.entries[name] = thing
+
+    def register(self, cls: type) -> type:
+        """Register one instance of the decorated class under its `name`."""
+        self.add(cls.name, cls())  # type: ignore[attr-defined]
+        return cls
+
+    def get(self, name: str) -> T:
+        """Return what `name` stands for; raise UserError with the nearest known name where there is none."""
+        self.load()
+        if name not in self.entries:
+            raise unknown(self.what, name, self.entries, _plugin_hint(name) + self._broken_hint())
+        return self.entries[name]
+
+    def _broken_hint(self) -> str:
+        return "".join(f"; {module} is not importable: {reason}" for module, reason in self.broken.items())
+
+    def load(self) -> None:
+        """Import every module of the package and every entry point; a failure is kept in `broken`, not raised."""
+        if self._loaded:
+            return
+        self._loaded = True
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__, self.package + "."):
+            self._attempt(module.name, lambda name=module.name: importlib.import_module(name))  # type: ignore[misc]
+        for point in importlib.metadata.entry_points(group=self.group):
+            self._attempt(point.value, point.load)
+
+    def _attempt(self, name: str, load: Callable[[], object]) -> None:
+        try:
+            load()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # one broken plug-in must stop nothing else, whatever it raises
+            self.broken[name] = said(error)
+
+    def __iter__(self) -> Iterator[str]:
+        self.load()
+        return iter(sorted(self.entries))
+
+
+strategies: Registry[StrategyEntry] = Registry("strategy", "cl_bench.strategies", "cl_bench.strategies")
+kinds: Registry[Any] = Registry("kind", "cl_bench.kinds", "cl_bench.kinds")
+formats: Registry[Any] = Registry("data format", "cl_bench.data.formats", "cl_bench.formats")
+
+
+def strategy(
+    name: str,
+    *,
+    summary: str = "",
+    paper: str = "",
+    together: bool = False,
+    neutral: dict[str, Any] | None = None,
+    added: dict[str, Any] | None = None,
+) -> Callable[[Callable[..., Sequence[Any]]], Callable[..., Sequence[Any]]]:
+    """Declare the decorated function a strategy: its arguments are the settings, it returns Avalanche plugins.
+
+    name: as written in an experiment; together: all tasks in one stage; neutral: the settings at
+    which it must equal naive bit for bit; added: settings that came later, each with the value at which the strategy
+    does what it did before, so that what a built-in one had trained is still found. Raises UserError for settings
+    in `added` that are none.
+    """
+
+    if name == "baseline":
+        raise UserError("a strategy cannot be called 'baseline', as the tasks' own baselines are")
+
+    def declare(build: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
+        for which, settings in (("added", added), ("neutral", neutral)):
+            for setting in settings or {}:
+                if setting not in (known := inspect.signature(build).parameters):
+                    raise unknown(f"{which} setting of strategy {name!r}", setting, known)
+        strategies.add(name, StrategyEntry(name, build, summary, paper, together, neutral, added or {}))
+        return build
+
+    return declare
+
+
+_imported: dict[Path, str] = {}
+"""Plugin file -> the module it was last imported as."""
+
+
+def _plugin_hint(name: str) -> str:
+    path = Path(f"{name}.py")
+    here = name.isidentifier() and path.is_file() and path.resolve() not in _imported
+    return f"; if {path} declares it, add --plugin {path}" if here else ""
+
+
+def load_plugin_files(paths: Sequence[str | Path]) -> None:
+    """Import the user's files, each of which may declare strategies, kinds and data formats."""
+    if paths:
+        for registry in (strategies, kinds, formats):
+            registry.load()  # first, so that a name of ours is taken whatever the order
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise UserError(f"plugin file {path} does not exist")
+        place = path.resolve()
+        # The content is part of the name: what was edited since it was imported is imported anew.
+        content = f"{place} {source_hash.identity(place, place.stem)}"
+        name = f"cl_bench_plugin_{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+        if _imported.get(place) == name:
+            continue
+        _forget(source_hash.files(place, place.stem)[1:])
+        if str(place.parent) not in sys.path:
+            sys.path.append(str(place.parent))  # last, so that a helper beside it hides nothing
+        spec = importlib.util.spec_from_file_location(name, place)
+        if spec is None or spec.loader is None:
+            raise UserError(f"plugin file {path} is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        _imported[place] = name
+        try:
+            spec.loader.exec_module(module)
+        except BaseException as error:  # a file may raise anything
+            del sys.modules[name], _imported[place]
+            if isinstance(error, (UserError, KeyboardInterrupt)):
+                raise
+            raise UserError(f"plugin file {path} failed to import: {said(error)}") from error
+
+
+def _forget(helpers: Sequence[Path]) -> None:
+    """Have modules of these files imported anew."""
+    importlib.invalidate_caches()
+    gone = {str(path) for path in helpers}
+    stale = {name for name, module in sys.modules.items() if getattr(module, "__file__", None) in gone}
+    for name in [name for name in sys.modules if any(f"{name}.".startswith(f"{one}.") for one in stale)]:
+        del sys.modules[name]
+
+
+def _definition(thing: Any) -> Any:
+    subject = inspect.unwrap(thing.build) if isinstance(thing, StrategyEntry) else thing
+    return subject if inspect.isfunction(subject) or inspect.isclass(subject) else type(subject)
+
+
+def source_of(thing: Any) -> str:
+    """Return the file that defines `thing` (a strategy entry, a class or an instance)."""
+    subject = _definition(thing)
+    return inspect.getsourcefile(subject) or subject.__module__
+
+
+def code_identity(thing: Any) -> str | None:
+    """Return the SHA-256 of the files that define code from outside this package, for a stage's key.
+
+    None for our own, which the numerics version covers.
+    """
+    module = _definition(thing).__module__
+    return None if module.startswith("cl_bench.") else source_hash.identity(Path(source_of(thing)), module)

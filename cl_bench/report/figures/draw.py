@@ -1,0 +1,35 @@
+"""Which figures an experiment has, by name."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cl_bench.errors import UserError
+from cl_bench.report.figures.classes import class_changes
+from cl_bench.report.figures.curves import forgetting_curves
+from cl_bench.report.figures.learning import learning_curves
+from cl_bench.report.figures.matrix import matrices
+from cl_bench.report.figures.order_sensitivity import order_sensitivity
+from cl_bench.report.figures.style import NARROWEST, WIDEST, WIDTH
+from cl_bench.report.figures.tradeoffs import tradeoffs
+from cl_bench.results.summary import summary
+
+
+def figures(results: pd.DataFrame, what: str = "curves", width: float = WIDTH) -> dict[str, Figure]:
+    """Return stem -> figure; what: "curves", "matrix", "tradeoffs", "classes" or "orders"; width: in inches.
+
+    One figure an order, whose name is in the stem where there are several; of an experiment of baselines alone, their
+    learning curves. Raises UserError for a width that no page has.
+    """
+    if not NARROWEST <= width <= WIDEST:
+        raise UserError(f"figures are {NARROWEST:g} to {WIDEST:g} inches wide, not {width:g}")
+    if not results.attrs["plan"]["runs"]:
+        return {"baselines": learning_curves(results, width)}
+    if what == "orders":
+        return {"orders": order_sensitivity(summary(results), width)}
+    if what == "tradeoffs":
+        drawn = tradeoffs(summary(results), width)
+    else:
+        drawn = {"curves": forgetting_curves, "matrix": matrices, "classes": class_changes}[what](results, width)
+    return {what if len(drawn) == 1 else f"{what}-{order.replace('>', '-')}": figure for order, figure in drawn.items()}

@@ -1,0 +1,1 @@
+"""Tables of results, one file each, in four formats."""

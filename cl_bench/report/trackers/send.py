@@ -1,0 +1,56 @@
+"""Sends an experiment's results to the trackers that its user names (see `cl_bench.trackers`)."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from cl_bench.errors import UserError, unknown
+from cl_bench.report.trackers.base import Tracker, tracked
+from cl_bench.results.parts import chosen
+from cl_bench.results.rows import load_results
+
+TRACKERS = ("tensorboard", "wandb", "mlflow")
+
+
+def check_trackers(names: Iterable[str]) -> None:
+    """Raise UserError for a tracker that there is not, or that is not installed."""
+    for name in names:
+        _tracker(name)
+
+
+def send_results(folder: Path, names: Iterable[str], split: str = "") -> dict[str, str]:
+    """Send the results in `folder` to each tracker, and return where each has them; what it has is not sent again.
+
+    split: of which part table and figures are, as in `parts.chosen`. Raises UserError where a tracker does not take the
+    results: they are stored all the same.
+    """
+    # Not before something is sent: matplotlib takes a second.
+    from cl_bench.report.figures.draw import figures
+    from cl_bench.report.figures.style import save
+
+    results, places = load_results(folder), {}
+    drawings = figures(chosen(results, split)).items()
+    with tempfile.TemporaryDirectory() as drawn:
+        paths = [path for stem, figure in drawings for path in save(figure, drawn, stem)]
+        content = tracked(results, [path for path in paths if path.suffix == ".png"], split)
+        for name in names:
+            try:
+                places[name] = _tracker(name).send(content, folder)
+            except Exception as error:  # whatever a tracker's library or its server raises
+                raise UserError(
+                    f"tracker {name} did not take the results of {content.experiment}, which are stored: {error}; "
+                    f"send them with cl-bench track {content.experiment} {name}"
+                ) from error
+    return places
+
+
+def _tracker(name: str) -> Tracker:
+    if name not in TRACKERS:
+        raise unknown("tracker", name, TRACKERS)
+    try:
+        return importlib.import_module(f"cl_bench.trackers.{name}")
+    except ImportError as error:
+        raise UserError(f"tracker {name} needs what is not installed ({error}): pip install cl-bench[track]") from error

@@ -1,0 +1,1 @@
+"""Prepares an experiment and runs what is missing of it."""

@@ -1,0 +1,63 @@
+"""What comes beside results that are there already: their plan and rows are kept, whether their stages are or not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cl_bench.config.schema import Experiment, validate
+from cl_bench.errors import UserError
+from cl_bench.results.plan_file import read_plan, settings_by_name
+from cl_bench.results.rows import exported, of_training, scores
+from cl_bench.stages.plan import Plan
+from cl_bench.tasks.catalog import Entry
+from cl_bench.utils.nested import differences
+
+
+def beside(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    """Return what the results of `folder` were asked for, and what is asked for now after it."""
+    if not (folder / "plan.json").is_file():
+        raise UserError(f"{folder} holds no results to add to; without --add they are begun")
+    before = read_plan(folder)["settings"]
+    if absent := own.keys() - before.keys():
+        raise UserError(f"{folder / 'plan.json'} lacks {min(absent)!r} among its settings")
+    there = {**before, "orders": map(tuple, before["orders"])}
+    return {key: tuple(dict.fromkeys([*there[key], *values])) for key, values in own.items()}
+
+
+def refuse_others(folder: Path, plan: Plan, experiment: Experiment, renewed: Collection[str]) -> None:
+    """Raise UserError, with the first things that differ, where the folder has rows that the plan would drop.
+
+    renewed: strategies that were asked for, whose own rows may go, as when their code was edited.
+    """
+    there = read_plan(folder)
+    free, due = set[str](), {single["stage"] for single in there["baselines"]}
+    for run in there["runs"]:
+        (free if run["strategy"] in renewed else due).update(run["stages"])
+    if exported(folder) - (free - due) - plan.stages.keys():
+        changed = _changed_settings(folder, experiment)
+        reason = f"other settings ({'; '.join(changed[:3])})" if changed else "another version, other libraries or data"
+        raise UserError(f"the results in {folder} were made with {reason}: name these otherwise")
+
+
+def _changed_settings(folder: Path, experiment: Experiment) -> list[str]:
+    """Return what else the folder's results were made with; none where another version's settings are unreadable."""
+    free = {"name", "description", "strategies", "orders", "seeds", "resources", "trackers"}
+    try:
+        # Read anew, as it may be older than a setting, which then has its default.
+        before = validate(read_plan(folder)["settings"], str(folder / "plan.json"))
+    except UserError:
+        return []
+    return differences(*(settings_by_name(one.model_dump(mode="json", exclude=free)) for one in (before, experiment)))
+
+
+def kept_stages(folder: Path, plan: Plan, catalog: Sequence[Entry]) -> frozenset[str]:
+    """Return the stages of which all that tables need lies in `folder`."""
+    metrics, kept = {entry.task.name: entry.task.kind.metrics for entry in catalog}, set()
+    for key, found in scores(folder, plan.stages).items():
+        stage = plan.stages[key]
+        due = {(stage.epochs, task, metric) for task in (*stage.past, *stage.trained) for metric in metrics[task]}
+        if due <= {(row.epoch, row.task, row.metric) for row in of_training(found)}:
+            kept.add(key)
+    return frozenset(kept)

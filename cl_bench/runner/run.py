@@ -1,0 +1,148 @@
+"""Trains what is missing of an experiment, and returns its results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cl_bench.report.trackers.send import send_results
+from cl_bench.results.rows import export, load_results, of_training, scores
+from cl_bench.results.store.failures import Failure, Failures
+from cl_bench.runner.executors.frontier import Frontier
+from cl_bench.runner.executors.local import Job, Report, train_here, train_in_workers
+from cl_bench.runner.executors.ray import reach, train_with_ray
+from cl_bench.runner.extend import refuse_others
+from cl_bench.runner.lock import planned
+from cl_bench.runner.plan_record import describe_plan
+from cl_bench.runner.prepare import Prepared, _check_device, prepare
+from cl_bench.stages.trainer import Progress, Trainer
+from cl_bench.utils.files import make_writable
+from cl_bench.utils.paths import results_root
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def run(
+    experiment: str,
+    *,
+    strategies: Sequence[str] = (),
+    orders: str | Sequence[Sequence[str]] = (),
+    seeds: Sequence[int] = (),
+    split: str = "",
+    changes: Mapping[str, Any] | Sequence[str] = (),
+    plugin_files: Sequence[str | Path] = (),
+    add: bool = False,
+    workers: int = 1,
+) -> pd.DataFrame:
+    """Train what is missing of an experiment and return its results, one row an evaluation.
+
+    The arguments are those of `prepare`; workers: processes that train stages side by side.
+    """
+    prepared = prepare(
+        experiment,
+        strategies=strategies,
+        orders=orders,
+        seeds=seeds,
+        split=split,
+        changes=changes,
+        plugin_files=plugin_files,
+        add=add,
+    )
+    train(prepared, workers)
+    if prepared.experiment.trackers:
+        send_results(prepared.folder, prepared.experiment.trackers)
+    return load_results(prepared.folder)
+
+
+def train(
+    prepared: Prepared,
+    workers: int = 1,
+    progress: Progress = lambda *_: None,
+    report: Report = lambda *_: None,
+    command: str = "",
+    retry: bool = False,
+    cluster: str | None = None,
+) -> dict[str, Failure]:
+    """Write the plan, train the stages that the store lacks, export the rows; return why stages are not there, by key.
+
+    retry: try stages that diverged in an earlier run once more, too; what failed otherwise is always tried again.
+    cluster: the address of a Ray cluster that trains them, "" for one of this machine; None for no Ray.
+    """
+    _check_device(prepared.experiment, here=cluster is None)
+    if cluster is not None:
+        reach(cluster)
+    if prepared.renewed is not None:  # again: much may have come since it was prepared
+        refuse_others(prepared.folder, prepared.plan, prepared.experiment, prepared.renewed)
+    with planned(make_writable(prepared.folder), describe_plan(prepared, command)):
+        return _train(prepared, workers, progress, report, retry, cluster)
+
+
+def _train(
+    prepared: Prepared, workers: int, progress: Progress, report: Report, retry: bool, cluster: str | None
+) -> dict[str, Failure]:
+    folder = prepared.folder
+    _discard_damaged(prepared, report)
+    failures = Failures(results_root())
+    kept = {} if retry else failures.diverged(prepared.plan.stages)
+    failures.forget(prepared.plan.stages)
+
+    def record(key: str, state: str | Failure) -> None:
+        if isinstance(state, Failure):
+            failures.add(key, state)
+        report(key, state)
+
+    plan, due = prepared.plan, {stage.key for stage in (*prepared.missing(), *prepared.unscored())}
+    before = scores(folder, prepared.kept)
+    stored = prepared.store.__contains__
+
+    def settled(key: str) -> bool:
+        return key not in due or (stored(key) and prepared.scored(plan.stages[key]))
+
+    frontier = Frontier(plan.units(), plan.parents(), settled, kept, stored)
+    for key, failure in frontier.failures.items():
+        failures.add(key, failure)
+        report(key, replace(failure, reason=f"{failure.reason}, in an earlier run") if key in kept else failure)
+    try:
+        _train_units(prepared, frontier, workers, cluster, progress, record)
+    finally:
+        export(folder, before)
+    for key, found in scores(folder, before).items():
+        if of_training(found) != of_training(before[key]):
+            report(key, "differs")
+    return frontier.failures
+
+
+def _train_units(
+    prepared: Prepared, frontier: Frontier, workers: int, cluster: str | None, progress: Progress, report: Report
+) -> None:
+    job = Job(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve())
+    if cluster is not None:
+        train_with_ray(frontier, job, cluster, report)
+    elif workers == 1:
+        trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
+        train_here(frontier, prepared.plan, trainer, progress, report)
+    else:
+        train_in_workers(frontier, job, workers, progress, report)
+
+
+def _discard_damaged(prepared: Prepared, report: Report) -> None:
+    """Move stages that are not what was written out of the way; weights count where stages start or are scored."""
+    store, parents = prepared.store, prepared.plan.parents()
+    for key in parents:
+        if store.folder(key).exists() and key not in store:
+            store.discard(key)
+            report(key, "damaged")
+    pending, seen = [parent for stage in prepared.missing() for parent in parents[stage.key]], set[str]()
+    pending += [stage.key for stage in prepared.unscored()]
+    while pending:
+        parent = pending.pop()
+        if parent in seen:
+            continue
+        seen.add(parent)
+        if parent in store and not store.intact(parent, tensors=True):
+            store.discard(parent)
+            report(parent, "damaged")
+        pending.extend(parents[parent])

@@ -1,0 +1,1 @@
+"""An experiment's tasks with their data: read, audited, split, augmented."""

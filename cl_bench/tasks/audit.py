@@ -1,0 +1,305 @@
+"""The audit: what a task's splits really hold, before anything is trained on them or scored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from cl_bench.data.base import Boxes, Example, Split
+from cl_bench.data.cache import file_hashes, fingerprint
+from cl_bench.data.images import open_image
+from cl_bench.errors import UserError
+from cl_bench.plugins.registry import source_of
+from cl_bench.utils.files import replacing
+from cl_bench.utils.paths import cache_root
+
+if TYPE_CHECKING:  # it imports torch
+    from cl_bench.kinds.base import Task
+
+Measured = TypeVar("Measured", "_Measured", "_MeasuredTest")
+
+VERSION = 2
+"""To be raised when the audit, or what a kind measures with code outside its own file, becomes another."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredPart:
+    """The images that a verdict is of, without those that train or val holds too.
+
+    counts: class -> pixels, boxes or images; trivial: the headline score (0..1) of looking at no image; figures:
+    `Kind.notes`.
+    """
+
+    split: Split
+    fingerprint: str
+    counts: Mapping[str, int]
+    trivial: float
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """The splits of `task` as they are to be used, and what was found in them.
+
+    train: without the images that validation holds too; findings: one sentence each; train_counts, val_counts: class
+    -> pixels, boxes or images; trivial: the headline score (0..1) of looking at no image; figures: `Kind.notes`; test:
+    None where the data set has none.
+    """
+
+    task: Task
+    train: Split
+    val: Split
+    findings: tuple[str, ...]
+    train_fingerprint: str
+    val_fingerprint: str
+    train_counts: Mapping[str, int]
+    val_counts: Mapping[str, int]
+    trivial: float
+    figures: Mapping[str, float]
+    test: ScoredPart | None = None
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What takes time, as it is cached; `leaked` are names of training images."""
+
+    leaked: list[str]
+    findings: list[str]
+    train_fingerprint: str
+    train_counts: list[int]
+    val_counts: list[int]
+    trivial: float
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _MeasuredTest:
+    """Of the test part, likewise; `leaked` are names of its images. Cached apart: train and val are as without."""
+
+    leaked: list[str]
+    findings: list[str]
+    fingerprint: str
+    counts: list[int]
+    trivial: float
+    figures: dict[str, float]
+
+
+def audit(task: Task, train: Split, val: Split, test: Split | None = None) -> Audit:
+    """Check every example of all splits, drop what two of them hold, and measure what is left.
+
+    What is in train and in val is dropped from train; what is in test and in either of them from test, so that train
+    and val, and with them all keys of stages, are the same with any test part. Labels are brought to the order of
+    `task.classes`. Raises UserError for a file that cannot be decoded, a target that is not valid, and a class without
+    an example in train. The result is cached by the contents of the files.
+    """
+    notes = [f"{where}: {note}" for where, split in (("train", train), ("val", val)) for note in split.notes]
+    if set(train.classes) - set(val.classes):
+        notes.append(f"val does not know {_listed(sorted(set(train.classes) - set(val.classes)))}")
+    train, val = _part(task, _aligned(task, train, "train")), _aligned(task, val, "val")
+    if task.kind.whole:
+        val = _part(task, val)
+    train_fingerprint, val_fingerprint = fingerprint(train), fingerprint(val)
+    place = _place(task, train_fingerprint, val_fingerprint)
+    measured = _cached(place, _Measured, lambda: _measure(task, train, val))
+    if weakness := task.kind.weakness(task, measured.val_counts):
+        notes.append(f"val: {weakness}")
+    found = Audit(
+        task,
+        _without(train, measured.leaked),
+        val,
+        (*notes, *measured.findings),
+        measured.train_fingerprint,
+        val_fingerprint,
+        dict(zip(task.classes, measured.train_counts, strict=True)),
+        dict(zip(task.classes, measured.val_counts, strict=True)),
+        measured.trivial,
+        measured.figures,
+    )
+    return found if test is None else _with_test(found, test)
+
+
+def _with_test(found: Audit, test: Split) -> Audit:
+    task, notes = found.task, [f"test: {note}" for note in test.notes]
+    if set(task.classes) - set(test.classes):
+        notes.append(f"test does not know {_listed(sorted(set(task.classes) - set(test.classes)))}")
+    test = _aligned(task, test, "test")
+    if task.kind.whole:
+        test = _part(task, test)
+    place = _place(task, "test", found.train_fingerprint, found.val_fingerprint, fingerprint(test))
+    measured = _cached(place, _MeasuredTest, lambda: _measure_test(found, test))
+    if weakness := task.kind.weakness(task, measured.counts):
+        notes.append(f"test: {weakness}")
+    part = ScoredPart(
+        _without(test, measured.leaked),
+        measured.fingerprint,
+        dict(zip(task.classes, measured.counts, strict=True)),
+        measured.trivial,
+        measured.figures,
+    )
+    return replace(found, findings=(*found.findings, *notes, *measured.findings), test=part)
+
+
+def _place(task: Task, *fingerprints: str) -> Path:
+    code = hashlib.sha256(Path(source_of(task.kind)).read_bytes()).hexdigest()
+    identity = [VERSION, *fingerprints, task.kind.name, code, task.predictor, task.levels, task.image_size]
+    identity += [task.learns] if task.learns else []
+    return cache_root() / "audit" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()}.json"
+
+
+def _cached(place: Path, kind: type[Measured], measure: Callable[[], Measured]) -> Measured:
+    try:
+        content = json.loads(place.read_bytes())
+        if content.pop("schema") == 1:
+            return kind(**content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    measured = measure()
+    with replacing(place) as file:
+        file.write(json.dumps({"schema": 1, **asdict(measured)}).encode())
+    return measured
+
+
+def _measure(task: Task, train: Split, val: Split) -> _Measured:
+    for split in (train, val):
+        _check(task, split)
+    (in_train, in_val), findings = _by_hash({"train": train, "val": val})
+    leaked = _in_both(in_train, in_val)
+    if leaked:
+        findings.append(
+            f"{len(leaked)} of {len(train.examples)} training images are in val too, byte for byte, "
+            f"and are dropped from train: {', '.join(leaked)}"
+        )
+    train = _without(train, leaked)
+    train_counts, val_counts = task.kind.count(train).tolist(), task.kind.count(val).tolist()
+    for label in task.labels:
+        if not train_counts[label]:
+            raise UserError(f"class {task.classes[label]!r} of task {task.name} has no example in train")
+    absent = [task.classes[label] for label in task.labels if not val_counts[label]]
+    if len(absent) == len(task.labels):
+        raise UserError(f"val of task {task.name} has no example of any class that it learns: {_listed(absent)}")
+    if absent:
+        findings.append(f"val has no example of {_listed(absent)}")
+    trivial = float(task.kind.trivial(task, train, val))
+    figures = {name: float(value) for name, value in task.kind.notes(task, val).items()}
+    return _Measured(leaked, findings, fingerprint(train), train_counts, val_counts, trivial, figures)
+
+
+def _measure_test(found: Audit, test: Split) -> _MeasuredTest:
+    task = found.task
+    _check(task, test)
+    (in_test,), findings = _by_hash({"test": test})
+    (in_train, in_val), _ = _by_hash({"train": found.train, "val": found.val})
+    leaked = {where: _in_both(in_test, other) for where, other in (("train", in_train), ("val", in_val))}
+    for where, names in leaked.items():
+        if names:
+            findings.append(
+                f"{len(names)} of {len(test.examples)} test images are in {where} too, byte for byte, "
+                f"and are dropped from test: {', '.join(names)}"
+            )
+    dropped = sorted({name for names in leaked.values() for name in names})
+    test = _without(test, dropped)
+    if not test.examples:
+        raise UserError(f"every image of test of task {task.name} is in train or val too, so that none is left")
+    counts = task.kind.count(test).tolist()
+    absent = [task.classes[label] for label in task.labels if not counts[label]]
+    if len(absent) == len(task.labels):
+        raise UserError(f"test of task {task.name} has no example of any class that it learns: {_listed(absent)}")
+    if absent:
+        findings.append(f"test has no example of {_listed(absent)}")
+    trivial = float(task.kind.trivial(task, found.train, test))
+    figures = {name: float(value) for name, value in task.kind.notes(task, test).items()}
+    return _MeasuredTest(dropped, findings, fingerprint(test), counts, trivial, figures)
+
+
+def _check(task: Task, split: Split) -> None:
+    for example in split.examples:
+        open_image(example.image)
+        task.kind.check(example, task.classes)
+
+
+def _by_hash(splits: Mapping[str, Split]) -> tuple[list[dict[str, list[str]]], list[str]]:
+    """Return of each split the names of its images by their hash, and a sentence where it holds one more than once."""
+    found, findings = [], []
+    for where, split in splits.items():
+        names: dict[str, list[str]] = defaultdict(list)
+        for example, digest in zip(split.examples, file_hashes([e.image for e in split.examples]), strict=True):
+            names[digest].append(example.name)
+        groups = [group for group in names.values() if len(group) > 1]
+        if groups:
+            same = "; ".join(" = ".join(group) for group in groups)
+            findings.append(f"{where} holds {len(groups)} images more than once, byte for byte: {same}")
+        found.append(names)
+    return found, findings
+
+
+def _in_both(own: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> list[str]:
+    return sorted(name for digest, names in own.items() if digest in other for name in names)
+
+
+def _without(split: Split, names: Sequence[str]) -> Split:
+    dropped = set(names)
+    return replace(split, examples=tuple(example for example in split.examples if example.name not in dropped))
+
+
+def _part(task: Task, split: Split) -> Split:
+    """Return the examples of `split` that show a class which `task` learns, beside the background."""
+    if not task.learns:
+        return split
+    wanted = [label for label in task.labels if label != task.kind.background]
+    kept = (one for one in split.examples if task.kind.count(replace(split, examples=(one,)))[wanted].any())
+    return replace(split, examples=tuple(kept))
+
+
+def _aligned(task: Task, split: Split, where: str) -> Split:
+    """Return `split` with labels into `task.classes`, as the readers may list the classes of each split differently."""
+    if split.classes == task.classes:
+        return split
+    others = sorted(set(split.classes) - set(task.classes))
+    if others:
+        raise UserError(f"{where} of task {task.name} holds {_listed(others)}, which the task does not have")
+    places = np.array([task.classes.index(name) for name in split.classes])
+
+    def moved(example: Example) -> Example:
+        target: Any = example.target
+        if isinstance(target, Boxes):
+            return replace(example, target=replace(target, labels=places[target.labels]))
+        if isinstance(target, int | np.integer):
+            return replace(example, target=int(places[target]))
+        raise UserError(f"{where} of task {task.name} must list the classes of the task: {_listed(task.classes)}")
+
+    return replace(split, classes=task.classes, examples=tuple(map(moved, split.examples)))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{'class' if len(names) == 1 else 'classes'} {', '.join(names)}"
+
+
+def report(audits: Sequence[Audit]) -> str:
+    """Return the audits as plain text: a block a task with its counts, scores and findings."""
+    return "\n\n".join(map(_block, audits))
+
+
+def _block(result: Audit) -> str:
+    task, test = result.task, result.test
+    counts = {"train": result.train_counts, "val": result.val_counts, **({"test": test.counts} if test else {})}
+    images = {"train": result.train, "val": result.val, **({"test": test.split} if test else {})}
+    sizes = [f"{len(split.examples)} {where}" for where, split in images.items()]
+    trivial = {"": result.trivial, **({" on test": test.trivial} if test else {})}
+    figures = {**result.figures, **({f"{name} on test": value for name, value in test.figures.items()} if test else {})}
+    width = max(len("class"), *map(len, task.classes))
+    lines = [
+        f"{task.name}: {task.kind.name}, {len(task.classes)} classes, {', '.join(sizes[:-1])} and {sizes[-1]} images",
+        f"  {'class':<{width}} {' '.join(f'{where:>12}' for where in counts)}",
+        *(f"  {c:<{width}} {' '.join(f'{count[c]:>12,}' for count in counts.values())}" for c in task.classes),
+        *(f"  trivial {task.kind.metrics[0]}{where}: {value:.4f}" for where, value in trivial.items()),
+        *(f"  {name}: {value:.4f}" for name, value in figures.items()),
+        *(f"  - {finding}" for finding in result.findings),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,206 @@
+"""The tasks of an experiment with their data: read, audited, and ready to be trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from cl_bench.config.schema import DEV, Corruption, Experiment, Protocol, TaskConfig, explain
+from cl_bench.data import cache
+from cl_bench.data.base import Split, has_test
+from cl_bench.data.images import decode_image
+from cl_bench.errors import UserError, unknown
+from cl_bench.kinds.base import Kind, Settings, Task
+from cl_bench.plugins.registry import code_identity, formats, kinds
+from cl_bench.tasks.audit import Audit, audit
+from cl_bench.tasks.corruptions import decoder
+from cl_bench.tasks.dev_split import dev_split
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One task with its protocol and its audited data."""
+
+    task: Task
+    protocol: Protocol
+    audit: Audit
+    code: tuple[str | None, ...]
+    """Hashes of the files of a kind or data format from outside the package."""
+    corruption: Corruption | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the task's training contributes to a stage's key."""
+        return {
+            "task": self.task.name,
+            "train_data": self.audit.train_fingerprint,
+            "validation_data": self.audit.val_fingerprint,
+            **self.protocol.model_dump(mode="json"),
+            **({"corruption": self.corruption.model_dump()} if self.corruption else {}),
+        }
+
+    @property
+    def test_id(self) -> str:
+        """What scores on the task's test part go by, beside their stage; empty where it has none."""
+        test = self.audit.test
+        return score_id(self.task, test.fingerprint) if test else ""
+
+    def predictor_identity(self) -> dict[str, Any]:
+        """Return what the task contributes to the model."""
+        task = self.task
+        return {
+            "task": task.name,
+            "kind": task.kind.name,
+            "predictor": task.predictor,
+            "streams": task.randomness,
+            "levels": list(task.levels),
+            "settings": task.settings.model_dump(mode="json"),
+            "image_size": task.image_size,
+            "classes": list(task.classes),
+            # What few tasks have is named where they have it, so that the stages of all others keep their keys.
+            **({"head": task.head} if task.head else {}),
+            **({"learns": list(task.learns)} if task.learns else {}),
+            "code": list(self.code),
+        }
+
+
+def score_id(task: Task, fingerprint: str) -> str:
+    """Return what a score of `task` goes by, beside its stage: the data that it is of, and the metric's version."""
+    identity = [task.name, task.kind.name, task.kind.metric_version, fingerprint]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+
+
+def load_catalog(experiment: Experiment, others: Mapping[str, Split] | None = None) -> tuple[Entry, ...]:
+    """Read and audit the data of every task; raise UserError, naming the culprit, for the first thing that is wrong.
+
+    others: by task, images that take the place of its test part.
+    """
+    tests = others or {}
+    entries = tuple(
+        _entry(experiment, index, config, tests.get(config.name)) for index, config in enumerate(experiment.tasks)
+    )
+    check_heads([entry.task for entry in entries])
+    return entries
+
+
+def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split | None) -> Entry:
+    task, train, val = read_task(experiment, index, config)
+    source = formats.get(config.data["format"])
+    # Whoever chooses something on dev must not see what the verdict will be.
+    has_one = experiment.split == "val" and test_part(config)
+    test = other or (read_split(config, "test") if has_one else None)
+    audited = audit(task, train, val, test)
+    if experiment.split != "val":
+        rest, dev = dev_split(task.kind, audited.train, DEV.index(experiment.split))
+        images = f"{len(dev.examples)} of {len(audited.train.examples)} training images"
+        note = f"{experiment.split}: {images} are scored in place of val"
+        inner = audit(task, rest, dev)
+        said = (f"with {experiment.split} in place of val: {finding}" for finding in inner.findings)
+        audited = replace(inner, findings=(*audited.findings, note, *said))
+    code = (code_identity(task.kind), code_identity(source))
+    return Entry(task, experiment.protocol(config), audited, code, config.corruption)
+
+
+def read_task(experiment: Experiment, index: int, config: TaskConfig) -> tuple[Task, Split, Split]:
+    """Return the task as the model sees it, and its two splits as the reader found them."""
+    kind: Kind = kinds.get(config.kind)
+    source = formats.get(config.data["format"])
+    if kind.name not in source.kinds:
+        raise UserError(
+            f"task {config.name}: data format {source.name} has no {kind.name} data, only {', '.join(source.kinds)}"
+        )
+    train, val = read_split(config, "train"), read_split(config, "val")
+    return make_task(experiment, index, config, train.classes), train, val
+
+
+def test_part(config: TaskConfig) -> bool:
+    """Return whether a task's data have a test part."""
+    return has_test(formats.get(config.data["format"]), _options(config), config.kind)
+
+
+def read_split(config: TaskConfig, split: str) -> Split:
+    """Return a part of a task's data as the reader found it."""
+    return formats.get(config.data["format"]).read(_options(config), config.kind, split, config.classes)
+
+
+def _options(config: TaskConfig) -> dict[str, Any]:
+    return {name: value for name, value in config.data.items() if name != "format"}
+
+
+def make_task(experiment: Experiment, index: int, config: TaskConfig, classes: tuple[str, ...]) -> Task:
+    """Return the task as the model sees it, without touching data."""
+    kind: Kind = kinds.get(config.kind)
+    predictor = config.predictor or kind.predictors[0]
+    if predictor not in kind.predictors:
+        raise UserError(f"task {config.name}: {unknown('predictor', predictor, kind.predictors)}")
+    protocol = experiment.protocol(config)
+    if kind.whole and protocol.augment.mosaic:
+        raise UserError(f"task {config.name}: a mosaic of four images has no one label; {kind.name} needs mosaic 0")
+    return Task(
+        index=index,
+        name=config.name,
+        kind=kind,
+        classes=classes,
+        predictor=predictor,
+        levels=config.levels or kind.levels,
+        image_size=protocol.image_size,
+        settings=_settings(kind, config),
+        streams=config.streams or config.name,
+        head=config.head or "",
+        learns=_learns(kind, config, classes),
+    )
+
+
+def _learns(kind: Kind, config: TaskConfig, classes: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the indices of the classes that the task learns, empty where it learns all."""
+    if config.learns is None:
+        return ()
+    if not kind.partial:
+        raise UserError(f"task {config.name}: {kind.name} has no parts, so that a task cannot learn some classes only")
+    for name in config.learns:
+        if name not in classes:
+            raise UserError(f"task {config.name} (learns): {unknown('class', name, classes)}")
+    found = tuple(sorted({classes.index(name) for name in config.learns}))
+    if found == (kind.background,):
+        raise UserError(
+            f"task {config.name} (learns): nothing is learnt from the background {config.learns[0]!r} alone"
+        )
+    return found if len(found) < len(classes) else ()
+
+
+def check_heads(tasks: Sequence[Task]) -> None:
+    """Raise UserError where tasks that share a predictor want different ones."""
+    owners: dict[str, Task] = {}
+    for task in tasks:
+        first = owners.setdefault(task.owner, task)
+        if bool(first.head) != bool(task.head):
+            raise UserError(f"the head {task.owner!r} has the name of a task; tasks and heads need different names")
+        for what in ("kind", "predictor", "levels", "classes"):
+            if getattr(first, what) != getattr(task, what):
+                raise UserError(f"tasks {first.name} and {task.name} share the head {task.head!r} but not their {what}")
+
+
+def _settings(kind: Kind, config: TaskConfig) -> Settings:
+    try:
+        return kind.Settings(**config.settings)
+    except ValidationError as error:
+        raise UserError(f"task {config.name}: {explain(error, lambda _: list(kind.Settings.model_fields))}") from error
+
+
+def pixels(
+    task: Task, split: Split, fingerprint: str, size: int, corruption: Corruption | None = None
+) -> tuple[Any, Any]:
+    """Return the images of `split` and, for a kind that has them, its masks, `size` pixels a side, from the cache."""
+    paths = [example.image for example in split.examples]
+    if corruption is None:
+        images = cache.resized(fingerprint, paths, size, decode_image)
+    else:
+        images = cache.resized(f"{fingerprint} {corruption.model_dump_json()}", paths, size, decoder(corruption))
+    decode = task.kind.decode_target
+    if decode is None:
+        return images, None
+    return images, cache.resized(fingerprint, [e.target for e in split.examples], size, decode)

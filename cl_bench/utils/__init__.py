@@ -1,0 +1,1 @@
+"""What knows nothing of the benchmark and could serve any project."""

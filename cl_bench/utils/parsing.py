@@ -1,0 +1,53 @@
+"""YAML from anyone: plain values only, of a size and depth that fill no memory however its aliases multiply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+LARGEST, DEEPEST = 100_000, 40
+"""Values that a text may hold once its aliases are written out, and how deep they may lie in each other."""
+
+
+def load_yaml(text: str) -> Any:
+    """Return what `text` holds; ValueError of one line where it is no YAML or too much."""
+    try:
+        content = yaml.safe_load(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError) as error:
+        # The last four come of scalars that look like a date or carry a tag and are none.
+        raise ValueError(" ".join(str(error).split())) from error
+    _measure(content)
+    return content
+
+
+def _measure(content: Any) -> None:
+    pending, count = [(content, 1)], 0
+    while pending:
+        value, depth = pending.pop()
+        count += 1
+        if count > LARGEST:
+            raise ValueError(f"it holds more than {LARGEST} values")
+        if depth > DEEPEST:
+            raise ValueError("it is nested too deeply")
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        pending.extend((one, depth + 1) for one in inner)
+
+
+def split_list(text: str) -> list[str]:
+    """Split a comma-separated list of strategies or settings; commas inside brackets belong to what they enclose."""
+    return [part for part in split(text, ",") if part]
+
+
+def split(text: str, separator: str) -> list[str]:
+    """Split at separators outside of brackets."""
+    parts, depth = [""], 0
+    for sign in text:
+        depth += (sign in "[{") - (sign in "]}")
+        if sign == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part.strip() for part in parts]

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["Harness", "load_results", "run", "strategy"]
-
-if TYPE_CHECKING:
-    from cl_bench.plugins.registry import strategy
-    from cl_bench.results.rows import load_results
-    from cl_bench.runner.run import run
-    from cl_bench.training.harness import Harness
 
 _HOME = {
     "Harness": "cl_bench.training.harness",

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import json
 import random
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cl_bench.results.store.checkpoints import Snapshot
 from cl_bench.training import plugin_state
 
-if TYPE_CHECKING:
-    from cl_bench.training.harness import Harness
+
+class Resumable(Protocol):
+    """What a snapshot takes of a harness, and puts back."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: torch.optim.swa_utils.AveragedModel | None
+    scaler: torch.amp.GradScaler
+    device: torch.device
+    plugins: Sequence[Any]
+    clock: Any
+    epoch: int
+    step: int
+    log: list[dict[str, float]]
+    evaluation_seconds: float
 
 
-def take(harness: Harness) -> Snapshot:
+def take(harness: Resumable) -> Snapshot:
     """Return parameters, buffers, optimizer, average, plug-ins, loss scale, random streams and counters."""
     tensors = _prefixed("model", harness.model.state_dict())
-    names = {p: name for name, p in harness.model.named_parameters()}
+    names: dict[Tensor, str] = {p: name for name, p in harness.model.named_parameters()}
     for p, moments in harness.optimizer.state.items():
         tensors.update(_prefixed(f"optimizer/{names[p]}", moments))
     if harness.average is not None:
@@ -45,7 +59,7 @@ def take(harness: Harness) -> Snapshot:
     return Snapshot(kept, json.loads(json.dumps(values)))
 
 
-def put_back(harness: Harness, snapshot: Snapshot) -> None:
+def put_back(harness: Resumable, snapshot: Snapshot) -> None:
     """Bring `harness`, at the start of the same stage, to where `snapshot` was taken."""
     tensors, values = snapshot.tensors, snapshot.values
     harness.model.load_state_dict(_under("model", tensors))

@@ -4,13 +4,9 @@ import io
 import re
 import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from synthetic import Experiment, plausible
 
 from cl_bench.errors import UserError

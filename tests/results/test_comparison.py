@@ -1,13 +1,10 @@
 """Differences of drops between strategies, by hand."""
 
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "report"))
 from synthetic import Experiment, plausible
 
 from cl_bench.cli.tables import Format, Table, print_table
@@ -205,7 +202,7 @@ def test_one_order_has_no_mean_over_orders(tmp_path):
 
 
 def test_orders_may_be_chosen():
-    results = load_results(Path(__file__).parent.parent / "results" / "orders")
+    results = load_results(Path(__file__).parents[2] / "results" / "orders")
     table = over_orders(select(results, orders=["seg>det>cls", "det>seg>cls"]))
     assert table[["orders", "seeds"]].to_numpy().tolist() == [[2, 3]] * 3
     drops = summary(results).drop_duplicates(["strategy", "order"]).set_index(["strategy", "order"])["average_drop"]

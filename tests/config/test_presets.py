@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import TINY, message
-from test_config import SMALL
+from test_schema import SMALL
 
 from cl_bench.config.presets import load_experiment
 from cl_bench.plugins.registry import code_identity, strategies

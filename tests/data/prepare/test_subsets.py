@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from test_download import Server, serving
+from servers import Server, serving
 
 from cl_bench.data.prepare.recipes import COCO_CLASSES, RECIPES, Archive, Sources, choose
 from cl_bench.data.prepare.subsets import prepare, prepare_all

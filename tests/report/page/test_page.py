@@ -187,7 +187,7 @@ def page(browser: Any, tiny: Callable[..., str], tmp_path: Path) -> Any:
 
 
 def test_the_report_of_the_best_recipe_opens(browser: Any, tmp_path: Path) -> None:
-    folder = Path(__file__).parents[2] / "results" / "unified_onehead_best"
+    folder = Path(__file__).parents[3] / "results" / "unified_onehead_best"
     browser.get_log("browser")
     browser.get(save_report(folder, tmp_path / "report.html").as_uri())
     assert browser.execute_script("return document.documentElement.dataset.ready") == "true"

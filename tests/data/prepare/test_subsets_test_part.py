@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import test_prepare as small
-from test_download import Server, serving
-from test_prepare import NAMES, files_of, photo
+import test_subsets as small
+from servers import Server, serving
+from test_subsets import NAMES, files_of, photo
 
 from cl_bench.data.base import has_test
 from cl_bench.data.prepare.recipes import COCO_CLASSES, Archive, Sources

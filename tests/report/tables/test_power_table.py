@@ -1,13 +1,9 @@
 """What would settle verdicts, on synthetic results."""
 
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from synthetic import Experiment
 
 from cl_bench.metrics.power import seeds_needed, settling

@@ -15,7 +15,7 @@ IMAGES = 40
 
 @pytest.fixture(scope="module")
 def simulated():
-    path = Path(__file__).parent.parent / "benchmarks" / "simulated.py"
+    path = Path(__file__).parents[2] / "benchmarks" / "simulated.py"
     specification = importlib.util.spec_from_file_location("simulated", path)
     module = importlib.util.module_from_spec(specification)
     sys.modules["simulated"] = module

@@ -1,12 +1,7 @@
 """Forgetting curves show the scores that were measured, where they were measured."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from synthetic import plausible
 
 from cl_bench.report.figures.curves import forgetting_curves

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "faults.py"
+SCRIPT = Path(__file__).parents[3] / "benchmarks" / "faults.py"
 
 
 def test_killed_damaged_and_racing_runs_end_with_the_undisturbed_rows() -> None:

@@ -11,8 +11,6 @@ from typing import Any
 import pandas as pd
 import pytest
 from conftest import message
-
-sys.path.insert(0, str(Path(__file__).parent / "report"))
 from synthetic import plausible
 
 from cl_bench.metrics import continual

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Any
+
+# Before torch is imported: two workers of several threads each would wait for each other on two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+if Path("/dev/shm").is_dir() and shutil.disk_usage("/dev/shm").free > 4 * 2**30:
+    # Nothing of a test needs to survive a power cut, so nothing waits for a disk.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
 
 import pytest
 import torch
@@ -16,6 +23,7 @@ from avalanche.core import SupervisedPlugin
 from cl_bench.errors import UserError
 from cl_bench.runner.prepare import prepare
 from cl_bench.stages.trainer import Trainer
+from cl_bench.testing.bench import Bench
 from cl_bench.training.harness import Harness
 from cl_bench.utils.hashing import digest
 
@@ -53,6 +61,30 @@ def _shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["CL_BENCH_CACHE"]
     else:
         os.environ["CL_BENCH_CACHE"] = before
+
+
+@pytest.fixture
+def full_sizes() -> None:
+    """The test needs as many pictures and resamples as a user gets."""
+
+
+@pytest.fixture(autouse=True)
+def _few_pictures_and_resamples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "full_sizes" not in request.fixturenames:
+        monkeypatch.setattr("cl_bench.kinds.base.GALLERY", 3)
+        monkeypatch.setattr("cl_bench.metrics.bootstrap.RESAMPLES", 100)
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The stream of `cl-bench check` in one store for all tests, so that what strategies share is trained once."""
+    return Bench(tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(scope="session")
+def first_stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stages that tests begin with, by key: trained by the first test that needs one."""
+    return tmp_path_factory.mktemp("first_stages")
 
 
 @pytest.fixture
@@ -119,7 +151,9 @@ class Spy(SupervisedPlugin):
 
 
 @pytest.fixture
-def second_stage(results: Path, tiny: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Spy]:
+def second_stage(
+    results: Path, tiny: Callable[..., str], first_stages: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Spy]:
     """Return a function that trains one task, then another, and returns what a spy saw in the second stage."""
 
     def train(strategy: str, watch: Spy | None = None, order: tuple[str, str] = ("seg", "det"), **changes: Any) -> Spy:
@@ -128,7 +162,11 @@ def second_stage(results: Path, tiny: Callable[..., str], monkeypatch: pytest.Mo
         trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
         first, second = prepared.plan.runs[0].stages
         if first not in prepared.store:
-            trainer.train(prepared.plan, [first])
+            if (first_stages / first).exists():
+                prepared.store.place(first, shutil.copytree(first_stages / first, prepared.store.root / ".draft-first"))
+            else:
+                trainer.train(prepared.plan, [first])
+                shutil.copytree(prepared.store.folder(first), first_stages / first)
         build = Harness.__init__
 
         @wraps(build)  # Avalanche inspects the signature

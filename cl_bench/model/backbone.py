@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import timm
@@ -48,9 +49,15 @@ def build_backbone(name: str) -> nn.Module:
     return timm.create_model(name, pretrained=False, features_only=True, out_indices=indices)
 
 
+@cache
+def _tensors(backbone: str) -> dict[str, torch.Size]:
+    """Return the shapes of the backbone's tensors by name; UserError where it cannot serve."""
+    return {name: tensor.shape for name, tensor in build_backbone(backbone).state_dict().items()}
+
+
 def load_weights(backbone: str, weights: str) -> Weights:
     """Load `weights` ("imagenet", "bundled", "none" or a file) for timm's `backbone`; UserError if they do not fit."""
-    network = build_backbone(backbone)
+    wanted = _tensors(backbone)
     config = timm.models.get_pretrained_cfg(backbone)
     mean, std = (tuple(config.mean), tuple(config.std)) if config else ((0.5,) * 3, (0.5,) * 3)
     if weights == "none":
@@ -61,14 +68,13 @@ def load_weights(backbone: str, weights: str) -> Weights:
         state = _from_package(backbone)
     else:
         state = _from_file(weights)
-    wanted = network.state_dict()
-    for name, tensor in wanted.items():
+    for name, shape in wanted.items():
         if name not in state:
             raise UserError(f"weights {weights} have no {name!r}, which backbone {backbone} needs")
-        if state[name].shape != tensor.shape:
+        if state[name].shape != shape:
             raise UserError(
                 f"weights {weights} hold {name!r} of shape {tuple(state[name].shape)}, "
-                f"backbone {backbone} needs {tuple(tensor.shape)}"
+                f"backbone {backbone} needs {tuple(shape)}"
             )
     state = {name: state[name].detach().clone() for name in wanted}
     return Weights(state, mean, std, digest(state))

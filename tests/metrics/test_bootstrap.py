@@ -1,6 +1,9 @@
 import numpy as np
+import pytest
 
 from cl_bench.metrics.bootstrap import RESAMPLES, image_weights
+
+pytestmark = pytest.mark.usefixtures("full_sizes")
 
 
 def test_every_image_has_a_weight_in_every_resample_and_they_sum_to_their_number():

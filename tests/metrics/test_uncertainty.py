@@ -9,6 +9,8 @@ from scipy import stats
 from cl_bench.metrics import continual, uncertainty
 from cl_bench.metrics.bootstrap import image_weights
 
+pytestmark = pytest.mark.usefixtures("full_sizes")
+
 BASELINES, FINALS = [0.50, 0.46, 0.52], [0.45, 0.44, 0.47]
 
 

@@ -19,6 +19,8 @@ from cl_bench.results.store.pictures import FILE, SIDE, Picture, encode, load, s
 from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.runner.run import train
 
+pytestmark = pytest.mark.usefixtures("full_sizes")
+
 
 def test_at_most_twelve_evenly_spread_images_are_shown() -> None:
     assert gallery_indices(5) == [0, 1, 2, 3, 4]

@@ -10,6 +10,8 @@ from cl_bench.results import resamples
 from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.runner.run import train
 
+pytestmark = pytest.mark.usefixtures("full_sizes")
+
 
 @pytest.fixture
 def trained(tiny: Callable[..., str], results: Path) -> Prepared:

@@ -27,12 +27,6 @@ COMPOSED = {
 """Compositions, and whether they train past predictors."""
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """One store for all strategies, so that what they share is trained once."""
-    return Bench(tmp_path_factory.mktemp("contract"))
-
-
 def weights(bench: Bench, text: str) -> list[dict[str, torch.Tensor]]:
     plan = bench.plan(text)
     assert bench.train(plan) is None

@@ -26,12 +26,6 @@ from cl_bench.training import teachers
 from cl_bench.training.harness import Harness
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """One store for all, so that the first stage is trained once."""
-    return Bench(tmp_path_factory.mktemp("zoo"))
-
-
 def stages(bench: Bench, text: str) -> list[dict[str, Any]]:
     plan = bench.plan(text)
     assert bench.train(plan) is None

@@ -97,12 +97,6 @@ SAID = {
 }
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
-    """One store for all, so that naive is trained once."""
-    return Bench(tmp_path_factory.mktemp("bench"))
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 def test_it_finds(fault: str, bench: Bench, tmp_path: Path) -> None:
     name = "fault_" + fault.replace(" ", "_")

@@ -1,4 +1,4 @@
-"""Sends an experiment's results to the trackers that its user names (see `cl_bench.trackers`)."""
+"""Sends an experiment's results to the trackers that its user names (see `cl_bench.report.trackers`)."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ def _tracker(name: str) -> Tracker:
     if name not in TRACKERS:
         raise unknown("tracker", name, TRACKERS)
     try:
-        return importlib.import_module(f"cl_bench.trackers.{name}")
+        return importlib.import_module(f"cl_bench.report.trackers.{name}")
     except ImportError as error:
         raise UserError(f"tracker {name} needs what is not installed ({error}): pip install cl-bench[track]") from error

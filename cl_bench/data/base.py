@@ -53,8 +53,8 @@ class Split:
 class DataFormat(Protocol):
     """A reader of one way to lay out data on disk; one file a format, found by `name`.
 
-    A format whose data come with it, so that it takes no `path`, says `embedded = True`. One whose data may have a test
-    part says whether they do by a method `has_test(options, kind) -> bool`, which `has_test` below asks.
+    A format that takes no `path`, as its data come with it or go by a name, says `embedded = True`. One whose data may
+    have a test part says whether they do by a method `has_test(options, kind) -> bool`, which `has_test` below asks.
     """
 
     name: str

@@ -55,7 +55,7 @@ def plugin(tmp_path: Path) -> Callable[..., Path]:
 def test_the_built_in_ones_are_found() -> None:
     assert {"naive", "kd", "replay", "joint"} <= set(strategies)
     assert set(kinds) == {"segmentation", "detection", "classification", "keypoints"}
-    assert set(formats) == {"voc", "coco", "image_folder", "scenes", "cards"}
+    assert set(formats) == {"voc", "coco", "image_folder", "scenes", "cards", "torchvision"}
     assert [strategies.broken, kinds.broken, formats.broken] == [{}, {}, {}]
     assert list(kinds) == sorted(kinds)
 
@@ -63,7 +63,7 @@ def test_the_built_in_ones_are_found() -> None:
 def test_an_unknown_name_comes_with_the_nearest() -> None:
     with pytest.raises(UserError, match="unknown kind 'segmentaton'; did you mean 'segmentation'"):
         kinds.get("segmentaton")
-    with pytest.raises(UserError, match="unknown data format 'zzz'; known: cards, coco, image_folder, scenes, voc"):
+    with pytest.raises(UserError, match="unknown data format 'zzz'; known: cards, coco, image_folder, scenes"):
         formats.get("zzz")
 
 

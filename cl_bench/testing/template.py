@@ -44,15 +44,11 @@ _TEST = '''"""{name} keeps to what every strategy must: pytest {test}"""
 
 from pathlib import Path
 
-from cl_bench.testing.checks import check
-from cl_bench.plugins.registry import load_plugin_files
-from cl_bench.testing.bench import Bench
+from cl_bench.testing import check_strategy
 
 
-def test_{name}(tmp_path: Path) -> None:
-    load_plugin_files([Path(__file__).with_name("{name}.py")])
-    findings = check("{name}", Bench(tmp_path))
-    assert [finding for finding in findings if finding.state == "failed"] == []
+def test_{name}() -> None:
+    check_strategy("{name}", [Path(__file__).with_name("{name}.py")])
 '''
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cl_bench.plugins.registry import load_plugin_files, strategies
+from cl_bench.testing import check_strategy
 from cl_bench.testing.bench import Bench
 from cl_bench.testing.checks import check
 from cl_bench.testing.template import new_strategy
@@ -109,6 +110,16 @@ def test_it_finds(fault: str, bench: Bench, tmp_path: Path) -> None:
         strategies.entries.pop(name, None)
     assert findings[fault].state == "failed", findings
     assert SAID.get(fault, "") in findings[fault].said
+
+
+def test_an_authors_own_test_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "fault_authored.py"
+    path.write_text(HEAD + FAULTS["batch norm"] + TAIL.format(name="fault_authored"))
+    try:
+        with pytest.raises(AssertionError, match=f"batch norm: {SAID['batch norm']}"):
+            check_strategy("fault_authored", [path])
+    finally:
+        strategies.entries.pop("fault_authored", None)
 
 
 def test_a_loss_on_past_outputs_that_trains_nothing_of_their_predictors_is_noted(bench: Bench, tmp_path: Path) -> None:

@@ -6,12 +6,16 @@ INPUTS = setup.cfg pyproject.toml constraints.txt
 # A hash and not the files' times: a fresh checkout of the same content must not install again.
 STAMP := $(VENV)/.installed-$(firstword $(shell cat $(INPUTS) | cksum))
 
-.PHONY: compare test lint bench clean
+.PHONY: compare quick test lint bench clean
 
 compare: $(STAMP)
 	$(BIN)/cl-bench run quickstart
 	$(BIN)/cl-bench plot quickstart
 	$(BIN)/cl-bench report quickstart
+
+# What is done before a commit: no processes, no exports, and one tiny stream of all that is trained.
+quick: $(STAMP)
+	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 # In the order of names: by their number of tests, the files of one test that takes minutes would all come last.
 test: lint

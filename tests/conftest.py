@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 # Before torch is imported: two workers of several threads each would wait for each other on two cores.
@@ -49,6 +50,23 @@ TINY = {
     "augment": {"flip": True},
 }
 """Three tasks of two short epochs: a stage takes about a second."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `slow` what trains stages, starts processes or exports models, so that nobody has to remember to."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        trains = {"second_stage", "bench"} & set(item.fixturenames)
+        if (trains or _is_slow(item.module)) and not item.get_closest_marker("quick"):
+            item.add_marker("slow")
+
+
+@cache
+def _is_slow(module: ModuleType) -> bool:
+    named = vars(module).values()
+    modules = {getattr(thing, "__module__", None) or getattr(thing, "__name__", None) for thing in named}
+    slow = ("cl_bench.runner.run", "cl_bench.stages.trainer", "cl_bench.testing", "cl_bench.deploy", "subprocess")
+    return any(str(name).startswith(slow) for name in modules)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,1 +1,1 @@
-"""The strategies that ship with cl_bench, one file each."""
+"""What holds on to past tasks, one file each; knows the Harness, and not how it is planned, stored or run."""

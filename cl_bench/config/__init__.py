@@ -1,1 +1,1 @@
-"""An experiment as it is written: its schema, the presets, orders and sweeps; no data and no torch."""
+"""What does an experiment say: its schema, the presets, orders and sweeps; knows no data and no torch."""

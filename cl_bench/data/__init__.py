@@ -1,1 +1,1 @@
-"""Data sets on disk, whatever the experiment: their parts, their images, and the cache of decoded ones."""
+"""What lies on disk: data sets in their formats, images, the cache of decoded ones; knows no experiment."""

@@ -1,1 +1,1 @@
-"""Putting a model to use: what it is made of and what it costs."""
+"""How is a trained model put to use: exported, run, timed, described; knows no training."""

@@ -1,1 +1,1 @@
-"""The kinds of task: everything that differs between segmentation, detection and classification, one file each."""
+"""What differs between kinds of task, one file or folder each; no kind knows another, or a strategy."""

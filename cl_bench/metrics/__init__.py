@@ -1,1 +1,1 @@
-"""The metrics, from predictions to numbers."""
+"""What do predictions and scores amount to, as numbers; knows no kind, no model and no experiment."""

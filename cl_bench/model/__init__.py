@@ -1,4 +1,4 @@
-"""The one model: a backbone, a feature pyramid, a shared layer, and a predictor a task."""
+"""What is trained: backbone, feature pyramid, shared layer, a predictor a task; knows no data, training or strategy."""
 
 from cl_bench.model.unified import Features, UnifiedModel
 

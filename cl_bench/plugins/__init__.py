@@ -1,1 +1,1 @@
-"""From names to code: what is registered, how strategies compose, and what a plug-in says of itself."""
+"""Which code does a name stand for: what is registered, how strategies compose; knows none of them itself."""

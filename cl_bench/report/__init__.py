@@ -1,1 +1,1 @@
-"""What results look like: tables, figures, the page, and trackers; no torch."""
+"""What do results look like: tables, figures, the page, trackers; knows nothing that trains, and no torch."""

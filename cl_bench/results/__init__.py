@@ -1,1 +1,1 @@
-"""What is kept of experiments and what it says: rows, summaries, comparisons; no torch."""
+"""What is kept of experiments, and what it says: rows, summaries, comparisons; knows nothing that trains, no torch."""

@@ -1,1 +1,1 @@
-"""Prepares an experiment and runs what is missing of it."""
+"""What is missing of an experiment, and who trains it; knows nothing of the command line."""

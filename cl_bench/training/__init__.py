@@ -1,4 +1,4 @@
-"""One stage, step by step; knows no plan, no store and no strategy by name."""
+"""How does one stage go, step by step; knows no plan, and no strategy by name."""
 
 from cl_bench.training.harness import Harness
 

@@ -1,1 +1,1 @@
-"""What knows nothing of the benchmark and could serve any project."""
+"""What could serve any project: files, hashes, random streams, the machine; knows nothing of the benchmark."""

@@ -46,7 +46,7 @@ bench: $(STAMP)
 
 # Keeps the environment and the results, which are dear.
 clean:
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info .lint .mypy_cache .pytest_cache .ruff_cache
 	find cl_bench strategies experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP):

@@ -1,4 +1,4 @@
-"""Plants the faults of mutations.yaml in a copy of the tree, one at a time, and says which tests catch each; fails where none does.
+"""Plants the faults of mutations.yaml in a copy of the tree, one at a time; fails where the tests let one pass.
 
 python benchmarks/mutations.py --json results/benchmarks/mutations.json
 """
@@ -20,9 +20,11 @@ import yaml
 from pairs import keep
 
 ROOT = Path(__file__).parent.parent
-COPIED = ("cl_bench", "strategies", "experiments", "tests", "docs", "pyproject.toml")
+COPIED = ("cl_bench", "strategies", "experiments", "tests", "pyproject.toml")
 LINKED = ("strategies", "experiments")
 """Folders that setup.cfg maps into the package."""
+
+WHERE = "import importlib.util as util; print(util.find_spec('cl_bench.strategies.kd').origin)"
 
 
 class Fault(NamedTuple):
@@ -73,8 +75,8 @@ def caught(fault: Fault | None, words: str) -> list[str]:
         tree = copied(Path(folder).resolve())
         if fault:
             planted(tree, fault)
-        where = python(tree, "-c", "from cl_bench.strategies import kd; print(kd.__file__)").stdout
-        if not where.startswith(str(tree)):
+        where = python(tree, "-c", WHERE).stdout
+        if not Path(where.strip()).resolve().is_relative_to(tree):
             raise SystemExit(f"the copy's tests would run on other code: {where}")
         files = sorted({str(path) for word in words.split() for path in tree.glob(f"tests/strategies/test_*{word}.py")})
         done = python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", "-rfE", *files)

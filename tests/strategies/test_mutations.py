@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 FAULTS = yaml.safe_load((ROOT / "benchmarks" / "mutations.yaml").read_text())
 
 

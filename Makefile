@@ -6,7 +6,7 @@ INPUTS = setup.cfg pyproject.toml constraints.txt
 # A hash and not the files' times: a fresh checkout of the same content must not install again.
 STAMP := $(VENV)/.installed-$(firstword $(shell cat $(INPUTS) | cksum))
 
-.PHONY: compare quick test lint bench clean
+.PHONY: compare quick test lint fidelity mutations bench clean
 
 compare: $(STAMP)
 	$(BIN)/cl-bench run quickstart
@@ -29,6 +29,14 @@ lint: $(STAMP)
 	rm -rf .lint && cp -r cl_bench .lint-tree && mkdir .lint && mv .lint-tree .lint/cl_bench
 	cp -r strategies experiments .lint/cl_bench
 	cd .lint && PYTHONPATH=. $(abspath $(BIN))/lint-imports ../importlinter.toml
+
+# Writes the tables of docs/strategies.md that are built from the tests.
+fidelity: $(STAMP)
+	$(BIN)/python benchmarks/fidelity_tables.py
+
+# Plants faults in a copy of the tree, one at a time; fails where the tests let one pass. About half an hour.
+mutations: $(STAMP)
+	$(BIN)/python benchmarks/mutations.py --json results/benchmarks/mutations.json
 
 # With nothing else on the machine, which takes about two hours; reading needs the data sets (CL_BENCH_DATA).
 bench: $(STAMP)

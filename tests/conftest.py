@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, wraps
 from pathlib import Path
 from types import ModuleType
@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `slow` what trains stages, starts processes or exports models, so that nobody has to remember to."""
     for item in items:
         assert isinstance(item, pytest.Function)
-        trains = {"second_stage", "bench"} & set(item.fixturenames)
+        trains = {"second_stage", "bench", "run"} & set(item.fixturenames)
         if (trains or _is_slow(item.module)) and not item.get_closest_marker("quick"):
             item.add_marker("slow")
 
@@ -197,6 +197,29 @@ def second_stage(
         return spy
 
     return train
+
+
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def run(results: Path, tiny: Callable[..., str]) -> Run:
+    """Return a function that trains all stages of an order with a spy behind the strategy's plug-ins."""
+
+    def train(strategy: str, spy: Spy, order: Sequence[str] = ("seg", "det"), **changes: Any) -> None:
+        prepared = prepare(tiny(orders=[list(order)], **changes), strategies=[strategy])
+        trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store, (spy,))
+        plan = prepared.plan
+        for unit in dict.fromkeys(plan.stages[key].chain or (key,) for key in plan.runs[0].stages):
+            trainer.train(plan, unit)
+
+    return train
+
+
+@pytest.fixture
+def seeded() -> None:
+    """Let what the test draws be the same each time."""
+    torch.manual_seed(0)
 
 
 def message(call: Callable[..., object], *arguments: Any, **options: Any) -> str:

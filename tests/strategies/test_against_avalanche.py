@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 import torch
-from avalanche.training.plugins import EWCPlugin, MASPlugin, SynapticIntelligencePlugin
+from avalanche.training.plugins import AGEMPlugin, EWCPlugin, GEMPlugin, MASPlugin, SynapticIntelligencePlugin
 from avalanche.training.regularization import LearningWithoutForgetting
-from small import Data, Net, ancestor, plugin, stage, task
+from conftest import Run
+from fidelity import avalanche
+from small import EXACT, ROUNDING, Data, Net, Rehearsed, ancestor, plugin, stage, task
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-EXACT = {"rtol": 1e-5, "atol": 1e-7}
+from cl_bench.strategies.agem import project
+from cl_bench.strategies.gem import projection
 
-
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 class Linear(Net):
@@ -42,6 +42,7 @@ def as_shares(found: Any) -> dict[str, Tensor]:
     return {name: value / mean for name, value in tensors.items()}
 
 
+@avalanche("LwFPlugin", "loss and gradient, `alpha=1`", "theirs has the teacher in train mode, and no warm-up")
 def test_lwf_adds_the_same_loss_and_gradient() -> None:
     teacher, student = torch.randn(5, 3), torch.randn(5, 3, requires_grad=True)
     theirs = LearningWithoutForgetting(alpha=1, temperature=2)
@@ -54,6 +55,9 @@ def test_lwf_adds_the_same_loss_and_gradient() -> None:
     # Theirs runs the teacher in train mode, whose batch norm then moves; ours is in eval mode.
 
 
+@avalanche(
+    "EWCPlugin", "importances, over their mean", "theirs squares a batch's mean gradient: equal by single images"
+)
 def test_ewc_finds_the_same_importances() -> None:
     net = Net()
     data, ended = images_of(net)
@@ -65,6 +69,7 @@ def test_ewc_finds_the_same_importances() -> None:
         torch.testing.assert_close(found[name], wanted, **EXACT)
 
 
+@avalanche("EWCPlugin[mode=online]", "penalty, but for a factor", "theirs lacks the paper's half")
 def test_ewcs_penalty_is_half_of_theirs_at_equal_importances() -> None:
     net = Net()
     _, ended = images_of(net)
@@ -82,6 +87,9 @@ def test_ewcs_penalty_is_half_of_theirs_at_equal_importances() -> None:
     torch.testing.assert_close(ours.penalty(at_hand), at_hand.loss / 2, **EXACT)
 
 
+@avalanche(
+    "MASPlugin", "importances of one task, over their mean", "theirs averages tasks (the paper sums), in train mode"
+)
 def test_mas_finds_the_same_importances_of_one_task() -> None:
     net = Linear()
     data, ended = images_of(net)
@@ -101,6 +109,11 @@ def test_mas_finds_the_same_importances_of_one_task() -> None:
         torch.testing.assert_close(found[name], wanted, **EXACT)
 
 
+@avalanche(
+    "SynapticIntelligencePlugin",
+    "importances of one task",
+    "theirs are 0 on a CPU (views, not copies), and at most 0.001; ours are at least 0",
+)
 def test_si_gathers_the_same_importances_of_one_task(monkeypatch: pytest.MonkeyPatch) -> None:
     def extract(model: nn.Module, target: dict[str, Any], excluded: set[str]) -> None:
         for name, p in SynapticIntelligencePlugin.allowed_parameters(model, excluded):
@@ -129,3 +142,50 @@ def test_si_gathers_the_same_importances_of_one_task(monkeypatch: pytest.MonkeyP
     for name, found in ours.state_dict().items():
         assert float(found.max()) > 0.1
         torch.testing.assert_close(found.flatten(), theirs.ewc_data[1][name].data.clamp(min=0), **EXACT)
+
+
+@avalanche("ReplayPlugin", "the loss of a step", "its images come from the global random stream, all tasks mixed")
+def test_avalanches_replay_has_the_loss_of_ours(run: Run) -> None:
+    # ReplayPlugin takes its stored images at the end of a stage from the global random stream, so that they are other
+    # ones; what it does with them is the same.
+    spy = Rehearsed(1.0, None)
+    run("avalanche.training.plugins.ReplayPlugin[mem_size=8]", spy)
+    assert spy.steps == 6
+
+
+@avalanche("AGEMPlugin", "the projection", "its memory batches are forwarded in train mode, and move batch norm")
+def test_agems_projection_is_avalanches() -> None:
+    # AGEMPlugin differs in where r comes from: a batch shared out among past tasks, whose criterion is summed over
+    # tasks here, and which moves batch-norm statistics; and in taking all parameters, not those past tasks depend on.
+    torch.manual_seed(0)
+    signs = set()
+    for _ in range(8):
+        theirs = torch.nn.Linear(6, 4)
+        ours, reference = [], []
+        for p in theirs.parameters():
+            p.grad = torch.randn_like(p)
+            ours.append(p.grad.clone())
+            reference.append(torch.randn_like(p))
+        plugin = AGEMPlugin(patterns_per_experience=1, sample_size=1)
+        plugin.buffers = [None]  # it asks for no more than that there is one
+        plugin.reference_gradients = torch.cat([r.flatten() for r in reference])
+        signs.add(bool(sum((g * r).sum() for g, r in zip(ours, reference, strict=True)) < 0))
+        plugin.after_backward(SimpleNamespace(model=theirs))
+        project(list(zip(ours, reference, strict=True)))
+        for p, g in zip(theirs.parameters(), ours, strict=True):
+            torch.testing.assert_close(g, p.grad, **ROUNDING)
+    assert signs == {True, False}
+
+
+@avalanche("GEMPlugin", "the projection, to 1e-3", "theirs adds 1e-3 to the diagonal of GG'")
+@pytest.mark.parametrize("margin", [0.0, 0.5])
+def test_gems_projection_is_avalanches(margin: float) -> None:
+    # GEMPlugin adds 1e-3 to the diagonal of GG' (about 50 here), ours 1e-9 of its trace: hence 1e-3.
+    pytest.importorskip("quadprog")
+    generator = torch.Generator().manual_seed(2)
+    for tasks in (1, 2, 5) * 5:
+        g = torch.randn(50, generator=generator)
+        past = torch.randn(tasks, 50, generator=generator) - 0.2 * g
+        plugin = GEMPlugin(patterns_per_experience=1, memory_strength=margin)
+        plugin.G = past
+        torch.testing.assert_close(g + projection(g, past, margin), plugin.solve_quadprog(g), rtol=1e-3, atol=1e-3)

@@ -206,7 +206,7 @@ def versions(first: Results, second: Results) -> pd.DataFrame:
 
     `final_first`, `final_second`: the headline score at the end, a mean over `seeds_...`; `change`: second minus
     first in points, over the seeds that both have, with Student's 95 % interval `low`, `high`; `drop_...` and
-    `verdict_...`: as in `summaries.summary` (none of baselines). Raises UserError where they have no row in common.
+    `verdict_...`: as in `summary.summary` (none of baselines). Raises UserError where they have no row in common.
     """
     sides = {"first": first, "second": second}
     ends = {side: _by_seed(results) for side, results in sides.items()}

@@ -10,7 +10,6 @@ from synthetic import plausible
 from cl_bench.errors import UserError
 from cl_bench.report.figures.draw import figures
 from cl_bench.report.figures.style import COLOURS, TEXT, mark, save
-from cl_bench.results.parts import chosen
 from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 
@@ -162,7 +161,7 @@ def test_figures_name_the_part_and_show_its_drops(tmp_path):
     experiment = plausible(tmp_path, strategies=("naive", "kd"), seeds=(0,), epochs=2)
     plain = read_results(experiment.write())
     tested = read_results(experiment.add_tests(shift=-0.1).write())
-    of_part = {" (test)": tested, " (val)": chosen(tested, "val"), "": plain}
+    of_part = {" (test)": tested, " (val)": tested.chosen("val"), "": plain}
     for part, results in of_part.items():
         (matrix,) = figures(results, "matrix").values()
         assert f"% of its {part.strip(' ()')} baseline".replace("  ", " ") in matrix.get_supxlabel()

@@ -40,7 +40,8 @@ def test_a_line_is_the_mean_over_seeds_along_the_stream(tmp_path):
     naive, det = lines(figure.axes[0])[0], lines(figure.axes[1])[0]
     assert naive.get_xdata().tolist() == list(range(1, 16))
     assert det.get_xdata().tolist() == list(range(6, 16))
-    mine = results[(results["strategy"] == "naive") & (results["metric"] == "mIoU") & results["last"]]
+    rows = results.rows
+    mine = rows[(rows["strategy"] == "naive") & (rows["metric"] == "mIoU") & rows["last"]]
     expected = [mine[mine["position"] == position]["value"].mean() for position in range(3)]
     assert naive.get_ydata()[[4, 9, 14]] == pytest.approx(expected)
 
@@ -48,7 +49,8 @@ def test_a_line_is_the_mean_over_seeds_along_the_stream(tmp_path):
 def test_baseline_and_its_band(tmp_path):
     results = read_results(plausible(tmp_path).write())
     ax = forgetting_curves(results)["seg>det>cls"].axes[0]
-    single = results[(results["strategy"] == "baseline") & (results["metric"] == "mIoU") & results["last"]]
+    rows = results.rows
+    single = rows[(rows["strategy"] == "baseline") & (rows["metric"] == "mIoU") & rows["last"]]
     level = single["value"].mean()
     assert [line.get_ydata()[0] for line in ax.lines if len(set(line.get_ydata())) == 1] == [pytest.approx(level)]
     bands = [(patch.get_y(), patch.get_y() + patch.get_height()) for patch in ax.patches]
@@ -143,12 +145,13 @@ def test_scores_on_the_test_part_are_marks_at_the_ends_of_stages(tmp_path):
     plain = forgetting_curves(read_results(experiment.write()))["seg>det>cls"]
     results = read_results(experiment.add_tests(shift=-0.1).write())
     figure = forgetting_curves(results)["seg>det>cls"]
-    ends = results[(results["split"] == "test") & (results["metric"] == "mIoU") & (results["strategy"] == "kd")]
+    rows = results.rows
+    ends = rows[(rows["split"] == "test") & (rows["metric"] == "mIoU") & (rows["strategy"] == "kd")]
     naive, kd, joint = diamonds(figure.axes[0]).values()
     assert kd[0] == naive[0] == [5, 10, 15]
     assert kd[1] == pytest.approx(ends.groupby("step")["value"].mean().tolist())
     assert joint[0] == [15], "stretched as its line is"
-    level = results[(results["strategy"] == "baseline") & results["last"] & (results["metric"] == "mIoU")]
+    level = rows[(rows["strategy"] == "baseline") & rows["last"] & (rows["metric"] == "mIoU")]
     expected = level.groupby("split")["value"].mean()
     flat = [line for line in figure.axes[0].lines if line.get_marker() == "None" and len(set(line.get_ydata())) == 1]
     levels = [(line.get_ydata()[0], line.is_dashed()) for line in flat]

@@ -31,7 +31,7 @@ def latency_ms(model: Any, image_size: int) -> float:
 
 def epoch_seconds(experiment: str, image_size: int, seed: int) -> dict[str, float]:
     """Return the training seconds of one epoch of every task's baseline; a new seed trains anew."""
-    from cl_bench.results.rows import stage_costs
+    from cl_bench.results.export import stage_costs
     from cl_bench.runner.prepare import prepare
     from cl_bench.runner.run import train
 

@@ -59,7 +59,7 @@ def experiment(tasks: int, size: int, memory: int, seeds: int, images: int, thre
 
 def measured(case: dict[str, Any]) -> dict[str, float]:
     """Run the case; return the seconds of training and the peak memory of the last stage."""
-    from cl_bench.results.rows import stage_costs
+    from cl_bench.results.export import stage_costs
     from cl_bench.runner.prepare import prepare
     from cl_bench.runner.run import train
 

@@ -117,7 +117,7 @@ def command(*words: str) -> tuple[float, float]:
 
 def measure(stages: int) -> dict[str, float]:
     """Print a row of the table for about `stages` stages, and return it."""
-    from cl_bench.results.rows import export
+    from cl_bench.results.export import export
     from cl_bench.stages.plan import make_plan
 
     with tempfile.TemporaryDirectory() as root:

@@ -69,20 +69,20 @@ def committed(experiment: str) -> Path:
 
 def test_its_table_is_the_one_of_the_committed_results(capsys: pytest.CaptureFixture[str]) -> None:
     from cl_bench.report.tables.drops import render
-    from cl_bench.results.rows import load_results
+    from cl_bench.results.rows import read_results
     from cl_bench.results.summary import summary
 
     shown = re.search(r"<!-- table: .*? -->\n(.*?)<!-- end of table -->", README, re.DOTALL)
     assert shown is not None
-    found = load_results(committed("quickstart"))
-    assert shown[1].strip() == render(summary(found), found.attrs["plan"], "markdown").strip()
+    found = read_results(committed("quickstart"))
+    assert shown[1].strip() == render(summary(found), found, "markdown").strip()
 
 
 def test_the_drops_it_shows_of_real_photographs_are_those_of_the_committed_results() -> None:
-    from cl_bench.results.rows import load_results
+    from cl_bench.results.rows import read_results
     from cl_bench.results.summary import summary
 
-    table = summary(load_results(committed("unified_onehead_best"))).set_index(["strategy", "task"])
+    table = summary(read_results(committed("unified_onehead_best"))).set_index(["strategy", "task"])
     shown = re.findall(r"^\| `(.*?)` \| (.*?) \| (.*?) \| (.*?) \|", README, re.MULTILINE)
     shown = [(strategy, drops) for strategy, *drops in shown if strategy in table.index]
     assert len(shown) == 6
@@ -92,10 +92,10 @@ def test_the_drops_it_shows_of_real_photographs_are_those_of_the_committed_resul
 
 
 def test_the_table_of_all_strategies_is_the_one_of_the_committed_results() -> None:
-    from cl_bench.results.rows import load_results
+    from cl_bench.results.rows import read_results
     from cl_bench.results.summary import summary
 
-    table = summary(load_results(committed("zoo"))).set_index(["strategy", "task"])
+    table = summary(read_results(committed("zoo"))).set_index(["strategy", "task"])
     page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
     shown = re.findall(r"^\| `([^`]+)` \| (-?\d.*) \|$", page, re.MULTILINE)
     assert {name for name, _ in shown} == {name for name, _ in table.index}

@@ -89,13 +89,14 @@ def compare(
     Scores, drops, verdicts, and the settings that are not the same.
     """
     from cl_bench.report.tables.versions import render
-    from cl_bench.results.comparison import versions
-    from cl_bench.results.rows import load_results
+    from cl_bench.results.comparison import of_one_part, versions
+    from cl_bench.results.parts import told
+    from cl_bench.results.rows import read_results
 
-    folders = [results_folder(one) for one in (first, second)]
-    frame = versions(load_results(folders[0]), load_results(folders[1]), split)
-    frame.attrs["folders"] = list(map(str, folders))
-    emit(frame, lambda: render(frame, format.value), format, output)
+    one, other = (read_results(results_folder(experiment)) for experiment in (first, second))
+    sides = of_one_part(one, other, split)
+    frame = versions(*sides)
+    emit(told(frame, *sides), lambda: render(frame, *sides, format.value), format, output)
 
 
 class Figures(str, Enum):
@@ -129,11 +130,10 @@ def plot(
     """
     from cl_bench.report.figures.draw import figures
     from cl_bench.report.figures.style import save
-    from cl_bench.results.parts import chosen
-    from cl_bench.results.rows import load_results
+    from cl_bench.results.rows import read_results
 
     folder = results_folder(experiment)
-    drawn = figures(chosen(load_results(folder), split), what.value, width)
+    drawn = figures(read_results(folder).chosen(split), what.value, width)
     if not drawn:
         raise UserError("there is nothing to draw: every task is void, so no drop from its baseline means anything")
     for stem, figure in drawn.items():

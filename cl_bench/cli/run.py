@@ -190,12 +190,11 @@ def _fitted(several: list[Prepared], budget: str, jobs: int) -> list[Prepared]:
 
 def _print_sweep(several: list[Prepared]) -> None:
     from cl_bench.report.tables.sweep import render
-    from cl_bench.results.rows import load_results, of_split
-    from cl_bench.results.summary import summary
+    from cl_bench.results.rows import read_results
 
     # By what is chosen: the test part is for the one that was.
-    found = {one.folder.name: of_split(load_results(one.folder), one.experiment.split) for one in several}
-    typer.echo(render({name: summary(rows) for name, rows in found.items() if rows.attrs["plan"]["runs"]}))
+    found = {one.folder.name: read_results(one.folder).of(one.experiment.split) for one in several}
+    typer.echo(render({name: results for name, results in found.items() if results.plan.runs}))
 
 
 def _what_failed(prepared: Prepared, failed: Mapping[str, Failure]) -> str:

@@ -67,17 +67,17 @@ def power(
     By the variance that was seen: more seeds lessen one part of it, more test images the other.
     """
     from cl_bench.report.tables.power import render
-    from cl_bench.results.parts import chosen
-    from cl_bench.results.rows import load_results
+    from cl_bench.results.parts import told
+    from cl_bench.results.rows import read_results
     from cl_bench.results.summary import summary
 
-    found = chosen(load_results(results_folder(experiment)), split)
-    if not found.attrs["plan"]["runs"]:
-        raise UserError(f"{found.attrs['plan']['experiment']} has baselines alone, of which there are no verdicts")
+    found = read_results(results_folder(experiment)).chosen(split)
+    if not found.plan.runs:
+        raise UserError(f"{found.plan.experiment} has baselines alone, of which there are no verdicts")
     frame = summary(found)
     if not (frame["verdict"] != "").any():
-        raise UserError(f"{found.attrs['plan']['experiment']} has no verdict yet: its runs are not done, or not scored")
-    emit(frame, lambda: render(frame, format.value), format, output)
+        raise UserError(f"{found.plan.experiment} has no verdict yet: its runs are not done, or not scored")
+    emit(told(frame, found), lambda: render(frame, found, format.value), format, output)
 
 
 def _folders(data: list[str] | tuple[str, ...]) -> dict[str, str]:

@@ -58,7 +58,7 @@ def export_results(
     from cl_bench.utils.paths import store_root
 
     folder = results_folder(experiment)
-    target, planned = output or Path(f"{folder.name}.tar"), len(read_plan(folder)["stages"])
+    target, planned = output or Path(f"{folder.name}.tar"), len(read_plan(folder).stages)
     packed = archive.export_results(folder, Store(store_root(), writable=False), target)
     typer.echo(
         f"{target}: {packed} of {planned} stages" + ("; the others are not in the store" if packed < planned else "")

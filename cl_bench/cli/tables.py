@@ -19,6 +19,8 @@ from cl_bench.utils.files import write_whole
 if TYPE_CHECKING:
     import pandas as pd
 
+    from cl_bench.results.rows import Results
+
 
 Part = Annotated[str, typer.Option("--split", help="test or val: the part to tell of; that of the verdict otherwise.")]
 
@@ -40,7 +42,7 @@ _RAW = (Format.csv, Format.parquet)
 class Table:
     """Which table is wanted, and of what; empty: everything.
 
-    split: as in `parts.chosen`; over_orders: means over all orders; against: the differences from this strategy;
+    split: as in `Results.chosen`; over_orders: means over all orders; against: the differences from this strategy;
     filters: as in `filters.filtered`; columns, sort: fields of `summary.summary`.
     """
 
@@ -61,18 +63,18 @@ class Table:
 def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None:
     """Print a table, or write it to a file; of the baselines alone where nothing else was run."""
     from cl_bench.config.orders import parse_orders
-    from cl_bench.results.parts import chosen
-    from cl_bench.results.rows import load_results, select
+    from cl_bench.results.parts import told
+    from cl_bench.results.rows import read_results
 
-    found = chosen(load_results(folder), wanted.split)
-    if found.attrs["plan"]["runs"]:
-        names = [task["name"] for task in found.attrs["plan"]["tasks"]]
+    found = read_results(folder).chosen(wanted.split)
+    if found.plan.runs:
+        names = [task.name for task in found.plan.tasks]
         orders = parse_orders(wanted.orders, names) if wanted.orders else ()
         strategies = wanted.strategies
         if strategies and wanted.against:
             strategies += (wanted.against,)
-        found = select(found, strategies, [">".join(order) for order in orders], wanted.seeds)
-    runs = bool(found.attrs["plan"]["runs"])
+        found = found.select(strategies, [">".join(order) for order in orders], wanted.seeds)
+    runs = bool(found.plan.runs)
     if (wanted.over_orders or wanted.against) and (wanted.baselines or not runs):
         raise UserError("--over-orders and --against compare strategies, and are not for baselines alone")
     of_drops = runs and not (wanted.baselines or wanted.against or wanted.over_orders)
@@ -82,20 +84,16 @@ def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None
         raise UserError("--full is for the table of drops")
     if (wanted.columns or wanted.sort) and (wanted.format in _RAW or not of_drops):
         raise UserError("--columns and --sort are for the table of drops in the terminal, in Markdown or LaTeX")
-    frame = _frame(found, folder, wanted)
+    frame = _frame(found, wanted)
     seen = output is None and sys.stdout.isatty()
-    emit(frame, lambda: _text(frame, found, wanted, seen), wanted.format, output)
+    emit(told(frame, found), lambda: _text(frame, found, wanted, seen), wanted.format, output)
 
 
 def emit(frame: pd.DataFrame, text: Callable[[], str], format: Format, output: Path | None) -> None:
     """Print `text`, or write it to a file and print its path; of a Parquet file the content is `frame`."""
-    from cl_bench.results.parts import told
-
     if format is Format.parquet:
         if output is None:
             raise UserError("a Parquet file is not for the terminal: name one with --output")
-        frame = told(frame)
-        frame.attrs = {}
         typer.echo(write_whole(output, frame.to_parquet(index=False)))
     elif output is None:
         typer.echo(text())
@@ -103,12 +101,12 @@ def emit(frame: pd.DataFrame, text: Callable[[], str], format: Format, output: P
         typer.echo(write_whole(output, (text() + "\n").encode()))
 
 
-def _frame(found: pd.DataFrame, folder: Path, wanted: Table) -> pd.DataFrame:
+def _frame(found: Results, wanted: Table) -> pd.DataFrame:
     """Return the table's numbers, every column of them."""
     from cl_bench.results import summary
     from cl_bench.results.filters import filtered
 
-    if wanted.baselines or not found.attrs["plan"]["runs"]:
+    if wanted.baselines or not found.plan.runs:
         table = summary.baselines(found)
     elif wanted.over_orders:
         from cl_bench.results.comparison import over_orders
@@ -123,20 +121,20 @@ def _frame(found: pd.DataFrame, folder: Path, wanted: Table) -> pd.DataFrame:
     return table
 
 
-def _text(frame: pd.DataFrame, found: pd.DataFrame, wanted: Table, seen: bool) -> str:
+def _text(frame: pd.DataFrame, found: Results, wanted: Table, seen: bool) -> str:
     """Return the table as text; seen: on a terminal, whose width and colours it may have."""
     from cl_bench.report.tables import baselines, differences, drops, over_orders
 
     format = wanted.format.value
-    if wanted.baselines or not found.attrs["plan"]["runs"]:
-        return baselines.render(frame, format)
+    if wanted.baselines or not found.plan.runs:
+        return baselines.render(frame, found, format)
     if wanted.over_orders:
-        return over_orders.render(frame, format)
+        return over_orders.render(frame, found, format)
     if wanted.against:
-        return differences.render(frame, format)
+        return differences.render(frame, found, wanted.against, format)
     return drops.render(
         frame,
-        found.attrs["plan"],
+        found,
         format,
         full=wanted.full,
         columns=wanted.columns,

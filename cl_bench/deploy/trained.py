@@ -14,7 +14,7 @@ from cl_bench.config.schema import Experiment, validate
 from cl_bench.deploy.model_card import untrained_model
 from cl_bench.errors import UserError, unknown
 from cl_bench.model.unified import UnifiedModel
-from cl_bench.results.plan_file import read_plan
+from cl_bench.results.plan_file import PlannedRun, read_plan
 from cl_bench.results.store.store import Store, find_stage, set_damaged_aside
 from cl_bench.utils.paths import store_root
 
@@ -90,23 +90,23 @@ def load_trained(folder: Path, strategy: str = "", order: str = "", seed: int | 
     run; the first order and seed where empty. Raises UserError where there is no such run or its stage is gone.
     """
     plan = read_plan(folder)
-    run = _choose(plan["runs"], strategy, order, seed)
-    key = run["stages"][-1]
+    run = _choose(plan.runs, strategy, order, seed)
+    key = run.stages[-1]
     found = find_stage(folder, key)
     if found is None:
         raise UserError(f"stage {key[:12]} is not in the store {store_root()}: run the experiment again")
-    experiment = validate(plan["settings"], str(folder / "plan.json"))
+    experiment = validate(plan.settings, str(folder / "plan.json"))
     model = untrained_model(experiment)
     set_damaged_aside([found])
     model.load_state_dict(Store(found.parent, writable=False).weights(key))
-    chosen = {name: run[name] for name in ("strategy", "order", "seed")}
-    return Trained(model, experiment, {"experiment": folder.name, **chosen, "stage": key, **plan["provenance"]})
+    chosen = {"strategy": run.strategy, "order": run.order, "seed": run.seed}
+    return Trained(model, experiment, {"experiment": folder.name, **chosen, "stage": key, **plan.provenance})
 
 
-def _choose(runs: Sequence[dict[str, Any]], strategy: str, order: str, seed: int | None) -> dict[str, Any]:
+def _choose(runs: Sequence[PlannedRun], strategy: str, order: str, seed: int | None) -> PlannedRun:
     if not runs:
         raise UserError("the experiment has baselines alone; there is no model that has learnt all tasks")
-    names = list(dict.fromkeys(run["strategy"] for run in runs))
+    names = list(dict.fromkeys(run.strategy for run in runs))
     if not strategy and len(names) > 1:
         raise UserError(f"the experiment has several strategies: name one with --strategy ({', '.join(names)})")
     if strategy and strategy not in names:
@@ -114,9 +114,13 @@ def _choose(runs: Sequence[dict[str, Any]], strategy: str, order: str, seed: int
     wanted = {"strategy": strategy or names[0], "order": order, "seed": "" if seed is None else str(seed)}
     found = list(runs)
     for what, text in wanted.items():
-        known = {"-".join(run[what]) if what == "order" else str(run[what]): run for run in reversed(found)}
+        known = {_named(run)[what]: run for run in reversed(found)}
         if text and text not in known:
             raise unknown(what, text, known)
         first = text or next(reversed(known))
-        found = [run for run in found if ("-".join(run[what]) if what == "order" else str(run[what])) == first]
+        found = [run for run in found if _named(run)[what] == first]
     return found[0]
+
+
+def _named(run: PlannedRun) -> dict[str, str]:
+    return {"strategy": run.strategy, "order": "-".join(run.order), "seed": str(run.seed)}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, ImageDraw
 
 from cl_bench.errors import UserError, unknown
-from cl_bench.results.plan_file import read_plan
+from cl_bench.results.plan_file import Plan, read_plan
 from cl_bench.results.store.pictures import FILE, SIDE, Picture, load
 from cl_bench.results.store.store import find_stage, intact
 from cl_bench.utils.files import make_writable
@@ -42,19 +41,19 @@ def save_galleries(folder: Path, output: Path, strategy: str = "", seed: int | N
     return paths
 
 
-def _stages(plan: Mapping[str, Any], strategy: str, seed: int | None) -> dict[str, str]:
+def _stages(plan: Plan, strategy: str, seed: int | None) -> dict[str, str]:
     """Return task -> key of the stage whose predictions are shown."""
-    lines = plan["runs"] if strategy else plan["baselines"]
-    if strategy and strategy not in {run["strategy"] for run in lines}:
-        raise unknown("strategy of this experiment", strategy, {run["strategy"] for run in lines})
-    seeds = [line["seed"] for line in lines]
+    runs = [run for run in plan.runs if run.strategy == strategy]
+    if strategy and not runs:
+        raise unknown("strategy of this experiment", strategy, {run.strategy for run in plan.runs})
+    seeds = [line.seed for line in (plan.runs if strategy else plan.baselines)]
     wanted = seeds[0] if seed is None and seeds else seed
     if wanted not in seeds:
         raise unknown("seed", str(wanted), map(str, dict.fromkeys(seeds)))
     if not strategy:
-        return {line["task"]: line["stage"] for line in lines if line["seed"] == wanted}
-    run = next(run for run in lines if (run["strategy"], run["seed"]) == (strategy, wanted))
-    return dict.fromkeys(run["order"], run["stages"][-1])
+        return {line.task: line.stage for line in plan.baselines if line.seed == wanted}
+    run = next(run for run in runs if run.seed == wanted)
+    return dict.fromkeys(run.order, run.stages[-1])
 
 
 def _sheet(shown: Sequence[Picture]) -> Image.Image:

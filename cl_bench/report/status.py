@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from cl_bench.results.plan_file import read_plan, seen, tests
-from cl_bench.results.rows import exported, scores
+from cl_bench.results.plan_file import Plan, read_plan
+from cl_bench.results.stages import exported, scores
 from cl_bench.results.store.failures import Failures
 from cl_bench.results.store.scores import find_score
 from cl_bench.results.store.store import Store
@@ -35,8 +34,8 @@ def status(folder: Path) -> list[StageStatus]:
     there = exported(folder)
     labels = _labels(plan)
     found = []
-    for key, stage in plan["stages"].items():
-        state, detail = _state(store, failures, key, stage["epochs"], key in there)
+    for key, stage in plan.stages.items():
+        state, detail = _state(store, failures, key, stage.epochs, key in there)
         if state == "done":
             detail = _unscored(folder, plan, key)
         found.append(StageStatus(key, labels.get(key, "of no run"), state, detail))
@@ -54,7 +53,7 @@ def render(stages: list[StageStatus]) -> str:
 def _state(store: Store, failures: Failures, key: str, epochs: int, exported: bool) -> tuple[str, str]:
     if (store.folder(key) / "stage.json").is_file():
         return "done", ""
-    done = _epochs_done(store.root / ".checkpoints" / f"{key}.safetensors")
+    done = store.checkpoints.epochs_done(key)
     progress = f"{done} of {epochs} epochs"
     if store.is_claimed(key):
         return "training", progress
@@ -66,36 +65,26 @@ def _state(store: Store, failures: Failures, key: str, epochs: int, exported: bo
     return ("stopped", progress) if done else ("waiting", "")
 
 
-def _unscored(folder: Path, plan: dict[str, Any], key: str) -> str:
+def _unscored(folder: Path, plan: Plan, key: str) -> str:
     """Return of which tasks' test parts a stage has no score, neither in the store nor exported."""
-    known = tests(plan)
-    absent = [task for task in seen(plan, key) if task in known and find_score(folder, key, known[task]) is None]
+    known = plan.tests
+    absent = [task for task in plan.seen(key) if task in known and find_score(folder, key, known[task]) is None]
     exported = scores(folder, [key] if absent else []).get(key, [])
     there = {row.task for row in exported if row.data == known.get(row.task)}
     lacking = [task for task in absent if task not in there]
     return f"not scored on test: {', '.join(lacking)}" if lacking else ""
 
 
-def _epochs_done(path: Path) -> int:
-    """Return how far an unfinished stage is, from the header of its checkpoint: 8 bytes of length, then JSON."""
-    try:
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        return int(json.loads(header["__metadata__"]["values"])["epoch"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, MemoryError):
-        return 0
-
-
-def _labels(plan: dict[str, Any]) -> dict[str, str]:
+def _labels(plan: Plan) -> dict[str, str]:
     labels: dict[str, str] = {}
     for key, name, seed in _stages_of_runs(plan):
-        labels.setdefault(key, f"{'+'.join(plan['stages'][key]['tasks'])} of {name}, seed {seed}")
+        labels.setdefault(key, f"{'+'.join(plan.stages[key].tasks)} of {name}, seed {seed}")
     return labels
 
 
-def _stages_of_runs(plan: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
-    for run in plan["runs"]:
-        for key in run["stages"]:
-            yield key, f"{run['strategy']} ({'>'.join(run['order'])})", run["seed"]
-    for run in plan["baselines"]:
-        yield run["stage"], "baseline", run["seed"]
+def _stages_of_runs(plan: Plan) -> Iterator[tuple[str, str, int]]:
+    for run in plan.runs:
+        for key in run.stages:
+            yield key, f"{run.strategy} ({run.stream})", run.seed
+    for single in plan.baselines:
+        yield single.stage, "baseline", single.seed

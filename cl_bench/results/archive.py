@@ -36,12 +36,12 @@ def export_results(folder: Path, store: Store, target: Path) -> int:
     plan, failures = read_plan(folder), Failures(folder.parent)
     files = {f"results/{path.name}": path for path in sorted(folder.glob("[!.]*")) if path.is_file()}
     stages = {}
-    for key in plan["stages"]:
+    for key in plan.stages:
         stage = store.folder(key) if store.folder(key).is_dir() else find_stage(folder, key)
         if stage is not None:
             stages[key] = stage
     set_damaged_aside(stages.values())
-    for key in plan["stages"]:
+    for key in plan.stages:
         if failures.path(key).is_file():
             files[f"failed/{key}.json"] = failures.path(key)
         if key in stages:
@@ -54,7 +54,7 @@ def export_results(folder: Path, store: Store, target: Path) -> int:
             content = path.read_bytes()
             sums[name] = hashlib.sha256(content).hexdigest()
             _add(tar, name, content)
-        _add(tar, MANIFEST, json.dumps({"experiment": plan["experiment"], "files": sums}).encode())
+        _add(tar, MANIFEST, json.dumps({"experiment": plan.experiment, "files": sums}).encode())
     return len(stages)
 
 
@@ -101,7 +101,7 @@ def _check(archive: Path, draft: Path, sums: dict[str, str]) -> str:
         manifest = json.loads((draft / MANIFEST).read_bytes())
         name, expected = str(manifest["experiment"]), {**manifest["files"], MANIFEST: sums[MANIFEST]}
         plan = read_plan(draft / "results")
-        planned = set(plan["stages"])
+        planned = set(plan.stages)
         strays = [
             stage.name
             for stage in sorted((draft / "stages").glob("*"))
@@ -119,8 +119,8 @@ def _check(archive: Path, draft: Path, sums: dict[str, str]) -> str:
         raise UserError(f"archive {archive} is damaged: {min(changed)} is not what was exported")
     if not re.fullmatch(NAME, re.sub(f"-({'|'.join(DEV)})$", "", name)) or name in RESERVED:
         raise UserError(f"archive {archive} names its experiment {name!r}, which is no experiment's name")
-    if name != plan["experiment"]:
-        raise UserError(f"archive {archive} names its experiment {name!r}, and its plan {plan['experiment']!r}")
+    if name != plan.experiment:
+        raise UserError(f"archive {archive} names its experiment {name!r}, and its plan {plan.experiment!r}")
     if strays:
         raise UserError(f"archive {archive} holds stage {strays[0][:12]}, which is not what its key says")
     for stage in sorted((draft / "stages").glob("*")):

@@ -11,15 +11,13 @@ import pandas as pd
 from cl_bench.errors import UserError, unknown
 from cl_bench.metrics import continual, statistics, uncertainty
 from cl_bench.metrics.statistics import mean, t_interval
-from cl_bench.results.parts import chosen
-from cl_bench.results.plan_file import learnt, scored_splits
-from cl_bench.results.rows import BASELINE, REFERENCE, of_split
-from cl_bench.results.summary import load_resamples, scored_images, summary, void_tasks
+from cl_bench.results.rows import BASELINE, REFERENCE, Results
+from cl_bench.results.summary import load_resamples, summary, void_tasks
 
 _RUN = ["strategy", "order", "task"]
 
 
-def finals(results: pd.DataFrame) -> pd.DataFrame:
+def finals(results: Results) -> pd.DataFrame:
     """Return one row a strategy, order, task and seed that has a drop: what the run ended with, and the baseline.
 
     Columns beside these: `final` and `baseline`, of the headline metric, with the stages `final_stage` and
@@ -38,7 +36,7 @@ def finals(results: pd.DataFrame) -> pd.DataFrame:
     return table.dropna(subset="drop")
 
 
-def differences(results: pd.DataFrame, against: str = REFERENCE) -> pd.DataFrame:
+def differences(results: Results, against: str = REFERENCE) -> pd.DataFrame:
     """Return how much more each strategy drops than `against`, one row a strategy, order and task.
 
     `difference`: of their drops (each a ratio of means over the seeds that both have; negative: it forgets less), with
@@ -48,15 +46,15 @@ def differences(results: pd.DataFrame, against: str = REFERENCE) -> pd.DataFrame
     seeds can give; `probability`: that a seed of the strategy drops less than one of `against`. Tasks whose baseline is
     void are left out. Raises UserError where `against` is not in the results, or there is nothing to compare.
     """
-    known = {run["strategy"] for run in results.attrs["plan"]["runs"]}
+    known = {run.strategy for run in results.plan.runs}
     if against not in known:
         raise unknown("strategy of this experiment", against, known)
-    results = of_split(results)
+    results = results.of()
     table = finals(results)
     table = table[~table["task"].isin(void_tasks(results))]
     if not (table["strategy"] == against).any() or set(table["strategy"]) == {against}:
         raise UserError(f"there is nothing to hold against {against}: it takes two finished runs with a valid baseline")
-    tasks = {task["name"]: scored_images(results, task) for task in learnt(results.attrs["plan"])}
+    tasks = {task.name: results.images(task) for task in results.plan.learnt}
     images, rows = load_resamples(results), []
     for (strategy, order, task), own in table[table["strategy"] != against].groupby(_RUN, sort=False):
         other = table[(table["strategy"] == against) & (table["order"] == order) & (table["task"] == task)]
@@ -69,7 +67,6 @@ def differences(results: pd.DataFrame, against: str = REFERENCE) -> pd.DataFrame
     columns = ("difference", "low", "high", "seeds_deviation", "images_deviation", "p", "least_p", "probability")
     frame = pd.DataFrame(rows, columns=[*_RUN, "seeds", *columns])
     frame["adjusted_p"] = statistics.holm(frame["p"].tolist())
-    frame.attrs = {**results.attrs, "against": against}
     return frame
 
 
@@ -89,7 +86,7 @@ def _difference(both: pd.DataFrame, images: pd.DataFrame, task: str, scored: int
     return difference, low, high, math.sqrt(parts.seeds), math.sqrt(parts.images)
 
 
-def over_orders(results: pd.DataFrame, against: str = "") -> pd.DataFrame:
+def over_orders(results: Results, against: str = "") -> pd.DataFrame:
     """Return what each strategy drops over all orders of the tasks, one row a strategy that has them all.
 
     `drop`: the mean of the orders' mean drops (of each task as in the table of drops), with its 95 % interval `low`,
@@ -97,11 +94,11 @@ def over_orders(results: pd.DataFrame, against: str = "") -> pd.DataFrame:
     of the orders' means; `worst_drop`, `worst_task`, `worst_order`: the task that drops most of all; `orders`, `seeds`:
     how many there are, the latter with every order done; `difference`: from the drop of `against` (naive, or the first,
     where none is named), over the `paired_seeds` that both have, with its interval `difference_low`, `difference_high`.
-    Tasks whose baseline is void are left out. attrs["left_out"]: the strategies without a seed of which every order is
-    done. Raises UserError where there are fewer than two orders, no task that is not void, or no such strategy.
+    Tasks whose baseline is void are left out, and strategies without a seed of which every order is done. Raises
+    UserError where there are fewer than two orders, no task that is not void, or no such strategy.
     """
-    results = of_split(results)
-    runs, void = results[results["strategy"] != BASELINE], void_tasks(results)
+    results = results.of()
+    runs, void = results.rows[results.rows["strategy"] != BASELINE], void_tasks(results)
     names, orders = runs["strategy"].unique().tolist(), runs["order"].unique().tolist()
     if len(orders) < 2:
         raise UserError("a mean over orders takes two orders of the tasks: run it with --orders all")
@@ -109,7 +106,7 @@ def over_orders(results: pd.DataFrame, against: str = "") -> pd.DataFrame:
     if not planned:
         raise UserError("the baseline of every task is void or not done, so there is no drop")
     table, images = finals(results), load_resamples(results)
-    scored = min(scored_images(results, task) for task in learnt(results.attrs["plan"]) if task["name"] not in void)
+    scored = min(results.images(task) for task in results.plan.learnt if task.name not in void)
     found = {name: _of_all_orders(table[table["strategy"] == name], planned) for name in names}
     found = {name: scores for name, scores in found.items() if len(scores["final"])}
     if not found:
@@ -120,7 +117,6 @@ def over_orders(results: pd.DataFrame, against: str = "") -> pd.DataFrame:
     rows = [_order_row(name, scores, found[against], images, scored) for name, scores in found.items()]
     frame = pd.DataFrame(rows)
     frame["against"] = against
-    frame.attrs = {**results.attrs, "left_out": [name for name in names if name not in found]}
     return frame
 
 
@@ -193,20 +189,26 @@ def _over_seeds(shares: pd.DataFrame, resampled: list[Any] | None, scored: int) 
     return middle, (parts and parts.interval(middle)) or (math.nan, math.nan)
 
 
-def versions(first: pd.DataFrame, second: pd.DataFrame, split: str = "") -> pd.DataFrame:
+def of_one_part(first: Results, second: Results, split: str = "") -> tuple[Results, Results]:
+    """Return the rows of two experiments that are of the same part.
+
+    split: this part; where empty, test where the verdicts of both are of it, otherwise what curves are of. Raises
+    UserError where one is not of such a part.
+    """
+    both = [results.chosen(split).of() for results in (first, second)]
+    if both[0].split != both[1].split:
+        both = [results.of(results.plan.splits[-1]) for results in (first, second)]
+    return both[0], both[1]
+
+
+def versions(first: Results, second: Results) -> pd.DataFrame:
     """Return two experiments' results side by side, one row a strategy (baselines first), order and task of either.
 
-    split: the part of both; where empty, test where the verdicts of both are of it, otherwise what curves are of;
-    attrs["splits"] names that of each.
     `final_first`, `final_second`: the headline score at the end, a mean over `seeds_...`; `change`: second minus
     first in points, over the seeds that both have, with Student's 95 % interval `low`, `high`; `drop_...` and
-    `verdict_...`: as in `summaries.summary` (none of baselines). Raises UserError where they have no row in common, or
-    one is not of such a part.
+    `verdict_...`: as in `summary.summary` (none of baselines). Raises UserError where they have no row in common.
     """
-    both = [chosen(results, split) for results in (first, second)]
-    if len({of_split(results).attrs["split"] for results in both}) > 1:
-        both = [of_split(results, scored_splits(results.attrs["plan"])[-1]) for results in both]
-    sides = dict(zip(("first", "second"), map(of_split, both), strict=True))
+    sides = {"first": first, "second": second}
     ends = {side: _by_seed(results) for side, results in sides.items()}
     judged = {side: _judged(results) for side, results in sides.items()}
     if not ends["first"].keys() & ends["second"].keys():
@@ -224,20 +226,17 @@ def versions(first: pd.DataFrame, second: pd.DataFrame, split: str = "") -> pd.D
             row |= {f"seeds_{side}": len(score), f"final_{side}": final}
             row |= {f"drop_{side}": drop, f"verdict_{side}": verdict}
         rows.append(row)
-    frame = pd.DataFrame(rows)
-    frame.attrs = {name: [results.attrs[name[:-1]] for results in sides.values()] for name in ("plans", "splits")}
-    return frame
+    return pd.DataFrame(rows)
 
 
-def _ends(results: pd.DataFrame) -> pd.DataFrame:
+def _ends(results: Results) -> pd.DataFrame:
     """Return the rows of `results` that hold each run's last headline score of each task, nan where it is not there."""
-    headline = {task["name"]: task["metrics"][0] for task in results.attrs["plan"]["tasks"]}
-    results = of_split(results)
-    ends = results[results["last"] & (results["metric"] == results["task"].map(headline))]
+    rows = results.of().rows
+    ends = rows[rows["last"] & (rows["metric"] == rows["task"].map(results.plan.headline))]
     return ends.sort_values("position", kind="stable").drop_duplicates([*_RUN, "seed"], keep="last")
 
 
-def _by_seed(results: pd.DataFrame) -> dict[tuple[str, ...], dict[int, float]]:
+def _by_seed(results: Results) -> dict[tuple[str, ...], dict[int, float]]:
     """Return (strategy, order, task, metric) -> seed -> the headline score that the run ended with."""
     found: dict[tuple[str, ...], dict[int, float]] = {}
     for row in _ends(results).to_dict("records"):
@@ -247,8 +246,8 @@ def _by_seed(results: pd.DataFrame) -> dict[tuple[str, ...], dict[int, float]]:
     return found
 
 
-def _judged(results: pd.DataFrame) -> dict[tuple[str, ...], tuple[float, str]]:
-    if not results.attrs["plan"]["runs"]:
+def _judged(results: Results) -> dict[tuple[str, ...], tuple[float, str]]:
+    if not results.plan.runs:
         return {}
     table = summary(results).to_dict("records")
     return {

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cl_bench.results.plan_file import read_plan, tests
+from cl_bench.results.plan_file import read_plan
 from cl_bench.results.store.failures import Failures
 from cl_bench.results.store.scores import FOLDER
 from cl_bench.results.store.store import Store
@@ -31,7 +31,7 @@ class Garbage:
 def garbage(store: Store, plans: Iterable[Path]) -> list[Garbage]:
     """Return what the store holds that none of the `plans` (plan.json files) refers to, and what is left of crashes."""
     plans = list(plans)
-    used = {key for plan in plans for key in read_plan(plan.parent)["stages"]}
+    used = {key for plan in plans for key in read_plan(plan.parent).stages}
     records = [path for root in sorted({plan.parent.parent for plan in plans}) for path in Failures(root).paths()]
     found = [(path, "a failure of a stage of no plan") for path in records if path.stem not in used]
     for path in sorted(store.root.glob("*")):
@@ -40,7 +40,7 @@ def garbage(store: Store, plans: Iterable[Path]) -> list[Garbage]:
                 found.append((path, f"{'an import' if match[1] == 'import' else 'a stage'} that was cut off"))
         elif re.fullmatch(r"[0-9a-f]{64}", path.name) and path.name not in used and not store.is_claimed(path.name):
             found.append((path, "a stage of no plan"))
-    wanted = {identity for plan in plans for identity in tests(read_plan(plan.parent)).values()}
+    wanted = {identity for plan in plans for identity in read_plan(plan.parent).tests.values()}
     for path in sorted((store.root / FOLDER).glob("*")):
         if path.name not in used and not store.is_claimed(path.name):
             found.append((path, "scores of a stage of no plan"))

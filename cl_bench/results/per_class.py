@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from cl_bench.errors import UserError
-from cl_bench.results.plan_file import tests as plan_tests
+from cl_bench.results.plan_file import Plan
 from cl_bench.results.store.scores import find_score
 from cl_bench.results.store.store import find_stage
 from cl_bench.utils.files import write_whole
@@ -39,10 +38,10 @@ def load(
     return pd.concat(parts, ignore_index=True) if parts else table.iloc[:0]
 
 
-def export(folder: Path, plan: Mapping[str, Any]) -> list[Path]:
+def export(folder: Path, plan: Plan) -> list[Path]:
     """Write the table beside the plan and return its path; nothing where no stage kept any."""
-    known = plan_tests(plan)
-    parts = [load(folder, plan["stages"], tests, store_first=True) for tests in (None, known) if tests is None or tests]
+    splits = (None, plan.tests) if plan.tests else (None,)
+    parts = [load(folder, plan.stages, tests, store_first=True) for tests in splits]
     table = pd.concat([part for part in parts if not part.empty] or parts[:1], ignore_index=True)
     if table.empty:
         return []

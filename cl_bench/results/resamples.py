@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from cl_bench.errors import UserError
-from cl_bench.results.plan_file import tests as plan_tests
+from cl_bench.results.plan_file import Plan
 from cl_bench.results.store.scores import find_score
 from cl_bench.results.store.store import find_stage
 from cl_bench.utils.files import write_whole
@@ -30,7 +29,7 @@ def load(
     """Return the headline scores, one row a resample, one column a (stage, task).
 
     folder: an experiment's results; stages: keys; tests: what scores on test parts go by, by task, where these are
-    wanted (`plan_file.tests`), val otherwise. The resamples of a task weigh the same images in every stage and
+    wanted (`Plan.tests`), val otherwise. The resamples of a task weigh the same images in every stage and
     experiment (see `metrics.bootstrap`), so that differences between columns are paired. A stage that is neither
     exported nor in the store, or of a version that kept none, has no column. store_first: what was exported serves only
     for what the store lacks.
@@ -41,12 +40,12 @@ def load(
     return pd.DataFrame(found) if found else pd.DataFrame(columns=pd.MultiIndex.from_arrays([[], []]))
 
 
-def export(folder: Path, plan: Mapping[str, Any]) -> list[Path]:
+def export(folder: Path, plan: Plan) -> list[Path]:
     """Write beside the plan what intervals are told from, the ends of its runs; return the path, if there is any."""
-    ends = {(line["stage"], line["task"]) for line in plan["baselines"]}
-    ends |= {(run["stages"][-1], task) for run in plan["runs"] for task in run["order"]}
+    ends = {(line.stage, line.task) for line in plan.baselines}
+    ends |= {(run.stages[-1], task) for run in plan.runs for task in run.order}
     columns = {}
-    for tests in (None, plan_tests(plan)):
+    for tests in (None, plan.tests):
         table = load(folder, {stage for stage, _ in ends}, tests, store_first=True)
         columns.update({_column(*end, tests): table[end] for end in table if end in ends})
     if not columns:

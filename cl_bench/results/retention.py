@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import pandas as pd
-
-from cl_bench.results.rows import BASELINE, of_split
+from cl_bench.results.rows import BASELINE, Results
 from cl_bench.results.summary import void_tasks
 
 
@@ -26,11 +24,11 @@ class Retained(NamedTuple):
     void: list[str]
 
 
-def retained(results: pd.DataFrame) -> list[Retained]:
-    """Return an entry for each strategy and order of `results` (see `results.load_results`)."""
-    results = of_split(results)
-    headline = {task["name"]: task["metrics"][0] for task in results.attrs["plan"]["tasks"]}
-    ends = results[results["last"] & (results["metric"] == results["task"].map(headline))]
+def retained(results: Results) -> list[Retained]:
+    """Return an entry for each strategy and order of `results` (see `rows.read_results`)."""
+    results = results.of()
+    rows = results.rows
+    ends = rows[rows["last"] & (rows["metric"] == rows["task"].map(results.plan.headline))]
     single = ends["strategy"] == BASELINE
     baselines = ends[single].set_index(["task", "seed"])["value"]
     void, entries = sorted(void_tasks(results)), []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -14,8 +13,9 @@ from cl_bench.metrics import continual, power
 from cl_bench.metrics.statistics import deviation, mean, t_interval
 from cl_bench.metrics.uncertainty import Scores
 from cl_bench.results import resamples
-from cl_bench.results.plan_file import tests
-from cl_bench.results.rows import BASELINE, COSTS, ENVIRONMENT, REFERENCE, Record, of_curves, of_split
+from cl_bench.results.plan_file import PlannedTask
+from cl_bench.results.rows import BASELINE, REFERENCE, Results
+from cl_bench.results.stages import COSTS, ENVIRONMENT, Record
 
 Run = tuple[str, str]
 """Strategy and order."""
@@ -27,16 +27,14 @@ class _Ends(NamedTuple):
     scores: dict[tuple[str, str, str, str], dict[int, list[float]]]
     """At stage ends, oldest first: (strategy, order, task, metric) -> seed -> scores."""
     states: dict[Run, set[str]]
-    together: set[Run]
-    """Runs that learn several tasks in one stage."""
     chains: dict[tuple[str, str, int], list[str]]
     """The stages of (strategy, order, seed)."""
 
 
-def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame:
+def summary(results: Results, *, all_metrics: bool = False) -> pd.DataFrame:
     """Return one row a strategy, order and task, over the seeds that have both the baseline and the run.
 
-    Of the part that the verdict is of, where `results.of_split` has not chosen another (attrs["split"] names it).
+    Of the part that the verdict is of, where `Results.of` has not chosen another.
     Scores, drops and verdict as in `continual.compare`, of each task's headline metric; `scored`: how many images
     these are of; `settling_seeds`, `settling_images`: as in `power.settling`; all_metrics: also a row, without
     verdict, for every further metric. Costs are of a run: `train_seconds` and `training_flops` means over seeds,
@@ -51,13 +49,12 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
     seeds. `leading`: as
     in `continual.leaders`, among the runs that learn one task after the other, by their headline metric.
     """
-    curves, results = of_curves(results), of_split(results)
+    curves, results = results.curves, results.of()
     ends, images = _stage_ends(results), load_resamples(results)
-    tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
     rows = []
     for run in (run for run in ends.states if run[0] != BASELINE):
-        for task in (tasks[name] for name in dict.fromkeys(run[1].split(">"))):
-            known = [metric for metric in task["metrics"] if (*run, task["name"], metric) in ends.scores]
+        for task in (results.plan.by_name[name] for name in dict.fromkeys(run[1].split(">"))):
+            known = [metric for metric in task.metrics if (*run, task.name, metric) in ends.scores]
             metrics = known if all_metrics else known[:1]
             rows += [_task_row(results, ends, images, run, task, metric) for metric in metrics]
     frame = pd.DataFrame(rows)
@@ -66,23 +63,20 @@ def summary(results: pd.DataFrame, *, all_metrics: bool = False) -> pd.DataFrame
     frame["averaged"] = valid.transform("count")
     frame = frame.merge(_lows(curves), how="left", on=["strategy", "order", "task", "metric"])
     frame["leading"] = _leading(results, frame, ends, images)
-    frame.attrs = {**results.attrs, "environment": environments(results.attrs["costs"].values())}
-    frame.attrs["seeds"] = sorted(set(results.loc[results["strategy"] != BASELINE, "seed"]))
     return frame
 
 
-def load_resamples(results: pd.DataFrame) -> pd.DataFrame:
+def load_resamples(results: Results) -> pd.DataFrame:
     """Return the ends of runs in resamples of the images that `results` are of, a column a (stage, task)."""
-    plan = results.attrs["plan"]
-    stages = {line["stage"] for line in plan["baselines"]} | {run["stages"][-1] for run in plan["runs"]}
-    known = tests(plan) if results.attrs["split"] == "test" else None
-    return resamples.load(Path(results.attrs["folder"]), stages, known)
+    plan = results.plan
+    stages = {line.stage for line in plan.baselines} | {run.stages[-1] for run in plan.runs}
+    return resamples.load(results.folder, stages, results.scored_on)
 
 
-def _lows(results: pd.DataFrame) -> pd.DataFrame:
+def _lows(curves: pd.DataFrame) -> pd.DataFrame:
     """Return lowest score and stability gap (arXiv:2205.13452), one row a strategy, order, task and metric."""
     run = ["strategy", "order", "task", "metric"]
-    rows = results.loc[results["strategy"] != BASELINE, [*run, "seed", "position", "last", "value"]]
+    rows = curves.loc[curves["strategy"] != BASELINE, [*run, "seed", "position", "last", "value"]]
     own = rows.groupby([*run, "seed"])["position"].transform("min")
     stages = rows[rows["position"] > own].groupby([*run, "seed", "position"], sort=False)
     found = stages["value"].agg(["min", "count"])
@@ -92,9 +86,8 @@ def _lows(results: pd.DataFrame) -> pd.DataFrame:
     return seeds.groupby(run, sort=False).mean().reset_index()
 
 
-def _leading(results: pd.DataFrame, summary: pd.DataFrame, ends: _Ends, images: pd.DataFrame) -> pd.Series:
+def _leading(results: Results, summary: pd.DataFrame, ends: _Ends, images: pd.DataFrame) -> pd.Series:
     """Return of each row of a summary whether its strategy leads on its order and task."""
-    tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
     leading = set()
     ranked = summary[summary["headline"] & ~summary["verdict"].isin(["void", ""])]
     for keys, rows in ranked.groupby(["order", "task"]):
@@ -102,65 +95,49 @@ def _leading(results: pd.DataFrame, summary: pd.DataFrame, ends: _Ends, images: 
         singles: dict[int, float] = {}
         finals: dict[str, dict[int, float]] = {}
         for strategy, metric in zip(rows["strategy"], rows["metric"], strict=True):
-            if (strategy, order) not in ends.together:
+            if (strategy, order) not in results.plan.joint:
                 alone = ends.scores[BASELINE, task, task, metric]
                 singles = {seed: series[-1] for seed, series in alone.items() if not math.isnan(series[-1])}
                 scores = ends.scores[strategy, order, task, metric]
                 own = {seed: series[-1] for seed, series in scores.items() if not math.isnan(series[-1])}
                 finals[strategy] = {seed: final for seed, final in own.items() if seed in singles}
         pairs = {name: _resampled(results, ends, images, (name, order), task) for name in finals}
-        best = continual.leaders(singles, finals, pairs, scored_images(results, tasks[task]))
+        best = continual.leaders(singles, finals, pairs, results.images(results.plan.by_name[task]))
         leading |= {(strategy, order, task) for strategy in best}
     runs = zip(summary["strategy"], summary["order"], summary["task"], strict=True)
     return summary["headline"] & pd.Series([run in leading for run in runs], summary.index)
 
 
-def baselines(results: pd.DataFrame) -> pd.DataFrame:
+def baselines(results: Results) -> pd.DataFrame:
     """Return one row a task and metric: the single-task score over seeds.
 
     `score`: the mean, `deviation`: the standard deviation, `low` and `high`: the 95 % t interval, `seeds`: how many are
     done, `planned`: how many there are to be; `trivial` and `void` (not clearly above it, so the task can have no
     verdict) of the headline metric; `train_seconds`: the mean.
     """
-    results = of_split(results)
-    scores, plan, costs = _stage_ends(results).scores, results.attrs["plan"], results.attrs["costs"]
+    results = results.of()
+    scores, plan, costs = _stage_ends(results).scores, results.plan, results.costs
     rows = []
-    for task in plan["tasks"]:
-        name, stages = task["name"], [line["stage"] for line in plan["baselines"] if line["task"] == task["name"]]
+    for task in plan.tasks:
+        name, stages = task.name, [line.stage for line in plan.baselines if line.task == task.name]
         if not stages:
             continue
         spent = mean([costs[stage]["train_seconds"] for stage in stages if stage in costs])
-        for metric in task["metrics"]:
+        for metric in task.metrics:
             values = [run[-1] for run in scores.get((BASELINE, name, name, metric), {}).values()]
             done = [value for value in values if not math.isnan(value)]
-            middle, headline = mean(done), metric == task["metrics"][0]
+            middle, headline = mean(done), metric == task.headline
             low, high = t_interval(done) or (math.nan, math.nan)
-            trivial = trivial_score(results, task) if headline else math.nan
+            trivial = results.trivial(task) if headline else math.nan
             void = headline and continual.verdict(0.0, None, middle, middle, trivial) == "void"
             score = (middle, deviation(done), low, high, len(done), len(stages))
             rows.append((name, metric, headline, *score, trivial, void, spent))
     score_columns = ("score", "deviation", "low", "high", "seeds", "planned")
-    frame = pd.DataFrame(
-        rows, columns=["task", "metric", "headline", *score_columns, "trivial", "void", "train_seconds"]
-    )
-    frame.attrs = {**results.attrs, "environment": environments(costs.values())}
-    frame.attrs["seeds"] = sorted({line["seed"] for line in plan["baselines"]})
-    return frame
+    columns = ["task", "metric", "headline", *score_columns, "trivial", "void", "train_seconds"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def trivial_score(results: pd.DataFrame, task: Record) -> float:
-    """Return what a predictor that looks at no image scores on the part that `results` are of."""
-    score: float = task["test"]["trivial"] if results.attrs["split"] == "test" else task["trivial"]
-    return score
-
-
-def scored_images(results: pd.DataFrame, task: Record) -> int:
-    """Return how many images of a task `results` are of."""
-    count: int = task["test"]["images"] if results.attrs["split"] == "test" else task["val_images"]
-    return count
-
-
-def void_tasks(results: pd.DataFrame) -> set[str]:
+def void_tasks(results: Results) -> set[str]:
     """Return the tasks whose baseline is not clearly better than a trivial predictor, or is not there."""
     single = baselines(results)
     headline = single[single["headline"]]
@@ -176,53 +153,48 @@ def environments(costs: Iterable[Record]) -> dict[str, list[str]]:
     return {field: sorted({cost[field] for cost in stages}) for field in ENVIRONMENT}
 
 
-def _stage_ends(results: pd.DataFrame) -> _Ends:
-    runs = results.attrs["plan"]["runs"]
-    ends = _Ends({}, {}, set(), {(run["strategy"], ">".join(run["order"]), run["seed"]): run["stages"] for run in runs})
-    for row in results[results["last"]].sort_values("position", kind="stable").to_dict("records"):
+def _stage_ends(results: Results) -> _Ends:
+    rows = results.rows
+    ends = _Ends({}, {}, {(run.strategy, run.stream, run.seed): run.stages for run in results.plan.runs})
+    for row in rows[rows["last"]].sort_values("position", kind="stable").to_dict("records"):
         run = (row["strategy"], row["order"])
         ends.scores.setdefault((*run, row["task"], row["metric"]), {}).setdefault(row["seed"], []).append(row["value"])
         ends.states.setdefault(run, set()).add(row["status"])
-        if "+" in row["trained"]:
-            ends.together.add(run)
     return ends
 
 
-def _task_row(results: pd.DataFrame, ends: _Ends, images: pd.DataFrame, run: Run, task: Record, metric: str) -> Record:
-    name, headline, runs = task["name"], metric == task["metrics"][0], ends.scores[(*run, task["name"], metric)]
+def _task_row(results: Results, ends: _Ends, images: pd.DataFrame, run: Run, task: PlannedTask, metric: str) -> Record:
+    name, headline, runs = task.name, metric == task.headline, ends.scores[(*run, task.name, metric)]
     state = ends.states[run] | ends.states.get((BASELINE, name), {"missing"})
     worst = {"failed": "failed", "missing": "incomplete", "unscored": "unscored"}
     status = next((said for found, said in worst.items() if found in state), "done")
     singles = {seed: series[-1] for seed, series in ends.scores.get((BASELINE, name, name, metric), {}).items()}
-    trivial = trivial_score(results, task) if headline else math.nan
+    trivial = results.trivial(task) if headline else math.nan
     pairs = _resampled(results, ends, images, run, name) if headline else None
-    scored = scored_images(results, task)
-    found = continual.compare(singles, runs, trivial, run in ends.together, pairs, scored)
+    scored, together = results.images(task), run in results.plan.joint
+    found = continual.compare(singles, runs, trivial, together, pairs, scored)
     found["verdict"] = found["verdict"] if headline and status == "done" else ""
     found |= {"scored": scored, **power.settling(found, scored)}
-    head = {"strategy": run[0], "order": run[1], "task": name, "kind": task["kind"], "metric": metric}
-    head |= {"headline": headline, "predictor": task["predictor"], "planned_seeds": len(runs)}
-    head["together"] = run in ends.together
+    head: Record = {"strategy": run[0], "order": run[1], "task": name, "kind": task.kind, "metric": metric}
+    head |= {"headline": headline, "predictor": task.predictor, "planned_seeds": len(runs)}
+    head["together"] = together
     return {**head, **found, **_run_costs(results, ends.chains, run, name, runs), "status": status}
 
 
 def _resampled(
-    results: pd.DataFrame, ends: _Ends, images: pd.DataFrame, run: Run, task: str
+    results: Results, ends: _Ends, images: pd.DataFrame, run: Run, task: str
 ) -> dict[int, tuple[Scores, Scores]]:
     """Return by seed the task's baseline and the run's end in the same resamples, of the seeds that have both."""
     found = {}
-    for line in results.attrs["plan"]["baselines"]:
-        end = ends.chains.get((*run, line["seed"]))
-        if line["task"] == task and end and (line["stage"], task) in images and (end[-1], task) in images:
-            found[line["seed"]] = (images[line["stage"], task].to_numpy(), images[end[-1], task].to_numpy())
+    for line in results.plan.baselines:
+        end = ends.chains.get((*run, line.seed))
+        if line.task == task and end and (line.stage, task) in images and (end[-1], task) in images:
+            found[line.seed] = (images[line.stage, task].to_numpy(), images[end[-1], task].to_numpy())
     return found
 
 
-def _run_costs(
-    results: pd.DataFrame, chains: Mapping[Any, list[str]], run: Run, task: str, seeds: Iterable[int]
-) -> Record:
-    plan, costs = results.attrs["plan"], results.attrs["costs"]
-
+def _run_costs(results: Results, chains: Mapping[Any, list[str]], run: Run, task: str, seeds: Iterable[int]) -> Record:
+    costs = results.costs
     seeds = list(seeds)
     both = [key for seed in seeds for name in (run[0], REFERENCE) for key in chains.get((name, run[1], seed), [])]
     known = [costs[key] for key in both if key in costs]
@@ -234,7 +206,7 @@ def _run_costs(
         """Return the mean over seeds, and its ratio to naive's where both are known."""
 
         def of(strategy: str, seed: int) -> float:
-            stages = chains.get((strategy, run[1], seed), [None])
+            stages = chains.get((strategy, run[1], seed), [""])
             return math.fsum(costs[key][what] if key in costs else math.nan for key in stages)
 
         each = [(of(run[0], seed), of(REFERENCE, seed)) for seed in seeds]
@@ -247,7 +219,7 @@ def _run_costs(
 
     (seconds, relative_cost), (flops, relative_flops) = spent("train_seconds"), spent("training_flops")
     stages = [costs[key] for seed in seeds for key in chains[(*run, seed)] if key in costs]
-    singles = [costs[line["stage"]] for line in plan["baselines"] if line["task"] == task and line["stage"] in costs]
+    singles = [costs[one.stage] for one in results.plan.baselines if one.task == task and one.stage in costs]
     return {
         **{field: _largest([stage[field] for stage in stages]) for field in COSTS},
         "train_seconds": seconds,

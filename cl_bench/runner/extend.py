@@ -9,7 +9,7 @@ from typing import Any
 from cl_bench.config.schema import Experiment, validate
 from cl_bench.errors import UserError
 from cl_bench.results.plan_file import read_plan, settings_by_name
-from cl_bench.results.rows import exported, of_training, scores
+from cl_bench.results.stages import exported, of_training, scores
 from cl_bench.stages.plan import Plan
 from cl_bench.tasks.catalog import Entry
 from cl_bench.utils.nested import differences
@@ -19,7 +19,7 @@ def beside(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[
     """Return what the results of `folder` were asked for, and what is asked for now after it."""
     if not (folder / "plan.json").is_file():
         raise UserError(f"{folder} holds no results to add to; without --add they are begun")
-    before = read_plan(folder)["settings"]
+    before = read_plan(folder).settings
     if absent := own.keys() - before.keys():
         raise UserError(f"{folder / 'plan.json'} lacks {min(absent)!r} among its settings")
     there = {**before, "orders": map(tuple, before["orders"])}
@@ -32,9 +32,9 @@ def refuse_others(folder: Path, plan: Plan, experiment: Experiment, renewed: Col
     renewed: strategies that were asked for, whose own rows may go, as when their code was edited.
     """
     there = read_plan(folder)
-    free, due = set[str](), {single["stage"] for single in there["baselines"]}
-    for run in there["runs"]:
-        (free if run["strategy"] in renewed else due).update(run["stages"])
+    free, due = set[str](), {single.stage for single in there.baselines}
+    for run in there.runs:
+        (free if run.strategy in renewed else due).update(run.stages)
     if exported(folder) - (free - due) - plan.stages.keys():
         changed = _changed_settings(folder, experiment)
         reason = f"other settings ({'; '.join(changed[:3])})" if changed else "another version, other libraries or data"
@@ -46,7 +46,7 @@ def _changed_settings(folder: Path, experiment: Experiment) -> list[str]:
     free = {"name", "description", "strategies", "orders", "seeds", "resources", "trackers"}
     try:
         # Read anew, as it may be older than a setting, which then has its default.
-        before = validate(read_plan(folder)["settings"], str(folder / "plan.json"))
+        before = validate(read_plan(folder).settings, str(folder / "plan.json"))
     except UserError:
         return []
     return differences(*(settings_by_name(one.model_dump(mode="json", exclude=free)) for one in (before, experiment)))

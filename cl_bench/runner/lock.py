@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_bench.errors import UserError
-from cl_bench.results.plan_file import read_plan
+from cl_bench.results.plan_file import read_record
 from cl_bench.results.store.json_files import write_json
 
 
@@ -40,7 +40,7 @@ def _enter(lock: int, folder: Path, plan: Mapping[str, Any]) -> None:
             write_json(folder / "plan.json", plan)
             return
         # Read again in any case: between the two locks another command may have come in.
-        found = read_plan(folder)
+        found = read_record(folder)
         if all(found[part] == plan[part] for part in ("runs", "baselines")):
             return
     raise UserError(

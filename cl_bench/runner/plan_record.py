@@ -29,7 +29,7 @@ def describe_plan(prepared: Prepared, command: str = "") -> dict[str, Any]:
         "version": cl_bench.__version__,
     }
     if prepared.renewed is not None:
-        before = read_plan(prepared.folder)["provenance"]
+        before = read_plan(prepared.folder).provenance
         provenance = {**provenance, **_added_to(provenance, before)} if prepared.missing() else before
     return {
         "experiment": prepared.folder.name,

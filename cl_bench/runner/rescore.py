@@ -6,15 +6,15 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from cl_bench.config.schema import NAME, RESERVED, Experiment, validate
 from cl_bench.data.base import Split
 from cl_bench.errors import StageFailedError, UserError, unknown
 from cl_bench.model.backbone import load_weights
 from cl_bench.model.unified import UnifiedModel, build_model
-from cl_bench.results.plan_file import learnt, read_plan, seen
-from cl_bench.results.rows import EXPORTED, export
+from cl_bench.results.export import EXPORTED, export
+from cl_bench.results.plan_file import Plan, read_plan, read_record
 from cl_bench.results.store.scores import Scores
 from cl_bench.results.store.store import Store, find_stage, set_damaged_aside
 from cl_bench.runner.lock import planned
@@ -51,25 +51,26 @@ def rescore(
     they are. Nothing is trained, and rows of stages that are not in the store are kept. Raises UserError where data
     cannot be read, no task has a test part, no stage is stored, or the new folder is there already.
     """
-    plan, target = read_plan(folder), _target(folder, name or f"{folder.name}-rescored") if data else folder
-    if not data and "other_data" in plan:
+    plan, record = read_plan(folder), read_record(folder)
+    target = _target(folder, name or f"{folder.name}-rescored") if data else folder
+    if not data and "other_data" in record:
         raise UserError(f"{folder.name} is scored on images that --data named: score the experiment itself with --data")
     experiment = _experiment(plan, folder)
     others = {task: _other(experiment, task, path, split) for task, path in (data or {}).items()}
     catalog = load_catalog(experiment, others)
     if not any(entry.test_id for entry in catalog):
         raise UserError(f"no task of {folder.name} has a test part; --data TASK=FOLDER names images to score it on")
-    names = {task["name"] for task in learnt(plan)}
+    names = {task.name for task in plan.learnt}
     if lacking := [one.task.name for one in catalog if data and one.task.name in names and not one.test_id]:
         raise UserError(f"task {lacking[0]} has no test part: --data must name images for it, too")
     scored, lost = _score(experiment, catalog, plan, _stored(plan, folder), tell)
-    tasks = zip(plan["tasks"], catalog, strict=True)
-    plan["tasks"] = [{**task, "test": None, **describe_test(entry)} for task, entry in tasks]
-    plan["provenance"] = {**plan["provenance"], "scored": origin()}
+    tasks = zip(record["tasks"], catalog, strict=True)
+    record["tasks"] = [{**task, "test": None, **describe_test(entry)} for task, entry in tasks]
+    record["provenance"] = {**record["provenance"], "scored": origin()}
     if data:
         _copy(folder, target)
-        plan |= {"experiment": target.name, "other_data": {task: Path(path).name for task, path in data.items()}}
-    with planned(target, plan):
+        record |= {"experiment": target.name, "other_data": {task: Path(path).name for task, path in data.items()}}
+    with planned(target, record):
         export(target)
     return Rescored(target, scored, lost)
 
@@ -94,16 +95,16 @@ def verify(folder: Path, tell: Told = lambda _: None) -> list[str]:
             changed.append(str(error))
             continue
         before = store.scores(key)
-        for task in seen(plan, key):
+        for task in plan.seen(key):
             for metric, value in evaluated(model, images[task], experiment).compute().items():
                 if before[task, metric] != value:
                     changed.append(f"stage {key[:12]}, {task} {metric}: {before[task, metric]!r} before, {value!r} now")
-        tell(f"stage {key[:12]}: {', '.join(seen(plan, key))}")
+        tell(f"stage {key[:12]}: {', '.join(plan.seen(key))}")
     return changed
 
 
-def _experiment(plan: Mapping[str, Any], folder: Path) -> Experiment:
-    experiment = validate(plan["settings"], str(folder / "plan.json"))
+def _experiment(plan: Plan, folder: Path) -> Experiment:
+    experiment = validate(plan.settings, str(folder / "plan.json"))
     if experiment.split != "val":
         raise UserError(f"{folder.name} was scored on {experiment.split}, to choose by; test is for what is chosen")
     set_up_numerics(experiment.threads)
@@ -118,9 +119,9 @@ def _other(experiment: Experiment, task: str, path: str, split: str) -> Split:
     return read_split(config.model_copy(update={"data": {**config.data, "path": path}}), split)
 
 
-def _stored(plan: Mapping[str, Any], folder: Path) -> dict[str, Path]:
+def _stored(plan: Plan, folder: Path) -> dict[str, Path]:
     """Return the folders of the stages that are in the store; raise UserError where there is none, or a damaged one."""
-    stored = {key: stage for key in plan["stages"] if (stage := find_stage(folder, key)) is not None}
+    stored = {key: stage for key in plan.stages if (stage := find_stage(folder, key)) is not None}
     if not stored:
         raise UserError(f"no stage of {folder.name} is in the store {store_root()}: only a run can score it")
     set_damaged_aside(stored.values())
@@ -130,17 +131,17 @@ def _stored(plan: Mapping[str, Any], folder: Path) -> dict[str, Path]:
 def _score(
     experiment: Experiment,
     catalog: Sequence[Entry],
-    plan: Mapping[str, Any],
+    plan: Plan,
     stored: Mapping[str, Path],
     tell: Told,
 ) -> tuple[int, list[str]]:
     """Score what is not scored yet; return how many stages were, and the keys of those that cannot be."""
-    model, scored, lost = _model(experiment, catalog), 0, [key for key in plan["stages"] if key not in stored]
+    model, scored, lost = _model(experiment, catalog), 0, [key for key in plan.stages if key not in stored]
     stores = {place.parent for place in stored.values()}
     scorers = {store: Scorer(experiment, catalog, Scores(store)) for store in stores}
     for number, (key, place) in enumerate(stored.items(), 1):
         scorer = scorers[place.parent]
-        if not (names := scorer.missing(key, seen(plan, key))):
+        if not (names := scorer.missing(key, plan.seen(key))):
             continue
         try:
             load_weights_into(model, Store(place.parent, writable=False).weights(key), key)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_bench.report.trackers.send import send_results
-from cl_bench.results.rows import export, load_results, of_training, scores
+from cl_bench.results.export import export
+from cl_bench.results.rows import load_results
+from cl_bench.results.stages import of_training, scores
 from cl_bench.results.store.failures import Failure, Failures
 from cl_bench.runner.executors.frontier import Frontier
 from cl_bench.runner.executors.local import Job, Report, train_here, train_in_workers

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from cl_bench import load_results
 from cl_bench.config.presets import load_experiment
 from cl_bench.config.schema import Experiment
 from cl_bench.data.formats.cards import CORNERS, Options, card
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill
 from cl_bench.kinds.keypoints import gaussians, located
+from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 from cl_bench.runner.prepare import prepare
 from cl_bench.runner.run import train as train_missing
@@ -105,9 +105,9 @@ def test_it_is_learnt_in_a_stream_with_the_other_kinds(tiny: Callable[..., str],
     path = tiny(tasks=[*TINY["tasks"][:2], TASK], orders=[["kpt", "seg", "det"]])
     prepared = prepare(path, strategies=["naive", "kd+replay"])
     assert train_missing(prepared) == {}
-    rows = load_results(prepared.folder)
-    assert rows["value"].notna().all()
-    table = summary(rows)
+    found = read_results(prepared.folder)
+    assert found.rows["value"].notna().all()
+    table = summary(found)
     assert set(table.loc[table["task"] == "kpt", "metric"]) == {"PCK@0.1"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from synthetic import plausible
 
 from cl_bench.report.status import render, status
-from cl_bench.results.rows import export
+from cl_bench.results.export import export
 from cl_bench.results.store.failures import Failure, Failures
 from cl_bench.results.store.json_files import write_json
 from cl_bench.runner.plan_record import describe_plan

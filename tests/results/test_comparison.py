@@ -13,7 +13,7 @@ from cl_bench.report.tables import over_orders as report_over_orders
 from cl_bench.report.tables import versions as report_versions
 from cl_bench.report.tables.differences import render, settled
 from cl_bench.results.comparison import differences, finals, over_orders, versions
-from cl_bench.results.rows import load_results, select
+from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 
 
@@ -48,7 +48,7 @@ def row_of(table, strategy, task):
 
 def test_a_run_ends_with_its_last_stage(tmp_path):
     by_hand(tmp_path).write()
-    table = finals(load_results("hand"))
+    table = finals(read_results("hand"))
     assert table[table["task"] == "seg"]["drop"].tolist() == pytest.approx([0.75, 0.05, 0.7, 0.1])
     row = row_of(table[table["seed"] == 0], "kd", "seg")
     assert (row["baseline"], row["final"]) == (0.4, 0.38)
@@ -57,20 +57,20 @@ def test_a_run_ends_with_its_last_stage(tmp_path):
 
 def test_differences_are_paired_by_seed(tmp_path):
     by_hand(tmp_path).write()
-    row = row_of(differences(load_results("hand")), "kd", "seg")
+    row = row_of(differences(read_results("hand")), "kd", "seg")
     # Of the means over seeds: naive keeps .125 of .45, kd .415.
     assert row["difference"] == pytest.approx((0.125 - 0.415) / 0.45)
     assert (row["seeds"], row["p"], row["least_p"], row["probability"]) == (2, 0.5, 0.5, 1)
     assert row["low"] < row["difference"] < row["high"]
     assert math.isnan(row["images_deviation"])
-    reverse = row_of(differences(load_results("hand"), "kd"), "naive", "seg")
+    reverse = row_of(differences(read_results("hand"), "kd"), "naive", "seg")
     assert reverse["difference"] == pytest.approx(0.29 / 0.45)
     assert reverse["probability"] == 0
 
 
 def test_a_run_that_is_not_done_takes_no_part(tmp_path):
     by_hand(tmp_path).write(without=["kd-1"])
-    row = row_of(differences(load_results("hand")), "kd", "seg")
+    row = row_of(differences(read_results("hand")), "kd", "seg")
     assert (row["seeds"], row["difference"]) == (1, pytest.approx(-0.7))
 
 
@@ -78,7 +78,7 @@ def test_a_seed_whose_baseline_is_zero_has_no_drop_and_takes_no_part(tmp_path):
     experiment = by_hand(tmp_path)
     experiment.scores["first-seg-1"]["seg"] = [0.0]
     experiment.write()
-    row = row_of(differences(load_results("hand")), "kd", "seg")
+    row = row_of(differences(read_results("hand")), "kd", "seg")
     assert (row["seeds"], row["p"], row["difference"]) == (1, 1, pytest.approx(-0.7))
 
 
@@ -86,7 +86,7 @@ def test_void_tasks_are_left_out(tmp_path):
     experiment = by_hand(tmp_path)
     next(task for task in experiment.plan["tasks"] if task["name"] == "seg")["trivial"] = 0.6
     experiment.write()
-    assert set(differences(load_results("hand"))["task"]) == {"cls"}
+    assert set(differences(read_results("hand"))["task"]) == {"cls"}
 
 
 def test_one_strategy_alone_is_held_against_nothing(tmp_path):
@@ -94,7 +94,7 @@ def test_one_strategy_alone_is_held_against_nothing(tmp_path):
     experiment.plan["runs"] = [run for run in experiment.plan["runs"] if run["strategy"] == "naive"]
     experiment.write()
     with pytest.raises(UserError, match="nothing to hold against naive"):
-        differences(load_results("hand"))
+        differences(read_results("hand"))
 
 
 def test_images_are_resampled_together(tmp_path):
@@ -106,17 +106,17 @@ def test_images_are_resampled_together(tmp_path):
             final = experiment.scores[f"{strategy}-{seed}"]["seg"][0]
             experiment.resamples[f"{strategy}-{seed}"] = {"seg": final * lots}
     experiment.write()
-    row = row_of(differences(load_results("hand")), "kd", "seg")
+    row = row_of(differences(read_results("hand")), "kd", "seg")
     # What makes all images harder alike changes no ratio, so that only the seeds can.
     assert row["images_deviation"] == pytest.approx(0, abs=1e-6)
     assert row["seeds_deviation"] > 0.01
-    assert math.isnan(row_of(differences(load_results("hand")), "kd", "cls")["images_deviation"])
+    assert math.isnan(row_of(differences(read_results("hand")), "kd", "cls")["images_deviation"])
 
 
 def test_the_strategy_that_others_are_held_against_must_be_there(tmp_path):
     by_hand(tmp_path).write()
     with pytest.raises(UserError, match="did you mean 'naive'"):
-        differences(load_results("hand"), "naiv")
+        differences(read_results("hand"), "naiv")
 
 
 def test_strategies_may_be_chosen_without_the_one_they_are_held_against(tmp_path, capsys):
@@ -139,15 +139,16 @@ def test_two_strategies_that_differ_by_noise_have_no_winner(tmp_path):
                         for task, scores in experiment.scores[other].items()
                     }
     folder = experiment.write()
-    against_naive = differences(load_results(folder))
+    against_naive = differences(read_results(folder))
     assert settled(row_of(against_naive, "kd", "seg")) == "less"
-    assert settled(row_of(differences(load_results(folder), "kd"), "replay", "seg")) == ""
+    assert settled(row_of(differences(read_results(folder), "kd"), "replay", "seg")) == ""
 
 
 @pytest.mark.parametrize("format", ["terminal", "markdown", "latex", "csv"])
 def test_the_table_says_how_sure_it_is(tmp_path, format):
     by_hand(tmp_path).write()
-    text = render(differences(load_results("hand")), format)
+    results = read_results("hand")
+    text = render(differences(results), results, "naive", format)
     assert "64.4" in text or "-0.644" in text
     if format != "csv":
         assert "against naive" in text
@@ -171,7 +172,7 @@ def both_orders(results, kd=True):
 
 def test_over_all_orders(tmp_path):
     both_orders(tmp_path).write()
-    table = over_orders(load_results("both")).set_index("strategy")
+    table = over_orders(read_results("both")).set_index("strategy")
     naive = table.loc["naive"]
     seg = 1 - 0.125 / 0.45
     assert naive["drop"] == pytest.approx((seg + 0.5) / 4)
@@ -186,11 +187,12 @@ def test_over_all_orders(tmp_path):
 
 def test_a_strategy_that_lacks_an_order_has_no_mean_over_all(tmp_path):
     folder = both_orders(tmp_path, kd=False).write()
-    table = over_orders(load_results("both"))
+    results = read_results("both")
+    table = over_orders(results)
     assert table["strategy"].tolist() == ["naive"]
-    assert "Left out, as not every order is done: kd." in report_over_orders.render(table, "markdown")
+    assert "Left out, as not every order is done: kd." in report_over_orders.render(table, results, "markdown")
     with pytest.raises(UserError, match="strategy of which all orders are done 'kd'"):
-        over_orders(load_results("both"), "kd")
+        over_orders(read_results("both"), "kd")
     with pytest.raises(UserError, match="takes two orders"):
         print_table(folder, Table(over_orders=True, strategies=("kd",)))
 
@@ -198,12 +200,12 @@ def test_a_strategy_that_lacks_an_order_has_no_mean_over_all(tmp_path):
 def test_one_order_has_no_mean_over_orders(tmp_path):
     by_hand(tmp_path).write()
     with pytest.raises(UserError, match="takes two orders of the tasks: run it with --orders all"):
-        over_orders(load_results("hand"))
+        over_orders(read_results("hand"))
 
 
 def test_orders_may_be_chosen():
-    results = load_results(Path(__file__).parents[2] / "results" / "orders")
-    table = over_orders(select(results, orders=["seg>det>cls", "det>seg>cls"]))
+    results = read_results(Path(__file__).parents[2] / "results" / "orders")
+    table = over_orders(results.select(orders=["seg>det>cls", "det>seg>cls"]))
     assert table[["orders", "seeds"]].to_numpy().tolist() == [[2, 3]] * 3
     drops = summary(results).drop_duplicates(["strategy", "order"]).set_index(["strategy", "order"])["average_drop"]
     pair = drops["naive", "seg>det>cls"], drops["naive", "det>seg>cls"]
@@ -211,12 +213,12 @@ def test_orders_may_be_chosen():
         [sum(pair) / 2, abs(pair[0] - pair[1])]
     )
     with pytest.raises(UserError, match="takes two orders"):
-        over_orders(select(results, orders=["seg>det>cls"]))
+        over_orders(results.select(orders=["seg>det>cls"]))
 
 
 def test_differences_are_of_the_seeds_that_both_have(tmp_path):
     both_orders(tmp_path).write(without=["kd-seg-1"])
-    table = over_orders(load_results("both")).set_index("strategy")
+    table = over_orders(read_results("both")).set_index("strategy")
     kd = table.loc["kd"]
     assert (kd["seeds"], kd["paired_seeds"], table.loc["naive", "seeds"]) == (1, 1, 2)
     assert kd["difference"] == pytest.approx(-(0.75 + 0.5) / 4)  # naive's drop of seed 0 alone
@@ -225,7 +227,8 @@ def test_differences_are_of_the_seeds_that_both_have(tmp_path):
 @pytest.mark.parametrize("format", ["terminal", "markdown", "latex", "csv"])
 def test_the_table_over_all_orders(tmp_path, format):
     both_orders(tmp_path).write()
-    text = report_over_orders.render(over_orders(load_results("both")), format)
+    results = read_results("both")
+    text = report_over_orders.render(over_orders(results), results, format)
     assert "30.6" in text or "0.3055" in text
     assert "72.2" in text or "0.7222" in text
     if format != "csv":
@@ -235,16 +238,16 @@ def test_the_table_over_all_orders(tmp_path, format):
 
 def test_over_all_orders_strategies_are_paired_by_seed(tmp_path, capsys):
     folder = both_orders(tmp_path).write()
-    table = over_orders(load_results("both"), "kd").set_index("strategy")
+    table = over_orders(read_results("both"), "kd").set_index("strategy")
     seg = 1 - 0.125 / 0.45
     naive = table.loc["naive", ["difference", "difference_low", "difference_high"]].tolist()
     assert naive == pytest.approx(table.loc["naive", ["drop", "low", "high"]].tolist())  # kd loses nothing of any seed
-    table = over_orders(load_results("both")).set_index("strategy")
+    table = over_orders(read_results("both")).set_index("strategy")
     assert table.loc["kd", "difference"] == pytest.approx(-(seg + 0.5) / 4)
     print_table(folder, Table(over_orders=True, against="kd"))
     assert "differences from kd" in capsys.readouterr().out
     with pytest.raises(UserError, match="did you mean 'kd'"):
-        over_orders(load_results("both"), "kdd")
+        over_orders(read_results("both"), "kdd")
 
 
 def two_versions(tmp_path):
@@ -265,9 +268,10 @@ def two_versions(tmp_path):
 
 def test_two_versions_side_by_side(tmp_path, monkeypatch):
     first, second = two_versions(tmp_path)
-    results = load_results(first)
+    results = read_results(first)
     monkeypatch.setenv("CL_BENCH_STORE", str(second.store))
-    table = versions(results, load_results(second.write()))
+    later = read_results(second.write())
+    table = versions(results, later)
     row = row_of(table, "kd", "seg")
     assert (row["final_first"], row["final_second"]) == pytest.approx((0.415, 0.435))
     assert (row["change"], row["low"], row["high"]) == pytest.approx((2.0, 2.0, 2.0))
@@ -277,8 +281,7 @@ def test_two_versions_side_by_side(tmp_path, monkeypatch):
     gone = row_of(table, "naive", "seg")
     assert (gone["seeds_first"], gone["seeds_second"]) == (2, 0)
     assert math.isnan(gone["change"])
-    table.attrs["folders"] = ["here", "there"]
-    text = report_versions.render(table, "markdown")
+    text = report_versions.render(table, results, later, "markdown")
     assert "| kd | seg (mIoU) | 0.415 | 0.435 | +2.0 [2.0, 2.0] | 7.8 | 3.3 |" in text
     assert "- Only in A: naive, seg>cls." in text
     assert "- Only in B: ewc, seg>cls." in text
@@ -287,15 +290,14 @@ def test_two_versions_side_by_side(tmp_path, monkeypatch):
 
 
 def test_an_experiment_beside_itself_differs_in_nothing(tmp_path):
-    results = load_results(by_hand(tmp_path).write())
+    results = read_results(by_hand(tmp_path).write())
     table = versions(results, results)
     assert set(table["change"]) == {0.0}
-    table.attrs["folders"] = ["here", "here"]
-    assert "iffer" not in report_versions.render(table, "terminal")
+    assert "iffer" not in report_versions.render(table, results, results, "terminal")
 
 
 def test_nothing_in_common_is_said(tmp_path):
-    results = load_results(by_hand(tmp_path).write())
-    other = load_results(plausible(tmp_path, tasks=("det",)).write())
+    results = read_results(by_hand(tmp_path).write())
+    other = read_results(plausible(tmp_path, tasks=("det",)).write())
     with pytest.raises(UserError, match="nothing can be compared"):
         versions(results, other)

@@ -13,8 +13,9 @@ import pytest
 from synthetic import Experiment, plausible
 
 from cl_bench.errors import UserError
-from cl_bench.results.rows import export, load_results, select, stage_costs
-from cl_bench.results.summary import baselines, summary
+from cl_bench.results.export import export, stage_costs
+from cl_bench.results.rows import load_results, read_results
+from cl_bench.results.summary import baselines, environments, summary
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +49,9 @@ def row_of(table, strategy, task):
 
 def test_rows_are_tidy(tmp_path):
     by_hand(tmp_path).write()
-    results = load_results("hand")
-    mine = results[(results["strategy"] == "kd") & (results["seed"] == 1) & (results["metric"] == "mIoU")]
+    results = read_results("hand")
+    rows = results.rows
+    mine = rows[(rows["strategy"] == "kd") & (rows["seed"] == 1) & (rows["metric"] == "mIoU")]
     columns = ["order", "position", "stage", "trained", "epoch", "step", "last", "value", "status"]
     assert mine[columns].to_numpy().tolist() == [
         ["seg>cls", 0, "first-seg-1", "seg", 1, 1, False, 0.3, "done"],
@@ -58,13 +60,13 @@ def test_rows_are_tidy(tmp_path):
         ["seg>cls", 1, "kd-1", "cls", 2, 4, True, 0.585, "done"],
     ]
     assert set(mine["kind"]) == {"segmentation"}
-    assert set(results["strategy"]) == {"baseline", "naive", "kd"}
-    assert results.attrs["plan"]["experiment"] == "hand"
+    assert set(rows["strategy"]) == {"baseline", "naive", "kd"}
+    assert results.plan.experiment == "hand"
 
 
 def test_summary_by_hand(tmp_path):
     by_hand(tmp_path).write()
-    row = row_of(summary(load_results(tmp_path / "hand")), "naive", "seg")
+    row = row_of(summary(read_results(tmp_path / "hand")), "naive", "seg")
     # baselines 0.4 and 0.6, finals 0.1 and 0.2: means 0.5 and 0.15
     expected = {"seeds": 2, "baseline": 0.5, "final": 0.15, "drop": 0.7, "points": 35.0, "same_run_drop": 0.7}
     expected |= {"forgetting": 0.35, "backward_transfer": -0.35, "intransigence": 0.0, "trivial": 0.09}
@@ -78,7 +80,7 @@ def test_summary_by_hand(tmp_path):
 
 def test_summary_verdicts_costs_and_averages(tmp_path):
     by_hand(tmp_path).write()
-    table = summary(load_results("hand"))
+    table = summary(read_results("hand"))
     seg, cls = row_of(table, "kd", "seg"), row_of(table, "kd", "cls")
     assert seg["drop"] == pytest.approx(0.025)  # 0.39 / 0.4 = 0.585 / 0.6: the seeds agree
     assert (seg["drop_low"], seg["drop_high"]) == pytest.approx((0.025, 0.025))
@@ -93,7 +95,7 @@ def test_summary_verdicts_costs_and_averages(tmp_path):
 
 def test_one_seed_is_uncertain(tmp_path):
     by_hand(tmp_path, seeds=(0,)).write()
-    table = summary(load_results("hand"))
+    table = summary(read_results("hand"))
     assert set(table["verdict"]) == {"fail (uncertain)", "pass (uncertain)", "bonus (uncertain)"}
     assert table["drop_low"].isna().all()
 
@@ -103,7 +105,7 @@ def test_baseline_at_the_floor_is_void_and_not_averaged(tmp_path):
     for seed in (0, 1):
         experiment.scores[f"first-cls-{seed}"] = {"cls": [0.1, 0.14]}
     experiment.write()
-    results = load_results("hand")
+    results = read_results("hand")
     table = summary(results)
     assert row_of(table, "naive", "cls")["verdict"] == "void"
     assert row_of(table, "naive", "seg")["average_drop"] == pytest.approx(0.7)
@@ -113,7 +115,7 @@ def test_baseline_at_the_floor_is_void_and_not_averaged(tmp_path):
 
 def test_baselines(tmp_path):
     by_hand(tmp_path).write()
-    table = baselines(load_results("hand"))
+    table = baselines(read_results("hand"))
     assert table["metric"].tolist() == ["mIoU", "Top-1", "Top-5"]
     row = table.iloc[0]
     assert row[["task", "metric", "trivial", "seeds", "planned"]].tolist() == ["seg", "mIoU", 0.09, 2, 2]
@@ -127,13 +129,13 @@ def test_a_baseline_that_is_not_done_counts_as_planned_only(tmp_path):
     experiment = by_hand(tmp_path)
     experiment.evaluations[experiment.plan["baselines"][0]["stage"]] = "epoch,task,metric,value\n"
     experiment.write()
-    row = baselines(load_results("hand")).iloc[0]
+    row = baselines(read_results("hand")).iloc[0]
     assert (row["seeds"], row["planned"]) == (1, 2)
 
 
 def test_other_metrics_have_rows_without_verdict(tmp_path):
     by_hand(tmp_path).write()
-    results = load_results("hand")
+    results = read_results("hand")
     every = summary(results, all_metrics=True)
     more = every[every["metric"] == "Top-5"]
     assert len(more) == 2
@@ -146,13 +148,14 @@ def test_other_metrics_have_rows_without_verdict(tmp_path):
 def test_failed_stage_and_its_children(tmp_path):
     experiment = plausible(tmp_path, seeds=(0, 1), strategies=("naive", "kd"))
     experiment.write(without=["kd-seg-det-cls-1"], failed=["kd-seg-det-1"])
-    results = load_results("quickstart")
-    lost = results[(results["strategy"] == "kd") & (results["seed"] == 1) & results["value"].isna()]
+    results = read_results("quickstart")
+    rows = results.rows
+    lost = rows[(rows["strategy"] == "kd") & (rows["seed"] == 1) & rows["value"].isna()]
     assert lost.groupby("stage")["status"].unique().str[0].to_dict() == {
         "kd-seg-det-1": "failed",
         "kd-seg-det-cls-1": "missing",
     }
-    assert results.attrs["failures"] == {"kd-seg-det-1": "the loss is not finite"}
+    assert results.failures == {"kd-seg-det-1": "the loss is not finite"}
     table = summary(results)
     kd = table[table["strategy"] == "kd"]
     columns = ["status", "verdict", "seeds", "planned_seeds"]
@@ -165,7 +168,7 @@ def test_missing_stage_is_incomplete_and_an_old_failure_that_was_trained_since_i
     experiment = plausible(tmp_path, seeds=(0,), strategies=("naive",))
     experiment.write(without=["naive-seg-det-cls-0"], failed=["first-det-0"])
     experiment._write_stage("first-det-0")
-    table = summary(load_results("quickstart"))
+    table = summary(read_results("quickstart"))
     assert set(table["status"]) == {"incomplete"}
     assert table["final"].isna().all()
 
@@ -173,13 +176,13 @@ def test_missing_stage_is_incomplete_and_an_old_failure_that_was_trained_since_i
 def test_a_missing_baseline_spoils_its_task_only(tmp_path):
     experiment = plausible(tmp_path, seeds=(0,), strategies=("naive",))
     experiment.write(failed=["first-det-0"])
-    table = summary(load_results("quickstart")).set_index("task")
+    table = summary(read_results("quickstart")).set_index("task")
     assert table["status"].to_dict() == {"seg": "done", "det": "failed", "cls": "done"}
 
 
 def test_joint_has_no_same_run_figures(tmp_path):
     plausible(tmp_path, joint=True).write()
-    table = summary(load_results("quickstart"))
+    table = summary(read_results("quickstart"))
     joint = table[table["strategy"] == "joint"]
     assert joint[["same_run_drop", "forgetting", "backward_transfer", "intransigence"]].isna().all(axis=None)
     assert joint["drop"].notna().all()
@@ -189,20 +192,20 @@ def test_joint_has_no_same_run_figures(tmp_path):
 def test_orders_are_apart(tmp_path):
     orders = (("seg", "det"), ("det", "seg"))
     plausible(tmp_path, tasks=("seg", "det"), orders=orders, strategies=("naive",)).write()
-    table = summary(load_results("quickstart")).set_index(["order", "task"])
+    table = summary(read_results("quickstart")).set_index(["order", "task"])
     assert list(table.index) == [("seg>det", "seg"), ("seg>det", "det"), ("det>seg", "det"), ("det>seg", "seg")]
     assert table.loc[("seg>det", "seg"), "final"] < 0.5 * table.loc[("det>seg", "seg"), "final"]
 
 
 def test_without_the_store_rows_give_equal_tables(tmp_path):
     folder = plausible(tmp_path, joint=True).write()
-    before = summary(load_results(folder), all_metrics=True)
+    before = summary(read_results(folder), all_metrics=True)
     rows, costs = load_results(folder), stage_costs(folder)
     assert [path.name for path in export(folder)] == ["rows.csv", "stages.csv"]
     shutil.rmtree(tmp_path / "stages")
     pd.testing.assert_frame_equal(load_results(folder), rows, check_exact=True)
     pd.testing.assert_frame_equal(stage_costs(folder), costs, check_exact=True)
-    pd.testing.assert_frame_equal(summary(load_results(folder), all_metrics=True), before, check_exact=True)
+    pd.testing.assert_frame_equal(summary(read_results(folder), all_metrics=True), before, check_exact=True)
     assert sorted(path.name for path in folder.iterdir()) == ["plan.json", "rows.csv", "stages.csv"]
 
 
@@ -227,9 +230,10 @@ def test_mixed_environments_are_flagged(tmp_path):
     experiment = by_hand(tmp_path)
     experiment.environments["kd-0"] = {"torch": "2.7.0"}
     experiment.write()
-    table = summary(load_results("hand"))
+    results = read_results("hand")
+    table = summary(results)
     assert table.groupby("strategy")["mixed_environment"].all().to_dict() == {"kd": True, "naive": False}
-    assert table.attrs["environment"]["torch"] == ["2.6.0", "2.7.0"]
+    assert environments(results.costs.values())["torch"] == ["2.6.0", "2.7.0"]
 
 
 @pytest.mark.parametrize(
@@ -241,9 +245,10 @@ def test_another_kernel_is_no_other_environment_but_another_libc_is(tmp_path, ot
     experiment.environments |= {key: {"platform": "Linux-6.1.5-x86_64-with-glibc2.36"} for key in experiment.stages}
     experiment.environments["kd-0"] = {"platform": f"Linux-{other}"}
     experiment.write()
-    table = summary(load_results("hand"))
+    results = read_results("hand")
+    table = summary(results)
     assert table["mixed_environment"].any() == mixed
-    assert table.attrs["environment"]["platform"][0] == "Linux-x86_64-with-glibc2.36"
+    assert environments(results.costs.values())["platform"][0] == "Linux-x86_64-with-glibc2.36"
 
 
 @pytest.mark.parametrize("all_of_them", [True, False])
@@ -254,23 +259,23 @@ def test_operations_that_were_counted_in_two_ways_are_not_compared(tmp_path, all
         if all_of_them or key.startswith("kd"):
             cost["multiply_adds"] = 5e8
     experiment.write()
-    found = summary(load_results("hand")).groupby("strategy")["relative_flops"].first()
+    found = summary(read_results("hand")).groupby("strategy")["relative_flops"].first()
     assert found["naive"] == 1
     assert found["kd"] == 2 if all_of_them else math.isnan(found["kd"])
 
 
 def test_select(tmp_path):
     by_hand(tmp_path).write()
-    results = load_results("hand")
-    some = select(results, strategies=["kd"], seeds=[1])
-    assert set(some["strategy"]) == {"kd", "baseline"}
+    results = read_results("hand")
+    some = results.select(strategies=["kd"], seeds=[1])
+    assert set(some.rows["strategy"]) == {"kd", "baseline"}
     row = row_of(summary(some), "kd", "seg")
     assert (row["seeds"], row["baseline"]) == (1, 0.6)
     assert row["relative_cost"] == pytest.approx(350 / 200)  # naive is in the plan, shown or not
     with pytest.raises(UserError, match="unknown strategy 'naiv'; did you mean 'naive'"):
-        select(results, strategies=["naiv"])
+        results.select(strategies=["naiv"])
     with pytest.raises(UserError, match="unknown seed '7'"):
-        select(results, seeds=[7])
+        results.select(seeds=[7])
 
 
 def test_rows_that_are_torn_or_said_twice_are_named(tmp_path):
@@ -278,35 +283,35 @@ def test_rows_that_are_torn_or_said_twice_are_named(tmp_path):
     export(folder)
     shutil.rmtree(tmp_path / "stages")
     rows = (folder / "rows.csv").read_text()
-    load_results(folder)
+    read_results(folder)
     (folder / "rows.csv").write_text(rows[:-2])
     with pytest.raises(UserError, match=r"rows\.csv is torn"):
-        load_results(folder)
+        read_results(folder)
     (folder / "rows.csv").write_text(rows + "0123")  # of the next stage, of which nothing is known yet
-    load_results(folder)
+    read_results(folder)
     (folder / "rows.csv").write_text(rows)
     stages = (folder / "stages.csv").read_text()
     (folder / "stages.csv").write_text(stages[: stages.rindex(",", 0, -30)])
     with pytest.raises(UserError, match=r"stages\.csv is torn"):
-        load_results(folder)
+        read_results(folder)
     (folder / "stages.csv").write_text(stages + stages.splitlines()[-1] + "\n")
     with pytest.raises(UserError, match=r"stages\.csv has stage .* twice"):
-        load_results(folder)
+        read_results(folder)
     (folder / "stages.csv").write_text(stages)
     (folder / "rows.csv").write_text(rows[:-1] + ",0.9\n")
     with pytest.raises(UserError, match=r"rows\.csv is torn"):
-        load_results(folder)
+        read_results(folder)
     (folder / "rows.csv").write_text(rows + rows.splitlines()[-1].rpartition(",")[0] + ",0.9\n")
     with pytest.raises(UserError, match=r"rows\.csv says an evaluation of stage .* twice"):
-        load_results(folder)
+        read_results(folder)
 
 
 def test_bad_input_is_named(tmp_path):
     folder = by_hand(tmp_path).write()
     with pytest.raises(UserError, match="unknown experiment with results"):
-        load_results("e" * 300)
+        read_results("e" * 300)
     with pytest.raises(UserError, match=r"unknown experiment with results 'hant'; did you mean 'hand'"):
-        load_results("hant")
+        read_results("hant")
     plan = json.loads((folder / "plan.json").read_text())
     for content, message in [
         ("{torn", "plan.json"),
@@ -327,7 +332,7 @@ def test_bad_input_is_named(tmp_path):
     ]:
         (folder / "plan.json").write_text(content)
         with pytest.raises(UserError, match=message):
-            load_results(folder)
+            read_results(folder)
 
 
 @pytest.mark.parametrize("content", ["epoch,task,metric\n1,seg,mIoU\n", "epoch,task,metric,value\n1,seg,mIoU,0.x\n"])
@@ -336,14 +341,14 @@ def test_torn_evaluations_are_named(tmp_path, content):
     experiment.evaluations["kd-0"] = content
     folder = experiment.write()
     with pytest.raises(UserError, match=r"kd-0/evaluations.csv is torn"):
-        load_results(folder)
+        read_results(folder)
 
 
 def test_stage_without_an_evaluation_at_its_end_is_missing(tmp_path):
     experiment = by_hand(tmp_path)
     experiment.evaluations["kd-0"] = "epoch,task,metric,value\n1,seg,mIoU,0.25\n"
     folder = experiment.write()
-    table = summary(load_results(folder))
+    table = summary(read_results(folder))
     assert set(table[table["strategy"] == "kd"]["status"]) == {"incomplete"}
     assert row_of(table, "kd", "seg")["seeds"] == 1
 
@@ -353,7 +358,7 @@ def test_costs_of_a_device_that_reports_none(tmp_path):
     for cost in experiment.costs.values():
         cost["peak_memory_mb"] = None
     folder = experiment.write()
-    assert summary(load_results(folder))["peak_memory_mb"].map(math.isnan).all()
+    assert summary(read_results(folder))["peak_memory_mb"].map(math.isnan).all()
 
 
 def test_reading_results_imports_no_torch(tmp_path):
@@ -363,10 +368,10 @@ def test_reading_results_imports_no_torch(tmp_path):
         "from cl_bench.report.figures.curves import forgetting_curves\n"
         "from cl_bench.report.figures.style import save\n"
         "from cl_bench.report.tables.drops import render\n"
-        "from cl_bench.results.rows import load_results\n"
+        "from cl_bench.results.rows import read_results\n"
         "from cl_bench.results.summary import summary\n"
-        f"results = load_results({str(folder)!r})\n"
-        "render(summary(results), results.attrs['plan'], 'terminal')\n"
+        f"results = read_results({str(folder)!r})\n"
+        "render(summary(results), results, 'terminal')\n"
         f"[save(figure, {str(folder)!r}, 'c') for figure in forgetting_curves(results).values()]\n"
         "print(sorted({'torch', 'avalanche', 'scipy.stats', 'matplotlib.pyplot'} & set(sys.modules)))\n"
     )

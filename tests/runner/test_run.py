@@ -15,7 +15,8 @@ from conftest import message
 from cl_bench.plugins.registry import strategies
 from cl_bench.report.tables.drops import render
 from cl_bench.results.plan_file import read_plan
-from cl_bench.results.rows import exported, load_results
+from cl_bench.results.rows import load_results, read_results
+from cl_bench.results.stages import exported
 from cl_bench.results.summary import summary
 from cl_bench.runner.prepare import prepare
 from cl_bench.runner.run import train
@@ -63,14 +64,14 @@ def test_what_was_published_keeps_its_costs_and_where_it_is_from(tiny: Callable[
     train(prepare(tiny(), strategies=["replay"], add=True))  # whose first stage is in the store by now
     after = pd.read_csv(published / "stages.csv").set_index("stage").loc[costs["stage"]]
     assert list(after["train_seconds"]) == list(costs["train_seconds"])
-    assert read_plan(published)["provenance"]["added_to"] == "abc, another, 4 cores"
-    found = summary(load_results(published)).set_index("strategy")
+    assert read_plan(published).provenance["added_to"] == "abc, another, 4 cores"
+    found = summary(read_results(published)).set_index("strategy")
     assert found.loc["naive", "mixed_environment"].tolist() == [False] * 3
     assert found.loc["naive", "relative_cost"].tolist() == [1.0] * 3
     assert found.loc["kd", "relative_cost"].isna().all(), "as another machine trained it than naive"
-    shown = render(summary(load_results(published)), read_plan(published), "markdown")
+    shown = render(summary(read_results(published)), read_results(published), "markdown")
     assert "added to what was made with abc, another, 4 cores" in shown
-    told = pd.read_csv(io.StringIO(render(summary(load_results(published)), read_plan(published), "csv")))
+    told = pd.read_csv(io.StringIO(render(summary(read_results(published)), read_results(published), "csv")))
     assert set(told["added_to"]) == {"abc, another, 4 cores"}
 
 
@@ -90,9 +91,9 @@ def test_an_edited_strategy_takes_the_place_of_its_rows_and_is_needed_by_name(
         assert stages[0][0] == stages[1][0]
         assert stages[0][1] != stages[1][1]
         assert not set(stages[0][1:]) & exported(published)
-        made = read_plan(published)["provenance"]
+        made = read_plan(published).provenance
         train(prepare(tiny(), plugin_files=[file], add=True), command="nothing new")
-        assert read_plan(published)["provenance"] == made
+        assert read_plan(published).provenance == made
     finally:
         strategies.entries.pop("ours", None)
     found = message(prepare, tiny(), strategies=["kd"], add=True)

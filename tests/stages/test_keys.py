@@ -24,8 +24,8 @@ def test_published_stages_keep_their_keys(name: str) -> None:
     stages = pd.read_csv(RESULTS / name / "stages.csv")
     if set(stages["torch"]) != {torch.__version__} or set(stages["torchvision"]) != {torchvision.__version__}:
         pytest.skip("the published stages are of other versions of torch and torchvision")
-    asked = read_plan(RESULTS / name)["settings"]
+    asked = read_plan(RESULTS / name).settings
     experiment = load_experiment(name, {what: asked[what] for what in ("strategies", "orders", "seeds", "threads")})
     weights = load_weights(experiment.model.backbone, experiment.model.weights)
     plan = make_plan(experiment, load_catalog(experiment), weights)
-    assert set(plan.stages) == set(read_plan(RESULTS / name)["stages"])
+    assert set(plan.stages) == set(read_plan(RESULTS / name).stages)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from conftest import TINY
 
-from cl_bench import load_results
 from cl_bench.report.figures.curves import forgetting_curves
 from cl_bench.report.figures.matrix import matrices
 from cl_bench.report.page.data import curves
 from cl_bench.report.tables.drops import render
+from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.runner.run import train
@@ -57,10 +57,10 @@ def test_joint_training_has_the_whole_budget_of_a_returning_task(cyclic: Prepare
 
 
 def test_a_returning_task_has_one_row_and_one_panel(cyclic: Prepared) -> None:
-    rows = load_results(cyclic.folder)
+    rows = read_results(cyclic.folder)
     table = summary(rows)
     assert table["task"].tolist() == ["seg", "cls"] * 3
-    assert "mean drop" in render(table, rows.attrs["plan"], "markdown")
+    assert "mean drop" in render(table, rows, "markdown")
     (figure,) = forgetting_curves(rows).values()
     assert [ax.get_ylabel() for ax in figure.axes] == ["seg (mIoU)", "cls (Top-1)"]
     (entry,) = curves(rows)

@@ -12,7 +12,7 @@ from cl_bench.cli import scores as commands
 from cl_bench.data.formats import scenes
 from cl_bench.errors import UserError
 from cl_bench.results.plan_file import read_plan
-from cl_bench.results.rows import load_results, of_curves, of_split
+from cl_bench.results.rows import load_results, read_results
 from cl_bench.results.store.scores import Score, Scores
 from cl_bench.results.summary import baselines, summary
 from cl_bench.runner.prepare import prepare
@@ -86,25 +86,26 @@ def scored(rows: pd.DataFrame) -> set[tuple[str, str]]:
 
 def test_a_run_scores_every_stage_end_on_test_and_the_verdict_is_of_it(written, data, results_root) -> None:
     rows = run(written(data()))
+    results = read_results(results_root / "tiny")
     test, val = (rows[rows["split"] == split] for split in ("test", "val"))
     assert len(test) == len(val[val["last"]])
     assert test["last"].all()
     assert (test["status"] == "done").all()
-    assert summary(rows).attrs["split"] == "test"
+    assert results.of().split == "test"
     ends = test[(test["strategy"] == "naive") & (test["metric"] == "mIoU")].sort_values("position")
-    assert summary(rows).set_index("task").loc["seg", "final"] == ends["value"].iloc[-1]
-    of_val = summary(of_split(rows, "val")).set_index("task").loc["seg", "final"]
+    assert summary(results).set_index("task").loc["seg", "final"] == ends["value"].iloc[-1]
+    of_val = summary(results.of("val")).set_index("task").loc["seg", "final"]
     assert of_val == val[(val["strategy"] == "naive") & (val["metric"] == "mIoU")].sort_values("step")["value"].iloc[-1]
-    assert set(baselines(rows).set_index("metric")["trivial"].dropna().index) == {"mIoU", "Top-1"}
+    assert set(baselines(results).set_index("metric")["trivial"].dropna().index) == {"mIoU", "Top-1"}
 
 
 def test_a_test_part_changes_no_key_and_needs_no_training(written, data, request, results_root) -> None:
     without = prepare(written(data(test=False)))
     train_missing(without)
     stages = {key: (without.store.folder(key) / "stage.json").read_bytes() for key in without.plan.stages}
-    rows = load_results(without.folder)
-    assert set(rows["split"]) == {"val"}
-    assert summary(rows).attrs["split"] == "val"
+    results = read_results(without.folder)
+    assert set(results.rows["split"]) == {"val"}
+    assert results.of().split == "val"
 
     shutil.rmtree(without.catalog[0].audit.train.examples[0].image.parents[2])
     request.getfixturevalue("never_trained")
@@ -114,10 +115,10 @@ def test_a_test_part_changes_no_key_and_needs_no_training(written, data, request
     assert len(now.unscored()) == 3
     assert train_missing(now) == {}
     assert {key: (now.store.folder(key) / "stage.json").read_bytes() for key in stages} == stages
-    again = load_results(now.folder)
+    again = read_results(now.folder)
     plan = now.plan.stages
-    assert scored(again) == {(key, task) for key in stages for task in plan[key].past + plan[key].trained}
-    pd.testing.assert_frame_equal(of_curves(again).reset_index(drop=True), rows)
+    assert scored(again.rows) == {(key, task) for key in stages for task in plan[key].past + plan[key].trained}
+    pd.testing.assert_frame_equal(again.curves.reset_index(drop=True), results.rows)
 
     other = prepare(written(data(seed=2, name="other")))
     assert list(other.plan.stages) == list(stages)
@@ -146,10 +147,10 @@ def test_rescore_scores_what_is_stored_and_keeps_the_rest(written, data, request
     request.getfixturevalue("never_trained")
     found = rescore(prepared.folder)
     assert (found.scored, found.lost) == (2, [alone])
-    rows = load_results(prepared.folder)
-    assert scored(rows) == {(first, "seg"), (second, "seg"), (second, "cls")}
-    assert (of_curves(rows)["status"] == "done").all()
-    table = summary(rows).set_index("task")
+    results = read_results(prepared.folder)
+    assert scored(results.rows) == {(first, "seg"), (second, "seg"), (second, "cls")}
+    assert (results.curves["status"] == "done").all()
+    table = summary(results).set_index("task")
     assert table["status"].to_dict() == {"seg": "done", "cls": "unscored"}
     assert table.loc["cls", "verdict"] == ""
     assert rescore(prepared.folder).scored == 0
@@ -163,7 +164,7 @@ def test_other_images_get_results_of_their_own(written, data, results_root) -> N
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
     there = load_results(found.folder)
     assert found.folder.name == "elsewhere"
-    assert read_plan(found.folder)["experiment"] == "elsewhere"
+    assert read_plan(found.folder).experiment == "elsewhere"
     assert scored(there) == scored(rows)
     one, other = (frame[frame["split"] == "test"]["value"].to_numpy() for frame in (rows, there))
     assert not np.array_equal(one, other)
@@ -290,8 +291,9 @@ def test_a_scoring_that_fails_is_told_and_keeps_nothing_from_being_trained(
         assert failures.keys() == prepared.plan.stages.keys()
         assert all("the disk is full" in failure.reason for failure in failures.values())
         assert not prepared.missing()
-    rows = load_results(prepared.folder)
-    assert (of_curves(rows)["status"] == "done").all()
+    results = read_results(prepared.folder)
+    rows = results.rows
+    assert (results.curves["status"] == "done").all()
     assert set(rows[rows["split"] == "test"]["status"]) == {"unscored"}
     monkeypatch.undo()
     monkeypatch.setenv("CL_BENCH_RESULTS", str(results_root))

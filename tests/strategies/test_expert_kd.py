@@ -11,7 +11,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 
 from cl_bench.config.presets import load_experiment
-from cl_bench.results.rows import stage_costs
+from cl_bench.results.export import stage_costs
 from cl_bench.runner.prepare import prepare
 from cl_bench.runner.run import train
 from cl_bench.stages.trainer import Trainer

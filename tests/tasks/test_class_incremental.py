@@ -12,10 +12,10 @@ import pytest
 import torch
 from conftest import message
 
-from cl_bench import load_results
 from cl_bench.data.base import VOID
 from cl_bench.kinds.base import Distill, Task, labelled_together
 from cl_bench.model.unified import build_model
+from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 from cl_bench.runner.prepare import Prepared
 from cl_bench.runner.prepare import prepare as prepare_experiment
@@ -155,8 +155,8 @@ def test_tasks_of_another_head_are_not_labelled_together(prepared: Callable[...,
 def test_both_are_trained_tabled_and_forgotten(prepared: Callable[..., Prepared]) -> None:
     both = prepared("classification", "naive", "kd+replay", "feature_kd", "joint")
     assert train(both) == {}
-    rows = load_results(both.folder)
-    table = summary(rows)
+    found = read_results(both.folder)
+    table = summary(found)
     assert table["task"].tolist() == ["early", "late"] * 4
     assert not any(math.isnan(value) for value in table["final"])
     for run in both.plan.runs[:3]:

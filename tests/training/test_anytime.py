@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cl_bench import load_results
 from cl_bench.report.figures.curves import forgetting_curves
 from cl_bench.report.tables.drops import render
+from cl_bench.results.rows import load_results, read_results
 from cl_bench.results.summary import summary
 from cl_bench.runner.prepare import prepare
 from cl_bench.runner.run import train
@@ -33,16 +33,17 @@ def test_evaluations_between_steps_change_no_bit(
     assert found["last"].tolist() == [False, False, False, True]
     same = rows[0][(rows[0]["strategy"] == "kd+replay") & rows[0]["last"]]["value"].tolist()
     assert rows[1][(rows[1]["strategy"] == "kd+replay") & rows[1]["last"]]["value"].tolist() == same
-    assert forgetting_curves(rows[1]).keys() == {"seg>cls"}
+    assert forgetting_curves(read_results(prepared.folder)).keys() == {"seg>cls"}
 
 
 def test_lowest_and_stability_gap_are_those_of_the_rows(tiny: Callable[..., str], results: Path) -> None:
     prepared = prepare(tiny(orders=[["seg", "cls"]], evaluate_steps=1), strategies=["naive"])
     assert train(prepared) == {}
-    rows = load_results(prepared.folder)
+    results = read_results(prepared.folder)
+    rows = results.rows
     later = rows[(rows["strategy"] == "naive") & (rows["position"] == 1) & (rows["task"] == "seg")]["value"]
-    table = summary(rows).set_index("task")
-    shown = render(summary(rows), rows.attrs["plan"], "markdown", full=True)
+    table = summary(results).set_index("task")
+    shown = render(summary(results), results, "markdown", full=True)
     assert f"{later.min():.3f} ({later.iloc[-1] - later.min():.2f})" in shown
     assert table.loc["seg", "lowest"] == later.min()
     assert table.loc["seg", "stability_gap"] == pytest.approx(later.iloc[-1] - later.min())

@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cl_bench.model.flops import FlopCounter
 from cl_bench.report.tables.drops import notes
-from cl_bench.results.rows import load_results, stage_costs
+from cl_bench.results.export import stage_costs
+from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 from cl_bench.runner.prepare import prepare
 from cl_bench.runner.run import train
@@ -78,9 +79,9 @@ def test_a_table_tells_the_multiply_adds_of_an_image(tiny: Callable[..., str], r
     found = stage_costs(prepared.folder)["multiply_adds"]
     assert found.nunique() == 1
     assert found.min() > 1e6
-    rows = summary(load_results(prepared.folder))
+    results = read_results(prepared.folder)
     shown = f"{found.min() / 1e9:.2f} billion multiply-adds for an image"
-    assert any(shown in note for note in notes(rows))
+    assert any(shown in note for note in notes(summary(results), results))
 
 
 def test_steps_before_the_counted_one_and_epochs_of_one_step_are_in_it(tiny: Callable[..., str], results: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,31 +15,29 @@ from cl_bench.report.text import folded
 from cl_bench.results import per_class
 from cl_bench.results.comparison import finals
 from cl_bench.results.parts import suffix
-from cl_bench.results.plan_file import tests
-from cl_bench.results.rows import of_split
+from cl_bench.results.rows import Results
 
 
-def class_changes(results: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
-    """Return a figure for each order of `results` (see `results.load_results`), `width` inches wide, a panel a task.
+def class_changes(results: Results, width: float = WIDTH) -> dict[str, Figure]:
+    """Return a figure for each order of `results` (see `rows.read_results`), `width` inches wide, a panel a task.
 
     A line is a class, a mark a strategy: its score on the class minus the baseline's, in points, a mean over seeds; the
     classes stand in the order of their baseline's score, which is beside the name. Raises UserError where the stages
     kept no scores by class.
     """
-    results = of_split(results)
-    changes, part = _changes(results), suffix(results.attrs)
+    results = results.of()
+    changes, part = _changes(results), suffix(results)
     if changes.empty:
         raise UserError("these stages kept no scores by class; run the experiment anew to have them")
     by_order = changes.groupby("order", sort=False)
     return {str(order): _figure(rows, _strategies(results), part, width) for order, rows in by_order}
 
 
-def _changes(results: pd.DataFrame) -> pd.DataFrame:
+def _changes(results: Results) -> pd.DataFrame:
     """Return a row a strategy, order, task and class: `baseline` and `change` in points, means over seeds."""
     ends = finals(results).drop(columns=["final", "baseline", "drop"])
-    known = tests(results.attrs["plan"]) if results.attrs["split"] == "test" else None
-    table = per_class.load(Path(results.attrs["folder"]), [*ends["final_stage"], *ends["baseline_stage"]], known)
-    table = table.drop(columns="data")
+    stages = [*ends["final_stage"], *ends["baseline_stage"]]
+    table = per_class.load(results.folder, stages, results.scored_on).drop(columns="data")
     final = table.rename(columns={"stage": "final_stage", "value": "final"})
     single = table.rename(columns={"stage": "baseline_stage", "value": "baseline"})
     both = ends.merge(final, on=["final_stage", "task"]).merge(single, on=["baseline_stage", "task", "class"])
@@ -49,8 +46,8 @@ def _changes(results: pd.DataFrame) -> pd.DataFrame:
     return both.groupby(["order", "task", "class", "strategy"], sort=False)[["baseline", "change"]].mean().reset_index()
 
 
-def _strategies(results: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(run["strategy"] for run in results.attrs["plan"]["runs"]))
+def _strategies(results: Results) -> list[str]:
+    return list(dict.fromkeys(run.strategy for run in results.plan.runs))
 
 
 def _figure(changes: pd.DataFrame, strategies: Sequence[str], part: str, width: float) -> Figure:

@@ -16,32 +16,31 @@ from cl_bench.metrics.continual import LIMIT
 from cl_bench.metrics.statistics import mean
 from cl_bench.report.figures.style import GREY, TEXT, WIDTH, diamonds, legend_below, letters, mark, open_frame, sheet
 from cl_bench.report.text import folded
-from cl_bench.results.parts import beside_curves
-from cl_bench.results.rows import BASELINE, of_curves
+from cl_bench.results.plan_file import Plan
+from cl_bench.results.rows import BASELINE, Results
 
 _DASHES: tuple[Any, ...] = ("-", (0, (7, 1.5)), "-.", (0, (1, 1)), (0, (3, 1, 1, 1, 1, 1)))
 _JOINT_DASH = (0, (4, 3))
 
 
-def forgetting_curves(results: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
-    """Return a figure for each order of `results` (see `results.load_results`), `width` inches wide, a panel a task.
+def forgetting_curves(results: Results, width: float = WIDTH) -> dict[str, Figure]:
+    """Return a figure for each order of `results` (see `rows.read_results`), `width` inches wide, a panel a task.
 
     Lines: means over seeds, with a thin band from the lowest to the highest seed; horizontal line: the task's baseline,
     its band the drop that passes. A run that learns all tasks in one stage is dashed, its epochs stretched over the
     budget of the whole stream. Lines are of val; where the verdict is of the test part, hollow diamonds at the ends of
     stages and a dashed line, the baseline's, are the scores on it.
     """
-    curves, scored = of_curves(results), beside_curves(results)
-    tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
+    curves, scored = results.curves, results.beside_curves
     orders = curves.loc[curves["strategy"] != BASELINE, "order"].unique().tolist()
-    return {order: _figure(tasks, order, curves, scored, width) for order in orders}
+    return {order: _figure(results.plan, order, curves, scored, width) for order in orders}
 
 
-def _figure(tasks: dict[str, Any], order: str, curves: pd.DataFrame, scored: pd.DataFrame, width: float) -> Figure:
+def _figure(plan: Plan, order: str, curves: pd.DataFrame, scored: pd.DataFrame, width: float) -> Figure:
     runs = curves[(curves["order"] == order) & (curves["strategy"] != BASELINE)]
     strategies = runs["strategy"].unique().tolist()
     names = order.split(">")
-    ends = [sum(tasks[name]["epochs"] for name in names[: place + 1]) for place in range(len(names))]
+    ends = [sum(plan.by_name[name].epochs for name in names[: place + 1]) for place in range(len(names))]
     panels = list(dict.fromkeys(names))
     height = 1.3 + 0.11 * width
     figure = sheet(width, 0.6 + height * len(panels))
@@ -49,7 +48,7 @@ def _figure(tasks: dict[str, Any], order: str, curves: pd.DataFrame, scored: pd.
     handles: list[Artist] = []
     baseline: list[Artist] = []
     for ax, name in zip(axes, panels, strict=True):
-        metric = tasks[name]["metrics"][0]
+        metric = plan.headline[name]
         own, tested = (rows[(rows["task"] == name) & (rows["metric"] == metric)] for rows in (curves, scored))
         baseline = _draw_baseline(ax, own[own["strategy"] == BASELINE])
         baseline += _draw_test(ax, tested, order, strategies, ends[-1]) if len(scored) else []

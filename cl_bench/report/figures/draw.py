@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from cl_bench.errors import UserError
@@ -13,10 +12,10 @@ from cl_bench.report.figures.matrix import matrices
 from cl_bench.report.figures.order_sensitivity import order_sensitivity
 from cl_bench.report.figures.style import NARROWEST, WIDEST, WIDTH
 from cl_bench.report.figures.tradeoffs import tradeoffs
-from cl_bench.results.summary import summary
+from cl_bench.results.rows import Results
 
 
-def figures(results: pd.DataFrame, what: str = "curves", width: float = WIDTH) -> dict[str, Figure]:
+def figures(results: Results, what: str = "curves", width: float = WIDTH) -> dict[str, Figure]:
     """Return stem -> figure; what: "curves", "matrix", "tradeoffs", "classes" or "orders"; width: in inches.
 
     One figure an order, whose name is in the stem where there are several; of an experiment of baselines alone, their
@@ -24,12 +23,10 @@ def figures(results: pd.DataFrame, what: str = "curves", width: float = WIDTH) -
     """
     if not NARROWEST <= width <= WIDEST:
         raise UserError(f"figures are {NARROWEST:g} to {WIDEST:g} inches wide, not {width:g}")
-    if not results.attrs["plan"]["runs"]:
+    if not results.plan.runs:
         return {"baselines": learning_curves(results, width)}
     if what == "orders":
-        return {"orders": order_sensitivity(summary(results), width)}
-    if what == "tradeoffs":
-        drawn = tradeoffs(summary(results), width)
-    else:
-        drawn = {"curves": forgetting_curves, "matrix": matrices, "classes": class_changes}[what](results, width)
+        return {"orders": order_sensitivity(results, width)}
+    kinds = {"curves": forgetting_curves, "matrix": matrices, "tradeoffs": tradeoffs, "classes": class_changes}
+    drawn = kinds[what](results, width)
     return {what if len(drawn) == 1 else f"{what}-{order.replace('>', '-')}": figure for order, figure in drawn.items()}

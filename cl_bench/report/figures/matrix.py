@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -17,7 +16,7 @@ from cl_bench.report.figures.style import TEXT, WIDTH, inches, letters, sheet
 from cl_bench.report.text import folded
 from cl_bench.results.parts import suffix
 from cl_bench.results.retention import Retained, retained
-from cl_bench.results.rows import of_split
+from cl_bench.results.rows import Results
 
 _CELL, _LARGEST = 0.38, 0.5
 """Inches a side of a cell: what panels side by side leave it at least, and what it is at most."""
@@ -27,14 +26,13 @@ _NAME = 12
 """Letters of a task's name on a line."""
 
 
-def matrices(results: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
-    """Return a figure for each order of `results` (see `results.load_results`), `width` inches wide.
+def matrices(results: Results, width: float = WIDTH) -> dict[str, Figure]:
+    """Return a figure for each order of `results` (see `rows.read_results`), `width` inches wide.
 
     A cell: the task's score after the stage in percent of its baseline, both means over seeds, rounded down;
     framed where the drop is within the limit. Runs that learn all tasks in one stage have a single row.
     """
-    results = of_split(results)
-    found, part = retained(results), suffix(results.attrs).strip(" ()")
+    found, part = retained(results), suffix(results).strip(" ()")
     orders = dict.fromkeys(entry.order for entry in found)
     return {order: _figure([entry for entry in found if entry.order == order], part, width) for order in orders}
 

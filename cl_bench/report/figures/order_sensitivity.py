@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -24,14 +23,16 @@ from cl_bench.report.figures.style import (
 )
 from cl_bench.report.text import folded
 from cl_bench.results.parts import suffix
+from cl_bench.results.rows import Results
+from cl_bench.results.summary import summary
 
 
-def order_sensitivity(summary: pd.DataFrame, width: float = WIDTH) -> Figure:
+def order_sensitivity(results: Results, width: float = WIDTH) -> Figure:
     """Return a figure, `width` inches wide, with a line a strategy.
 
-    Marks: its mean drop (see `summaries.summary`) in each order, and the mean over orders if all are there.
+    Marks: its mean drop (see `summary.summary`) in each order, and the mean over orders if all are there.
     """
-    runs = summary.drop_duplicates(["strategy", "order"])[["strategy", "order", "average_drop"]]
+    runs = summary(results).drop_duplicates(["strategy", "order"])[["strategy", "order", "average_drop"]]
     strategies, orders = runs["strategy"].drop_duplicates().tolist(), runs["order"].drop_duplicates().tolist()
     names = ["\n".join(folded(name, letters(0.3 * width))) for name in strategies]
     lines = max(2, *(name.count("\n") + 1 for name in names))
@@ -51,7 +52,7 @@ def order_sensitivity(summary: pd.DataFrame, width: float = WIDTH) -> Figure:
     ax.set_xlim(low, high)
     ax.set_yticks(range(len(strategies)), names, fontsize=TEXT)
     ax.set_ylim(len(strategies) - 0.5, -0.5)
-    ax.set_xlabel(f"mean drop{suffix(summary.attrs)}, %")
+    ax.set_xlabel(f"mean drop{suffix(results)}, %")
     open_frame(ax)
     means = [Line2D([], [], linestyle="", label="mean over orders", **average)] if len(orders) > 1 else []
     legend_below(figure, [*marks([order.replace(">", " > ") for order in orders]), *means, within_limit()])

@@ -21,10 +21,12 @@ from cl_bench.report.figures.style import (
     within_limit,
 )
 from cl_bench.results.parts import suffix
+from cl_bench.results.rows import Results
+from cl_bench.results.summary import summary
 
 
-def tradeoffs(summary: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
-    """Return a figure, `width` inches wide, for each order of `summary` (see `summaries.summary`), a mark a strategy.
+def tradeoffs(results: Results, width: float = WIDTH) -> dict[str, Figure]:
+    """Return a figure, `width` inches wide, for each order of `results` (see `rows.read_results`), a mark a strategy.
 
     Plasticity: how far a task's score right after it was learnt lies above its baseline, in percent of it; stability:
     how much of that score is left at the end; both means over tasks, of tasks whose baseline is not void (the last one
@@ -32,9 +34,10 @@ def tradeoffs(summary: pd.DataFrame, width: float = WIDTH) -> dict[str, Figure]:
     time, where some were not counted), and against the images stored of each past task. Strategies without a value have
     no mark: what learns all tasks at once has neither stability nor a memory.
     """
-    headline = summary[summary["headline"] & (summary["verdict"] != "void")]
+    table = summary(results)
+    headline = table[table["headline"] & (table["verdict"] != "void")]
     counted = bool(headline["relative_flops"].notna().all())
-    part = suffix(summary.attrs)
+    part = suffix(results)
     return {str(order): _figure(rows, part, width, counted) for order, rows in headline.groupby("order", sort=False)}
 
 

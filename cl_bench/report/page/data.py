@@ -12,9 +12,8 @@ import pandas as pd
 
 from cl_bench.metrics.statistics import mean
 from cl_bench.report.figures.style import COLOURS
-from cl_bench.results.parts import beside_curves
-from cl_bench.results.plan_file import together
-from cl_bench.results.rows import BASELINE, of_curves
+from cl_bench.results.plan_file import Plan
+from cl_bench.results.rows import BASELINE, Results
 from cl_bench.results.store.pictures import FILE, load
 from cl_bench.results.store.store import find_stage, intact
 
@@ -23,24 +22,23 @@ STRATEGIES, IMAGES = 8, 6
 Values = dict[str, Any]
 
 
-def curves(results: pd.DataFrame) -> list[Values]:
+def curves(results: Results) -> list[Values]:
     """Return an entry for each order: its stages, and for each task a baseline and a line a strategy.
 
     A line: [step, mean, lowest, highest] over seeds at every evaluation; steps are epochs since the stream began. A run
     that learns all tasks in one stage is stretched over the budget of the whole stream. Where the verdict is of the
     test part, a panel's `test`, the baseline's, and a line's, at the ends of stages, are the scores on it.
     """
-    tasks = {task["name"]: task for task in results.attrs["plan"]["tasks"]}
-    headline = {name: task["metrics"][0] for name, task in tasks.items()}
+    plan, headline = results.plan, results.plan.headline
     drawn, tested = (
-        rows[rows["metric"] == rows["task"].map(headline)] for rows in (of_curves(results), beside_curves(results))
+        rows[rows["metric"] == rows["task"].map(headline)] for rows in (results.curves, results.beside_curves)
     )
     runs = drawn[drawn["strategy"] != BASELINE]
     colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(dict.fromkeys(runs["strategy"]))}
     entries = []
     for order in runs["order"].unique().tolist():
         names = order.split(">")
-        ends = [sum(tasks[name]["epochs"] for name in names[: place + 1]) for place in range(len(names))]
+        ends = [sum(plan.by_name[name].epochs for name in names[: place + 1]) for place in range(len(names))]
         panels = []
         for name in dict.fromkeys(names):
             own, scored = (rows[rows["task"] == name] for rows in (drawn, tested))
@@ -76,27 +74,27 @@ def _points(rows: pd.DataFrame, budget: int) -> Iterator[list[float]]:
         yield [round(float(str(step)) * scale, 3), *(round(v, 5) for v in (mean(numbers), min(numbers), max(numbers)))]
 
 
-def gallery(folder: Path, plan: Mapping[str, Any], strategies: Sequence[str]) -> Values:
+def gallery(folder: Path, plan: Plan, strategies: Sequence[str]) -> Values:
     """Return the pictures of the first order and seed: truth once a task, predictions after every stage a strategy.
 
     Empty where the stages are not in the store, as in a clone that has the results in `folder` alone; a run that failed
     is shown as far as it came. Shared stages' pictures are held once: "pictures" is a list of data URIs, and all else
     are places in it.
     """
-    if not plan["runs"]:
+    if not plan.runs:
         return {}
-    order, seed = plan["runs"][0]["order"], plan["runs"][0]["seed"]
+    order, seed = plan.runs[0].order, plan.runs[0].seed
     pool: dict[str, int] = {}
     truths: dict[str, list[int]] = {}
     names: dict[str, list[str]] = {}
     shown = []
-    for run in plan["runs"]:
-        if (run["order"], run["seed"]) != (order, seed) or run["strategy"] not in strategies[:STRATEGIES]:
+    for run in plan.runs:
+        if (run.order, run.seed) != (order, seed) or run.strategy not in strategies[:STRATEGIES]:
             continue
         frames: dict[str, list[Values]] = {}
         seen: list[str] = []
-        for position, key in enumerate(run["stages"]):
-            trained = plan["stages"][key]["tasks"]
+        for position, key in enumerate(run.stages):
+            trained = plan.stages[key].tasks
             seen += [task for task in trained if task not in seen]
             for task in seen:
                 stage = find_stage(folder, key)
@@ -108,7 +106,7 @@ def gallery(folder: Path, plan: Mapping[str, Any], strategies: Sequence[str]) ->
                 predictions = [_place(pool, picture.prediction) for picture in pictures]
                 frames.setdefault(task, []).append({"position": position, "pictures": predictions})
         if frames:
-            shown.append({"strategy": run["strategy"], "together": together(plan, run), "tasks": frames})
+            shown.append({"strategy": run.strategy, "together": plan.is_joint(run), "tasks": frames})
     if not shown:
         return {}
     found = {"truths": truths, "names": names, "strategies": shown, "pictures": list(pool)}

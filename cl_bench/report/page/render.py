@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from cl_bench.report.tables.layout import Bold
 from cl_bench.report.text import breakable, percent
 from cl_bench.results import parts
 from cl_bench.results.comparison import finals
-from cl_bench.results.plan_file import together
+from cl_bench.results.plan_file import Plan
 from cl_bench.results.retention import retained
-from cl_bench.results.rows import REFERENCE, load_results
+from cl_bench.results.rows import REFERENCE, Results, read_results
 from cl_bench.results.summary import summary, void_tasks
 from cl_bench.utils.files import write_whole
 
@@ -34,18 +34,18 @@ LOOKS = {"strategy": "name", "task": "name", "drop": "drop", "verdict": "verdict
 def save_report(folder: Path, output: Path | None = None, split: str = "") -> Path:
     """Write the page of the results in `folder` to `output` (report.html beside them where None); return its path.
 
-    split: of which part, as in `parts.chosen`. The gallery needs the stages' pictures in the store, and is left out,
+    split: of which part, as in `Results.chosen`. The gallery needs the stages' pictures in the store, and is left out,
     with a word, where they are not. Raises UserError where there are no results or the file cannot be written.
     """
-    results = parts.chosen(load_results(folder), split)
+    results = read_results(folder).chosen(split)
     return write_whole(output or folder / "report.html", render(results, folder).encode())
 
 
-def render(results: pd.DataFrame, folder: Path) -> str:
+def render(results: Results, folder: Path) -> str:
     """Return the page of `results`, which were loaded from `folder`; UserError where there are baselines alone."""
-    plan = results.attrs["plan"]
-    if not plan["runs"]:
-        raise UserError(f"{plan['experiment']} has baselines alone, of which cl-bench table and plot tell all")
+    plan = results.plan
+    if not plan.runs:
+        raise UserError(f"{plan.experiment} has baselines alone, of which cl-bench table and plot tell all")
     table = summary(results)
     strategies = table["strategy"].drop_duplicates().tolist()
     columns = [column for column in known_columns(table) if not column.full]
@@ -59,7 +59,7 @@ def render(results: pd.DataFrame, folder: Path) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     own = files("cl_bench.report.page")
     return environment.from_string(own.joinpath("page.html.j2").read_text(encoding="utf-8")).render(
-        name=plan["experiment"],
+        name=plan.experiment,
         said=sentences(results, table),
         several_orders=table["order"].nunique() > 1,
         headers=[
@@ -67,11 +67,11 @@ def render(results: pd.DataFrame, folder: Path) -> str:
             for column in columns
         ],
         lines=_lines(table, columns),
-        notes=[*protocol_notes(table), DEFINITIONS, *origin_notes(table.attrs)],
-        part=parts.suffix(table.attrs),
-        tested=not parts.beside_curves(results).empty,
-        settings=json.dumps(plan["settings"], indent=1),
-        provenance=plan["provenance"],
+        notes=[*protocol_notes(results, results.seeds), DEFINITIONS, *origin_notes(results)],
+        part=parts.suffix(results),
+        tested=not results.beside_curves.empty,
+        settings=json.dumps(plan.settings, indent=1),
+        provenance=plan.provenance,
         data=_embedded(data),
         together=_at_once(plan),
         has_gallery=bool(data["gallery"]),
@@ -80,10 +80,10 @@ def render(results: pd.DataFrame, folder: Path) -> str:
     )
 
 
-def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
+def sentences(results: Results, table: pd.DataFrame) -> list[str]:
     """Return what the experiment shows, in sentences: who forgets least, who passes, and how far to trust it.
 
-    table: `summaries.summary` of `results`. Ranked are strategies that are done in every order; runs that learn all
+    table: `summary.summary` of `results`. Ranked are strategies that are done in every order; runs that learn all
     tasks in one stage are a bound and take no part, void tasks neither.
     """
     headline = table[table["headline"] & (table["verdict"] != "void")]
@@ -97,7 +97,7 @@ def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
             if own["verdict"].isin(["pass", "bonus"]).all():
                 settled.append(str(strategy))
     said = [_least(results, means)] if means else []
-    plan = results.attrs["plan"]
+    plan = results.plan
     if at_once := _at_once(plan):
         said.append(f"{', '.join(at_once)} learns all tasks at once: a bound, and not ranked.")
     lacking = headline[(headline["status"] != "done") & ~headline["strategy"].isin(at_once)]
@@ -114,19 +114,18 @@ def sentences(results: pd.DataFrame, table: pd.DataFrame) -> list[str]:
         said.append(f"Every {other}task stays within the limit under {', '.join(passing)}, though not for certain.")
     elif means:
         said.append(f"No {'finished ' if unfinished else ''}strategy keeps every {other}task within the limit.")
-    seeds = table.attrs["seeds"]
-    if len(seeds) == 1:
+    if len(results.seeds) == 1:
         said.append("One seed is an example, not evidence.")
     elif table["verdict"].str.contains("uncertain").any():
         said.append("Some verdicts are uncertain, and say so: cl-bench power tells what would settle them.")
-    return [*said, *parts.notes(table.attrs)]
+    return [*said, *parts.notes(results)]
 
 
-def _at_once(plan: Mapping[str, Any]) -> list[str]:
-    return sorted({run["strategy"] for run in plan["runs"] if together(plan, run)})
+def _at_once(plan: Plan) -> list[str]:
+    return sorted({run.strategy for run in plan.runs if plan.is_joint(run)})
 
 
-def _least(results: pd.DataFrame, means: dict[str, float]) -> str:
+def _least(results: Results, means: dict[str, float]) -> str:
     """Return who loses least, and who may be as good."""
     best, *others = sorted(means, key=means.__getitem__)
     drops = finals(results)

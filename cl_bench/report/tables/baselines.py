@@ -11,6 +11,7 @@ from cl_bench.report.tables.drops import origin_notes, protocol_notes
 from cl_bench.report.tables.layout import Heading, Section, write
 from cl_bench.report.text import number
 from cl_bench.results import parts
+from cl_bench.results.rows import Results
 
 MEANING = (
     "Score: mean ± standard deviation over seeds, with the mean's 95 % t interval; void: less than 0.05 above the "
@@ -18,20 +19,19 @@ MEANING = (
 )
 
 
-def render(baselines: pd.DataFrame, format: str, *, width: int = 120) -> str:
-    """Return the table of `summaries.baselines`; format: "terminal", "markdown", "latex" or "csv" (raw numbers)."""
+def render(baselines: pd.DataFrame, results: Results, format: str, *, width: int = 120) -> str:
+    """Return the table of `summary.baselines`; format: "terminal", "markdown", "latex" or "csv" (raw numbers)."""
     if format == "csv":
-        return parts.raw(baselines)
-    plan = baselines.attrs["plan"]
+        return parts.raw(baselines, results)
     headings = [Heading("task", left=True, free=True), Heading("metric", left=True), Heading("score")]
     headings += [Heading("95 %"), Heading("trivial"), Heading("", left=True), Heading("seeds"), Heading("train\ns")]
     groups = [
         [_line(dict(row), first=not index) for index, row in enumerate(rows.to_dict("records"))]
         for _, rows in baselines.groupby("task", sort=False)
     ]
-    part = parts.notes(baselines.attrs, "Scores")
-    notes = [*part, *protocol_notes(baselines), MEANING, *origin_notes(baselines.attrs)]
-    title = f"{plan['experiment']}: single-task baselines{parts.suffix(baselines.attrs)}"
+    seeds = sorted({line.seed for line in results.plan.baselines})
+    notes = [*parts.notes(results, "Scores"), *protocol_notes(results, seeds), MEANING, *origin_notes(results)]
+    title = f"{results.plan.experiment}: single-task baselines{parts.suffix(results)}"
     section = Section(title, headings, groups)
     return write([section], notes, format, width=width, styles={"void": "yellow"})
 

@@ -9,6 +9,7 @@ import pandas as pd
 from cl_bench.report.tables.layout import Heading, Section, write
 from cl_bench.report.text import interval, number, percent
 from cl_bench.results import parts
+from cl_bench.results.rows import Results
 
 HEADINGS = (
     *(Heading("strategy", left=True, free=True), Heading("task", left=True), Heading("difference %\n[95 %]")),
@@ -24,20 +25,19 @@ MEANING = (
 )
 
 
-def render(differences: pd.DataFrame, format: str, *, width: int = 120) -> str:
-    """Return the table of `comparison.differences`; format: "terminal", "markdown", "latex" or "csv"."""
+def render(differences: pd.DataFrame, results: Results, against: str, format: str, *, width: int = 120) -> str:
+    """Return the table of `comparison.differences` from `against`; format: "terminal", "markdown", "latex" or "csv"."""
     if format == "csv":
-        return parts.raw(differences)
-    experiment, against = differences.attrs["plan"]["experiment"], differences.attrs["against"]
+        return parts.raw(differences, results)
     sections = []
     for order, part in differences.groupby("order", sort=False):
         groups = [
             [_line(dict(row), first=not index) for index, row in enumerate(rows.to_dict("records"))]
             for _, rows in part.groupby("strategy", sort=False)
         ]
-        title = f"{experiment}: {order}, against {against}{parts.suffix(differences.attrs)}"
+        title = f"{results.plan.experiment}: {order}, against {against}{parts.suffix(results)}"
         sections.append(Section(title, HEADINGS, groups))
-    notes = [*parts.notes(differences.attrs, "Drops"), MEANING, *_few_seeds(differences)]
+    notes = [*parts.notes(results, "Drops"), MEANING, *_few_seeds(differences)]
     return write(sections, notes, format, width=width)
 
 

@@ -13,8 +13,9 @@ from cl_bench.report.tables.layout import NARROW, Bold, Heading, Section, write
 from cl_bench.report.tables.power import settled_by
 from cl_bench.report.text import count, interval, number, percent
 from cl_bench.results import parts
-from cl_bench.results.plan_file import learnt
-from cl_bench.results.summary import trivial_score
+from cl_bench.results.plan_file import PlannedTask
+from cl_bench.results.rows import Results
+from cl_bench.results.summary import environments
 
 Row = dict[Any, Any]
 
@@ -48,7 +49,7 @@ class Column(NamedTuple):
 
 def render(
     summary: pd.DataFrame,
-    plan: Row,
+    results: Results,
     format: str,
     *,
     full: bool = False,
@@ -57,7 +58,7 @@ def render(
     width: int = 120,
     colour: bool = False,
 ) -> str:
-    """Return the table of `summary` (see `summaries.summary`) with the notes without which it cannot be read.
+    """Return the table of a summary of `results` (see `summary.summary`) with what it cannot be read without.
 
     format: "terminal", "markdown", "latex" (booktabs) or "csv" (raw numbers, every column, a line a task); full: also
     forgetting, backward transfer, intransigence and what a strategy adds (in the terminal as a second table, in a
@@ -68,18 +69,18 @@ def render(
     if sort:
         summary = _sorted(summary, _column(sort).field)
     if format == "csv":
-        return _csv(summary, plan)
+        return _csv(summary, results)
     if columns:
         tables = [list(dict.fromkeys([*COLUMNS[:2], *map(_column, columns)]))]
     else:
         known = [column for column in known_columns(summary) if full or not column.full]
         tables = _fitted(known, width) if format == "terminal" else [known]
     sections = [
-        Section(f"{plan['experiment']}: {order}{parts.suffix(summary.attrs)}", list(map(_heading, table)), groups)
+        Section(f"{results.plan.experiment}: {order}{parts.suffix(results)}", list(map(_heading, table)), groups)
         for table in tables
         for order, groups in blocks(summary, table)
     ]
-    return write(sections, notes(summary), format, width=width, styles=_COLOURS, colour=colour)
+    return write(sections, notes(summary, results), format, width=width, styles=_COLOURS, colour=colour)
 
 
 def _fitted(columns: list[Column], width: int) -> list[list[Column]]:
@@ -118,13 +119,13 @@ def _heading(column: Column) -> Heading:
     return Heading(column.header, left=column.header in _LEFT, free=column.header == "strategy")
 
 
-def notes(summary: pd.DataFrame) -> list[str]:
+def notes(summary: pd.DataFrame, results: Results) -> list[str]:
     """Return what a reader of the table must know: part, protocol, trivial scores, environment, failures, words."""
     passes = summary["multiply_adds"].max()  # nan where older results do not tell
     work = "" if np.isnan(passes) else f", {passes / 1e9:.2f} billion multiply-adds for an image"
     model = f"Model: {count(summary['parameters'].max())} parameters{work}; {_added(summary)}."
-    part = parts.notes(summary.attrs)
-    return [*part, *protocol_notes(summary), model, DEFINITIONS, *_settling(summary), *origin_notes(summary.attrs)]
+    protocol = [*parts.notes(results), *protocol_notes(results, results.seeds)]
+    return [*protocol, model, DEFINITIONS, *_settling(summary), *origin_notes(results)]
 
 
 def _settling(summary: pd.DataFrame) -> list[str]:
@@ -140,38 +141,40 @@ def _settling(summary: pd.DataFrame) -> list[str]:
     return [f"{said}; more seeds alone would settle {seeds} of them, more images alone {images} (cl-bench power)."]
 
 
-def protocol_notes(table: pd.DataFrame) -> list[str]:
-    """Return how the experiment of a summary was done, a line a task that is learnt in it, and what flatters it."""
-    plan, seeds = table.attrs["plan"], table.attrs["seeds"]
-    schedule = str(plan["settings"].get("schedule", "unknown"))
-    lines = [f"{plan['experiment']}: seeds {', '.join(map(str, seeds))}; schedule {SCHEDULES.get(schedule, schedule)}."]
-    for task in learnt(plan):
-        sizes = [task["train_images"], task["val_images"], *([task["test"]["images"]] if task.get("test") else [])]
+def protocol_notes(results: Results, seeds: Sequence[int]) -> list[str]:
+    """Return how an experiment was done, a line a task that is learnt in it, and what flatters it."""
+    results, plan = results.of(), results.plan
+    schedule = str(plan.settings.get("schedule", "unknown"))
+    lines = [f"{plan.experiment}: seeds {', '.join(map(str, seeds))}; schedule {SCHEDULES.get(schedule, schedule)}."]
+    for task in plan.learnt:
+        sizes = [task.train_images, task.val_images, *([task.test.images] if task.test else [])]
         lines.append(
-            f"{task['name']}: {task['kind']}, {task['metrics'][0]}, predictor {task['predictor']}, "
-            f"{task['classes']} classes, {'/'.join(map(str, sizes))} images, {task['epochs']} epochs at "
-            f"{task['image_size']} px, trivial {trivial_score(table, task):.3f}."
+            f"{task.name}: {task.kind}, {task.headline}, predictor {task.predictor}, "
+            f"{task.classes} classes, {'/'.join(map(str, sizes))} images, {task.epochs} epochs at "
+            f"{task.image_size} px, trivial {results.trivial(task):.3f}."
         )
-        lines += _few_examples(task, table.attrs) if table.attrs["split"] == "test" else []
+        lines += _few_examples(task, results) if results.split == "test" else []
     return lines
 
 
-def _few_examples(task: Row, attrs: Row) -> list[str]:
+def _few_examples(task: PlannedTask, results: Results) -> list[str]:
     """Return which classes a test part has too few of, and by how much so few images flatter the headline metric."""
-    lines, name, metric, test = [], task["name"], task["metrics"][0], task["test"]
-    if test.get("weakness"):
-        lines.append(f"{name}: {test['weakness']}.")
-    excess = attrs["excess"].get(name, 0.0)
+    lines, name, test = [], task.name, task.test
+    if test is None:
+        return []
+    if test.weakness:
+        lines.append(f"{name}: {test.weakness}.")
+    excess = results.excess.get(name, 0.0)
     if abs(excess) >= 0.0005:
         side = f"{number(abs(excess))} {'above' if excess > 0 else 'below'}"
-        few = f"{name}: the baseline's {metric} on {test['images']:,} images"
+        few = f"{name}: the baseline's {task.headline} on {test.images:,} images"
         lines.append(f"{few} is expected to lie {side} that on many.")
     return lines
 
 
-def origin_notes(attrs: Row) -> list[str]:
+def origin_notes(results: Results) -> list[str]:
     """Return what ran where: mixed environments, failures, commit and machine."""
-    environment, origin = attrs["environment"], attrs["plan"]["provenance"]
+    environment, origin = environments(results.costs.values()), results.plan.provenance
     lines = []
     mixed = [f"{field} {' | '.join(values)}" for field, values in environment.items() if len(values) > 1]
     if mixed:
@@ -179,7 +182,7 @@ def origin_notes(attrs: Row) -> list[str]:
             f"† WARNING: these rows mix environments: {'; '.join(mixed)}."
             " Their times cannot be compared; scores have equal bits where only machines of one processor type differ."
         )
-    lines += [f"Failed stage {key[:12]}: {reason}." for key, reason in attrs["failures"].items()]
+    lines += [f"Failed stage {key[:12]}: {reason}." for key, reason in results.failures.items()]
     made = [f"{what} {origin[what]}" for what in ("commit", "machine", "version") if origin.get(what)]
     fields = ("processor", "device", "precision", "threads", "torch")
     known = {field: environment[field][0] for field in fields if len(environment[field]) == 1}
@@ -279,17 +282,17 @@ _CHANCE = ("seeds_deviation", "images_deviation", "settling_seeds", "settling_im
 _LEFT = ("strategy", "task (metric)", "verdict")
 
 
-def _csv(summary: pd.DataFrame, plan: Row) -> str:
-    tasks = {task["name"]: task for task in plan["tasks"]}
+def _csv(summary: pd.DataFrame, results: Results) -> str:
+    plan, tasks = results.plan, [results.plan.by_name[name] for name in summary["task"]]
     table = summary.copy()
-    table.insert(0, "experiment", plan["experiment"])
-    table["schedule"] = plan["settings"].get("schedule", "")
-    table["split"] = summary.attrs["split"]
+    table.insert(0, "experiment", plan.experiment)
+    table["schedule"] = plan.settings.get("schedule", "")
+    table["split"] = results.of().split
     for field in ("epochs", "image_size", "train_images", "val_images"):
-        table[field] = [tasks[name][field] for name in table["task"]]
-    if any(task.get("test") for task in plan["tasks"]):
-        table["test_images"] = [(tasks[name].get("test") or {}).get("images") for name in table["task"]]
-    origin = {"commit": "", "machine": "", "version": "", **plan["provenance"]}
+        table[field] = [getattr(task, field) for task in tasks]
+    if plan.tests:
+        table["test_images"] = [task.test.images if task.test else None for task in tasks]
+    origin = {"commit": "", "machine": "", "version": "", **plan.provenance}
     origin.pop("command", None)
     for field, value in origin.items():  # of what `--add` kept, `added_to` says what it was made with
         table[field] = value

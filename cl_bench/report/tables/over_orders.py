@@ -9,6 +9,7 @@ import pandas as pd
 from cl_bench.report.tables.layout import Heading, Section, write
 from cl_bench.report.text import interval, percent
 from cl_bench.results import parts
+from cl_bench.results.rows import BASELINE, Results
 
 MEANING = (
     "Mean drop: over all orders and tasks, of each a ratio of means over seeds, with its 95 % t interval over seeds; "
@@ -18,18 +19,19 @@ MEANING = (
 )
 
 
-def render(table: pd.DataFrame, format: str, *, width: int = 120) -> str:
+def render(table: pd.DataFrame, results: Results, format: str, *, width: int = 120) -> str:
     """Return the table of `comparison.over_orders`; format: "terminal", "markdown", "latex" or "csv" (raw numbers)."""
     if format == "csv":
-        return parts.raw(table)
-    against, left_out = table["against"].iloc[0], table.attrs["left_out"]
+        return parts.raw(table, results)
+    against, names = table["against"].iloc[0], results.rows["strategy"].unique()
+    left_out = [name for name in names if name not in {BASELINE, *table["strategy"]}]
     headings = [Heading("strategy", left=True, free=True), Heading("mean drop % ↓\n[95 %]")]
     headings += [Heading("difference\n[95 %]"), Heading("spread\n% ↓"), Heading("worst\n% ↓")]
     headings += [Heading("of", left=True), Heading("in", left=True), Heading("seeds")]
-    title = f"{table.attrs['plan']['experiment']}: {table['orders'].iloc[0]} orders, differences from {against}"
-    title += parts.suffix(table.attrs)
+    title = f"{results.plan.experiment}: {table['orders'].iloc[0]} orders, differences from {against}"
+    title += parts.suffix(results)
     lines = [[_line(dict(row), row["strategy"] == against) for row in table.to_dict("records")]]
-    notes = [*parts.notes(table.attrs, "Drops"), MEANING]
+    notes = [*parts.notes(results, "Drops"), MEANING]
     notes += [f"Left out, as not every order is done: {', '.join(left_out)}."] if left_out else []
     return write([Section(title, headings, lines)], notes, format, width=width)
 

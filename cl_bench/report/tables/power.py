@@ -10,6 +10,7 @@ import pandas as pd
 from cl_bench.report.tables.layout import Heading, Section, write
 from cl_bench.report.text import count, interval, percent
 from cl_bench.results import parts
+from cl_bench.results.rows import Results
 
 HEADINGS = (
     *(Heading("strategy", left=True, free=True), Heading("task", left=True), Heading("drop %\n[95 %]")),
@@ -25,20 +26,20 @@ MEANING = (
 )
 
 
-def render(summary: pd.DataFrame, format: str, *, width: int = 120) -> str:
+def render(summary: pd.DataFrame, results: Results, format: str, *, width: int = 120) -> str:
     """Return the table of a summary's verdicts; format: "terminal", "markdown", "latex" or "csv" (raw numbers)."""
     rows = summary[summary["headline"] & ~summary["verdict"].isin(["", "void"])]
     if format == "csv":
-        return parts.raw(rows)
+        return parts.raw(rows, results)
     sections = []
     for order, part in rows.groupby("order", sort=False):
         groups = [
             [_line(dict(row), not index) for index, row in enumerate(own.to_dict("records"))]
             for _, own in part.groupby("strategy", sort=False)
         ]
-        title = f"{summary.attrs['plan']['experiment']}: {order}{parts.suffix(summary.attrs)}"
+        title = f"{results.plan.experiment}: {order}{parts.suffix(results)}"
         sections.append(Section(title, HEADINGS, groups))
-    return write(sections, [*parts.notes(summary.attrs), MEANING], format, width=width)
+    return write(sections, [*parts.notes(results), MEANING], format, width=width)
 
 
 def settled_by(row: dict[Any, Any], by: str) -> str:

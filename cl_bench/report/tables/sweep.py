@@ -9,10 +9,13 @@ import pandas as pd
 from cl_bench.report.tables.layout import Heading, Section, write
 from cl_bench.report.text import number, percent
 from cl_bench.results import parts
+from cl_bench.results.rows import Results
+from cl_bench.results.summary import summary
 
 
-def render(summaries: Mapping[str, pd.DataFrame], format: str = "terminal", *, width: int = 120) -> str:
-    """Return the table; summaries: experiment -> what `summaries.summary` says of it, all of the same tasks."""
+def render(results: Mapping[str, Results], format: str = "terminal", *, width: int = 120) -> str:
+    """Return the table; results: by experiment, all of the same tasks."""
+    summaries = {name: summary(one) for name, one in results.items()}
     tasks = list(dict.fromkeys(name for table in summaries.values() for name in table["task"]))
     orders = len({order for table in summaries.values() for order in table["order"]}) > 1
     headings = [Heading("experiment", left=True, free=True)]
@@ -34,7 +37,7 @@ def render(summaries: Mapping[str, pd.DataFrame], format: str = "terminal", *, w
                 for place, ((order, strategy), own) in enumerate(rows)
             ]
         )
-    named = {parts.suffix(table.attrs) for table in summaries.values()}
+    named = {parts.suffix(one) for one in results.values()}
     title = f"sweep{named.pop()}" if len(named) == 1 else "sweep"
     notes = ["Settings are chosen by this part; the test part is for the chosen ones: cl-bench table."]
     return write([Section(title, headings, groups)], notes if title != "sweep" else [], format, width=width)

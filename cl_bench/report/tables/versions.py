@@ -10,8 +10,8 @@ import pandas as pd
 from cl_bench.report.tables.layout import Heading, Section, write
 from cl_bench.report.text import number, percent
 from cl_bench.results import parts
-from cl_bench.results.plan_file import scored_splits, settings_by_name, tests
-from cl_bench.results.rows import BASELINE
+from cl_bench.results.plan_file import Plan, settings_by_name
+from cl_bench.results.rows import BASELINE, Results
 from cl_bench.utils.nested import differences
 
 HEADINGS = (
@@ -28,13 +28,13 @@ _NAMES = ("name", "description")
 _DATA = ("classes", "train_images", "val_images")
 
 
-def render(versions: pd.DataFrame, format: str, *, width: int = 120) -> str:
+def render(versions: pd.DataFrame, first: Results, second: Results, format: str, *, width: int = 120) -> str:
     """Return the table of `comparison.versions`; format: "terminal", "markdown", "latex" or "csv" (all rows).
 
     What only one of the two has is named below it.
     """
     if format == "csv":
-        return parts.raw(versions)
+        return parts.raw(versions, first, second)
     sections, alone = [], []
     orders = versions["order"].where(versions["strategy"] != BASELINE, "single-task baselines")
     for order, part in versions.groupby(orders, sort=False):
@@ -48,8 +48,8 @@ def render(versions: pd.DataFrame, format: str, *, width: int = 120) -> str:
             groups.append([_line(dict(row), first=not index) for index, row in lines])
         if groups:
             sections.append(Section(str(order), HEADINGS, groups))
-    names = [f"{side}: {folder}." for side, folder in zip("AB", versions.attrs["folders"], strict=True)]
-    plans, splits = versions.attrs["plans"], versions.attrs["splits"]
+    names = [f"A: {first.folder}.", f"B: {second.folder}."]
+    plans, splits = [first.plan, second.plan], [first.of().split, second.of().split]
     notes = [*names, *_part(plans, splits), MEANING, *alone, *_unlike(plans, splits)]
     return write(sections, notes, format, width=width)
 
@@ -66,29 +66,29 @@ def _line(row: dict[Any, Any], first: bool) -> list[str]:
     ]
 
 
-def _part(plans: list[dict[str, Any]], splits: list[str]) -> list[str]:
+def _part(plans: list[Plan], splits: list[str]) -> list[str]:
     """Return which part of their data the two are of."""
     if splits == ["test", "test"]:
         return ["Both are of the test part."]
     if splits[0] != splits[1]:
         return [f"A is of {splits[0]}, B of {splits[1]}."]
-    sides = [side for side, plan in zip("AB", plans, strict=True) if "test" not in scored_splits(plan)]
+    sides = [side for side, plan in zip("AB", plans, strict=True) if "test" not in plan.splits]
     why = f": {' and '.join(sides)} {'has' if len(sides) == 1 else 'have'} no test part" if sides else ""
     return [f"Both are of {'the validation images' if splits[0] == 'val' else splits[0]}{why}."]
 
 
-def _unlike(plans: list[dict[str, Any]], splits: list[str]) -> list[str]:
+def _unlike(plans: list[Plan], splits: list[str]) -> list[str]:
     """Return in what the two differ: settings, data, and what they were made with."""
     lines = differences(*map(_settings, plans))
-    lines += differences(*({task["name"]: {of: task.get(of) for of in _DATA} for task in p["tasks"]} for p in plans))
+    lines += differences(*({task.name: {of: getattr(task, of) for of in _DATA} for task in p.tasks} for p in plans))
     if splits == ["test", "test"]:
-        lines += differences(*({f"{task}.test": identity[:12] for task, identity in tests(p).items()} for p in plans))
+        lines += differences(*({f"{task}.test": identity[:12] for task, identity in p.tests.items()} for p in plans))
     notes = [f"Differs in {line}." for line in lines[:_SHOWN]]
     if len(lines) > _SHOWN:
         notes.append(f"Differs in {len(lines) - _SHOWN} settings more.")
-    made = differences(*({k: v for k, v in p["provenance"].items() if k != "command"} for p in plans))
+    made = differences(*({k: v for k, v in p.provenance.items() if k != "command"} for p in plans))
     return [*notes, *(f"Made with another {line}." for line in made)]
 
 
-def _settings(plan: dict[str, Any]) -> dict[str, Any]:
-    return settings_by_name({key: value for key, value in plan["settings"].items() if key not in _NAMES})
+def _settings(plan: Plan) -> dict[str, Any]:
+    return settings_by_name({key: value for key, value in plan.settings.items() if key not in _NAMES})

@@ -13,9 +13,10 @@ import pandas as pd
 
 from cl_bench.metrics import continual
 from cl_bench.report.tables import baselines, drops
-from cl_bench.results.parts import chosen, told
-from cl_bench.results.plan_file import tests
-from cl_bench.results.rows import BASELINE, EXCESS, of_curves
+from cl_bench.results.parts import told
+from cl_bench.results.plan_file import Plan
+from cl_bench.results.rows import BASELINE, Results
+from cl_bench.results.stages import EXCESS
 from cl_bench.results.summary import baselines as single_scores
 from cl_bench.results.summary import summary
 from cl_bench.utils.nested import flat
@@ -25,14 +26,14 @@ from cl_bench.utils.nested import flat
 class TrackedRun:
     """A strategy on an order with a seed, or the baseline of a task.
 
-    identity: equal for equal contents, so that a tracker can tell what it has already; settings: dotted name -> value;
+    run_id: equal for equal contents, so that a tracker can tell what it has already; settings: dotted name -> value;
     history: epochs since the run began -> "task/metric" -> score, of headline metrics also "task/drop" against the
     baseline of the same seed; of the test part, at the ends of stages, "task/test metric" and "task/test drop"; final:
     the last of them.
     """
 
     name: str
-    identity: str
+    run_id: str
     settings: Mapping[str, Any]
     history: Mapping[int, Mapping[str, float]]
 
@@ -63,54 +64,51 @@ class Tracker(Protocol):
         """Send what is not there yet and return where that is; what is kept locally goes below `folder`."""
 
 
-def tracked(results: pd.DataFrame, figures: Sequence[Path] = (), split: str = "") -> Tracked:
-    """Return what trackers are given of `results` (see `results.load_results`); unfinished runs are left out.
+def tracked(results: Results, figures: Sequence[Path] = (), split: str = "") -> Tracked:
+    """Return what trackers are given of `results` (see `rows.read_results`); unfinished runs are left out.
 
-    split: of which part the summary is, as in `parts.chosen`; the runs' scores are of all parts.
+    split: of which part the summary is, as in `Results.chosen`; the runs' scores are of all parts.
     """
-    plan, part = results.attrs["plan"], chosen(results, split)
-    if plan["runs"]:
+    plan, part = results.plan, results.chosen(split)
+    if plan.runs:
         rows = summary(part)
-        text = drops.render(rows, plan, "markdown")
+        text = drops.render(rows, part, "markdown")
     else:
         rows = single_scores(part)
-        text = baselines.render(rows, "markdown")
-    rows = told(rows)
-    rows.attrs = {}
-    return Tracked(plan["experiment"], list(_runs(results)), rows, text, list(figures))
+        text = baselines.render(rows, part, "markdown")
+    return Tracked(plan.experiment, list(_runs(results)), told(rows, part), text, list(figures))
 
 
-def _runs(results: pd.DataFrame) -> Iterator[TrackedRun]:
-    plan = results.attrs["plan"]
-    shared = flat({key: value for key, value in plan["settings"].items() if key not in _PER_RUN})
-    single = results[(results["strategy"] == BASELINE) & results["last"]]
+def _runs(results: Results) -> Iterator[TrackedRun]:
+    plan, rows = results.plan, results.rows
+    shared = flat({key: value for key, value in plan.settings.items() if key not in _PER_RUN})
+    single = rows[(rows["strategy"] == BASELINE) & rows["last"]]
     names = ("task", "seed", "metric", "split")
     ends = {tuple(row[name] for name in names): row["value"] for row in single.to_dict("records")}
-    for (strategy, order, seed), part in results.groupby(["strategy", "order", "seed"], sort=False):
-        own = of_curves(part)
+    for (strategy, order, seed), part in rows.groupby(["strategy", "order", "seed"], sort=False):
+        own = part[part["split"] != "test"]
         if (own["status"] != "done").any():
             continue
         scored = part[(part["split"] == "test") & part["value"].notna() & (part["metric"] != EXCESS)]
         stages = ",".join(own["stage"].drop_duplicates())
         # What is scored on the test part later makes other contents of a run.
-        later = "".join(f" {row['stage']}/{tests(plan)[row['task']]}" for row in scored.to_dict("records"))
-        content = f"{plan['experiment']} {strategy} {stages}{later}"
+        later = "".join(f" {row['stage']}/{plan.tests[row['task']]}" for row in scored.to_dict("records"))
+        content = f"{plan.experiment} {strategy} {stages}{later}"
         settings = {"strategy": strategy, "order": order, "seed": seed, **shared}
         history = _history(plan, pd.concat([own, scored]), ends)
-        identity = hashlib.sha256(content.encode()).hexdigest()[:16]
-        yield TrackedRun(f"{strategy} {order} seed {seed}", identity, settings, history)
+        run_id = hashlib.sha256(content.encode()).hexdigest()[:16]
+        yield TrackedRun(f"{strategy} {order} seed {seed}", run_id, settings, history)
 
 
-def _history(plan: Mapping[str, Any], rows: pd.DataFrame, ends: Mapping[Any, float]) -> dict[int, dict[str, float]]:
+def _history(plan: Plan, rows: pd.DataFrame, ends: Mapping[Any, float]) -> dict[int, dict[str, float]]:
     """Return the history of a run; ends: task, seed, metric and part -> what its baseline ended with."""
-    headline = {task["name"]: task["metrics"][0] for task in plan["tasks"]}
     history: dict[int, dict[str, float]] = {}
     for row in rows.sort_values("step", kind="stable").to_dict("records"):
         task, metric, split = row["task"], row["metric"], row["split"]
         values, front = history.setdefault(row["step"], {}), f"{task}/test " if split == "test" else f"{task}/"
         values[front + metric] = row["value"]
         drop = continual.relative_drop(ends.get((task, row["seed"], metric, split), math.nan), row["value"])
-        if metric == headline[task] and row["strategy"] != BASELINE and not math.isnan(drop):
+        if metric == plan.headline[task] and row["strategy"] != BASELINE and not math.isnan(drop):
             values[f"{front}drop"] = drop
     return history
 

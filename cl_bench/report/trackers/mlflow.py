@@ -29,7 +29,7 @@ def send(tracked: Tracked, folder: Path) -> str:
     experiment = _experiment(client, tracked.experiment, place)
     sent = {run.data.tags.get(_IDENTITY) for run in client.search_runs([experiment], "status = 'FINISHED'")}
     for run in tracked.runs:
-        if run.identity not in sent:
+        if run.run_id not in sent:
             _send(client, experiment, run)
     overview = client.create_run(experiment, run_name="overview").info.run_id
     client.log_text(overview, tracked.table, "table.md")
@@ -53,7 +53,7 @@ def _experiment(client: MlflowClient, name: str, place: Path) -> str:
 
 
 def _send(client: MlflowClient, experiment: str, run: TrackedRun) -> None:
-    there = client.create_run(experiment, run_name=run.name, tags={_IDENTITY: run.identity}).info.run_id
+    there = client.create_run(experiment, run_name=run.name, tags={_IDENTITY: run.run_id}).info.run_id
     for group in _groups(run.settings):
         client.log_batch(there, params=[Param(name, str(value)[:_LONGEST]) for name, value in group])
     for step, values in run.history.items():

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from cl_bench.errors import UserError, unknown
 from cl_bench.report.trackers.base import Tracker, tracked
-from cl_bench.results.parts import chosen
-from cl_bench.results.rows import load_results
+from cl_bench.results.rows import read_results
 
 TRACKERS = ("tensorboard", "wandb", "mlflow")
 
@@ -24,15 +23,15 @@ def check_trackers(names: Iterable[str]) -> None:
 def send_results(folder: Path, names: Iterable[str], split: str = "") -> dict[str, str]:
     """Send the results in `folder` to each tracker, and return where each has them; what it has is not sent again.
 
-    split: of which part table and figures are, as in `parts.chosen`. Raises UserError where a tracker does not take the
-    results: they are stored all the same.
+    split: of which part table and figures are, as in `Results.chosen`. Raises UserError where a tracker does not take
+    the results: they are stored all the same.
     """
     # Not before something is sent: matplotlib takes a second.
     from cl_bench.report.figures.draw import figures
     from cl_bench.report.figures.style import save
 
-    results, places = load_results(folder), {}
-    drawings = figures(chosen(results, split)).items()
+    results, places = read_results(folder), {}
+    drawings = figures(results.chosen(split)).items()
     with tempfile.TemporaryDirectory() as drawn:
         paths = [path for stem, figure in drawings for path in save(figure, drawn, stem)]
         content = tracked(results, [path for path in paths if path.suffix == ".png"], split)

@@ -12,7 +12,7 @@ from cl_bench.report.trackers.base import Tracked, TrackedRun
 def send(tracked: Tracked, folder: Path) -> str:
     """Write the event files of runs that have none yet, and drop those of runs that the experiment has no more."""
     root = folder / "tensorboard"
-    wanted = {f"{re.sub(r'[^A-Za-z0-9._+=,>-]+', '_', run.name)[:80]}-{run.identity[:8]}": run for run in tracked.runs}
+    wanted = {f"{re.sub(r'[^A-Za-z0-9._+=,>-]+', '_', run.name)[:80]}-{run.run_id[:8]}": run for run in tracked.runs}
     for old in root.glob("*"):
         if old.name not in wanted:
             shutil.rmtree(old)

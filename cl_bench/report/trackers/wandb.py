@@ -15,10 +15,10 @@ def send(tracked: Tracked, folder: Path) -> str:
     place = folder / "wandb"
     place.mkdir(parents=True, exist_ok=True)
     for run in tracked.runs:
-        sent = place / f"{run.identity}.sent"
+        sent = place / f"{run.run_id}.sent"
         if sent.exists():
             continue
-        with _start(tracked, folder, id=run.identity, name=run.name, config=dict(run.settings)) as there:
+        with _start(tracked, folder, id=run.run_id, name=run.name, config=dict(run.settings)) as there:
             for step, values in run.history.items():
                 there.log(dict(values), step=step)
             there.summary.update(run.final)

@@ -6,14 +6,14 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from cl_bench.utils.files import write_whole
-from cl_bench.utils.hashing import digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SCHEMA = 1
 
@@ -30,6 +30,8 @@ class Checkpoints:
 
     def save(self, key: str, snapshot: Snapshot) -> None:
         """Keep `snapshot` in place of the one before."""
+        from safetensors.torch import save  # here, as what only looks how far stages have got needs no torch
+
         values = json.dumps(snapshot.values)
         content = save(
             snapshot.tensors, metadata={"schema": str(SCHEMA), "values": values, "sha256": _hash(snapshot, values)}
@@ -48,12 +50,22 @@ class Checkpoints:
         known = metadata.get("schema") == str(SCHEMA)
         return snapshot if known and _hash(snapshot, metadata["values"]) == metadata.get("sha256") else None
 
+    def epochs_done(self, key: str) -> int:
+        """Return how many epochs the snapshot of the stage holds, by its header alone; 0 where there is none."""
+        try:
+            with safe_open(self.path(key), framework="np") as file:
+                return int(json.loads(file.metadata()["values"])["epoch"])
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+            return 0
+
     def drop(self, key: str) -> None:
         """Forget the snapshot of a stage that is done."""
         self.path(key).unlink(missing_ok=True)
 
 
 def _hash(snapshot: Snapshot, values: str) -> str:
+    from cl_bench.utils.hashing import digest
+
     return hashlib.sha256(f"{digest(snapshot.tensors)} {values}".encode()).hexdigest()
 
 

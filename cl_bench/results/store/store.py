@@ -11,13 +11,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, SoftFileLock, Timeout
 
 from cl_bench.errors import UserError
+from cl_bench.results.store.checkpoints import Checkpoints
 from cl_bench.results.store.json_files import SCHEMA, _read_mapping, _refuse_newer, read_json, write_json
 from cl_bench.utils.files import make_writable, sync
 from cl_bench.utils.hashing import sha256
@@ -25,8 +25,6 @@ from cl_bench.utils.paths import store_root
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from cl_bench.results.store.checkpoints import Checkpoints
 
 LARGE = ("model.safetensors", "state.safetensors", "predictions.safetensors")
 """Files that are looked at only before a stage starts from them: what reads results does not need them."""
@@ -38,14 +36,8 @@ class Store:
     def __init__(self, root: Path, writable: bool = True) -> None:
         """Open the store, and create it where there is none; writable: False to look at it only."""
         self.root = make_writable(root) if writable else root
+        self.checkpoints = Checkpoints(self.root / ".checkpoints")
         self._intact: set[str] = set()
-
-    @cached_property
-    def checkpoints(self) -> Checkpoints:
-        """How far unfinished stages have got."""
-        from cl_bench.results.store.checkpoints import Checkpoints
-
-        return Checkpoints(self.root / ".checkpoints")
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:

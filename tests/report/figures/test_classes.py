@@ -8,9 +8,9 @@ from synthetic import Experiment
 from cl_bench.errors import UserError
 from cl_bench.report.figures.classes import class_changes
 from cl_bench.results import per_class
-from cl_bench.results.parts import chosen
+from cl_bench.results.export import export
 from cl_bench.results.plan_file import read_plan
-from cl_bench.results.rows import export, load_results
+from cl_bench.results.rows import read_results
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def by_hand(results):
 
 
 def test_a_mark_is_the_mean_change_of_a_class_over_seeds(tmp_path):
-    (figure,) = class_changes(load_results(by_hand(tmp_path).write())).values()
+    (figure,) = class_changes(read_results(by_hand(tmp_path).write())).values()
     seg, cls = figure.axes
     assert [label.get_text() for label in seg.get_yticklabels()] == ["sea (0.40)", "sky (0.50)"]
     drawn = dict(zip(seg.lines[0].get_ydata(), seg.lines[0].get_xdata(), strict=True))
@@ -45,13 +45,13 @@ def test_a_mark_is_the_mean_change_of_a_class_over_seeds(tmp_path):
 def test_classes_are_of_the_test_part_where_the_verdict_is(tmp_path):
     experiment = by_hand(tmp_path)
     experiment.test_classes["naive-1"] = {"seg": {"sky": 0.1, "sea": 0.4}}
-    results = load_results(experiment.add_tests(shift=-0.1).write())
+    results = read_results(experiment.add_tests(shift=-0.1).write())
     (figure,) = class_changes(results).values()
     seg, _ = figure.axes
     assert [label.get_text() for label in seg.get_yticklabels()] == ["sky (0.40)", "sea (0.40)"]
     assert seg.lines[0].get_xdata() == pytest.approx([-25, -10]), "0.2 from 0.4, and 0.1 or 0.4 from it"
     assert seg.get_title() == "seg (test)"
-    (of_val,) = class_changes(chosen(results, "val")).values()
+    (of_val,) = class_changes(results.chosen("val")).values()
     assert [label.get_text() for label in of_val.axes[0].get_yticklabels()] == ["sea (0.40)", "sky (0.50)"]
     assert of_val.axes[0].get_title() == "seg (val)"
 
@@ -84,7 +84,7 @@ def test_stages_that_kept_none_and_torn_tables_are_refused_in_a_sentence(tmp_pat
     folder = experiment.write()
     assert per_class.export(folder, read_plan(folder)) == []
     with pytest.raises(UserError, match="kept no scores by class"):
-        class_changes(load_results(folder))
+        class_changes(read_results(folder))
     for torn in ("stage,task\na,b\n", "stage,task,class,value\na,b,c,x\n"):
         (folder / per_class.FILE).write_text(torn)
         with pytest.raises(UserError, match="torn or not such a table"):

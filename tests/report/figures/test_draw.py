@@ -10,8 +10,7 @@ from synthetic import plausible
 from cl_bench.errors import UserError
 from cl_bench.report.figures.draw import figures
 from cl_bench.report.figures.style import COLOURS, TEXT, mark, save
-from cl_bench.results.parts import chosen
-from cl_bench.results.rows import load_results
+from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 
 
@@ -22,7 +21,7 @@ def _own_results(tmp_path, monkeypatch):
 
 
 def results_of(tmp_path, **options):
-    return load_results(plausible(tmp_path, **options).write())
+    return read_results(plausible(tmp_path, **options).write())
 
 
 def cells(ax):
@@ -122,7 +121,7 @@ def test_in_a_column_all_text_can_be_read(tmp_path, monkeypatch, what, width, ta
     for key, scores in experiment.scores.items():
         experiment.classes[key] = {task: {"sofa": 0.4, "potted plant": 0.1 * len(scores)} for task in scores}
     experiment.test_classes = experiment.classes
-    (figure,) = figures(load_results(experiment.add_tests().write()), what, width).values()
+    (figure,) = figures(read_results(experiment.add_tests().write()), what, width).values()
     texts = drawn_texts(figure)
     assert figure.get_figwidth() == width
     assert len(texts) > 10
@@ -145,7 +144,7 @@ def test_cost_is_counted_operations_where_every_stage_counted_them(tmp_path):
     experiment = plausible(tmp_path)
     for place, cost in enumerate(experiment.costs.values()):
         cost["training_flops"] = 1e12 * (1 + place % 3)
-    results = load_results(experiment.write())
+    results = read_results(experiment.write())
     (figure,) = figures(results, "tradeoffs").values()
     table = summary(results).drop_duplicates("strategy")
     drawn = [line.get_xdata()[0] for line in figure.axes[1].lines]
@@ -160,9 +159,9 @@ def test_no_two_of_many_strategies_look_alike():
 
 def test_figures_name_the_part_and_show_its_drops(tmp_path):
     experiment = plausible(tmp_path, strategies=("naive", "kd"), seeds=(0,), epochs=2)
-    plain = load_results(experiment.write())
-    tested = load_results(experiment.add_tests(shift=-0.1).write())
-    of_part = {" (test)": tested, " (val)": chosen(tested, "val"), "": plain}
+    plain = read_results(experiment.write())
+    tested = read_results(experiment.add_tests(shift=-0.1).write())
+    of_part = {" (test)": tested, " (val)": tested.chosen("val"), "": plain}
     for part, results in of_part.items():
         (matrix,) = figures(results, "matrix").values()
         assert f"% of its {part.strip(' ()')} baseline".replace("  ", " ") in matrix.get_supxlabel()

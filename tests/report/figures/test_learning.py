@@ -8,14 +8,15 @@ import pytest
 from synthetic import plausible
 
 from cl_bench.report.figures.learning import learning_curves
-from cl_bench.results.rows import BASELINE, load_results
+from cl_bench.results.rows import BASELINE, read_results
 
 
 def test_a_panel_a_metric_and_the_mean_over_seeds(tmp_path: Path) -> None:
-    results = load_results(plausible(tmp_path, seeds=(0, 1, 2)).write())
+    results = read_results(plausible(tmp_path, seeds=(0, 1, 2)).write())
     panels = learning_curves(results).axes
     assert [ax.get_ylabel() for ax in panels] == ["mIoU", "AP50", "Top-1"]
-    rows = results[(results["strategy"] == BASELINE) & (results["task"] == "det") & (results["metric"] == "AP50")]
+    rows = results.rows
+    rows = rows[(rows["strategy"] == BASELINE) & (rows["task"] == "det") & (rows["metric"] == "AP50")]
     (line,) = panels[1].get_lines()
     assert line.get_label() == "det"
     assert line.get_xdata().tolist() == sorted(rows["epoch"].unique())
@@ -23,7 +24,7 @@ def test_a_panel_a_metric_and_the_mean_over_seeds(tmp_path: Path) -> None:
 
 
 def test_scores_on_the_test_part_are_marks_at_the_ends(tmp_path: Path) -> None:
-    results = load_results(plausible(tmp_path, strategies=(), seeds=(0, 1)).add_tests(shift=-0.1).write())
+    results = read_results(plausible(tmp_path, strategies=(), seeds=(0, 1)).add_tests(shift=-0.1).write())
     figure = learning_curves(results)
     line, test = figure.axes[0].get_lines()
     assert test.get_xdata().tolist() == [5]

@@ -16,9 +16,8 @@ from synthetic import plausible
 
 from cl_bench.report.page.data import gallery
 from cl_bench.report.page.render import render, save_report, sentences
-from cl_bench.results.parts import chosen
 from cl_bench.results.retention import retained
-from cl_bench.results.rows import load_results
+from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 from cl_bench.runner.prepare import prepare
 from cl_bench.runner.run import train
@@ -31,7 +30,7 @@ def _own_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def said(tmp_path: Path, **options: Any) -> str:
-    results = load_results(plausible(tmp_path / "results", **options).write())
+    results = read_results(plausible(tmp_path / "results", **options).write())
     return " ".join(sentences(results, summary(results)))
 
 
@@ -49,7 +48,7 @@ def test_a_winner_by_no_clear_margin_is_said_to_be_one(tmp_path: Path) -> None:
             if own != other:
                 scores = experiment.scores[other].items()
                 experiment.scores[own] = {task: [score + shift for score in found] for task, found in scores}
-    results = load_results(experiment.write())
+    results = read_results(experiment.write())
     text = sentences(results, summary(results))[0]
     assert re.search(
         r"Least is lost by (kd|replay): \S+ % on the mean of its tasks \(by no clear margin over (kd|replay)\)", text
@@ -62,7 +61,7 @@ def test_a_strategy_that_failed_in_one_order_is_not_ranked(tmp_path: Path) -> No
     lost = {
         run["stages"][-1] for run in experiment.plan["runs"] if run["strategy"] == "kd" and run["order"][0] == "cls"
     }
-    results = load_results(experiment.write(failed=lost))
+    results = read_results(experiment.write(failed=lost))
     least, unfinished, *_ = sentences(results, summary(results))
     assert least.startswith("Least is lost by naive")
     assert unfinished == "Not finished, and not ranked: kd."
@@ -72,7 +71,7 @@ def test_the_bound_that_learns_all_at_once_is_no_winner(tmp_path: Path) -> None:
     experiment = plausible(tmp_path / "results", strategies=("naive",), joint=True)
     lost = {run["stages"][0] for run in experiment.plan["runs"] if run["strategy"] == "joint"}
     for failed in (set(), lost):
-        results = load_results(experiment.write(failed=failed))
+        results = read_results(experiment.write(failed=failed))
         text = " ".join(sentences(results, summary(results)))
         assert "Least is lost by naive" in text
         assert "Not finished" not in text, "a bound takes no part, finished or not"
@@ -86,7 +85,7 @@ def test_one_seed_is_no_evidence(tmp_path: Path) -> None:
 def test_what_is_void_is_named(tmp_path: Path) -> None:
     experiment = plausible(tmp_path / "results")
     next(task for task in experiment.plan["tasks"] if task["name"] == "det")["trivial"] = 0.9
-    results = load_results(experiment.write())
+    results = read_results(experiment.write())
     assert "Nothing can be said of det" in " ".join(sentences(results, summary(results)))
 
 
@@ -96,8 +95,8 @@ def embedded(page: str) -> dict[str, Any]:
 
 def test_the_page_names_its_part_once_and_marks_test_scores_beside_the_curves(tmp_path: Path) -> None:
     experiment = plausible(tmp_path / "results", strategies=("naive", "kd"), seeds=(0, 1), epochs=2)
-    results = load_results(experiment.add_tests(shift=-0.1).write())
-    page, of_val = render(results, tmp_path), render(chosen(results, "val"), tmp_path)
+    results = read_results(experiment.add_tests(shift=-0.1).write())
+    page, of_val = render(results, tmp_path), render(results.chosen("val"), tmp_path)
     assert page.count("Verdicts are of the test part: seg 600, det 430 and cls 300 images.") == 1
     assert '<h2 id="verdicts-title">Verdicts (test)</h2>' in page
     assert "Lines are of the validation images; hollow diamonds" in page
@@ -116,7 +115,7 @@ def test_the_page_names_its_part_once_and_marks_test_scores_beside_the_curves(tm
 
 
 def test_without_a_test_part_the_page_says_so(tmp_path: Path) -> None:
-    results = load_results(plausible(tmp_path / "results", strategies=("naive",), seeds=(0,), epochs=2).write())
+    results = read_results(plausible(tmp_path / "results", strategies=("naive",), seeds=(0,), epochs=2).write())
     page = render(results, tmp_path)
     assert page.count("Verdicts are of the validation images: nothing here is scored on a test part.") == 1
     assert '<h2 id="verdicts-title">Verdicts</h2>' in page
@@ -125,14 +124,14 @@ def test_without_a_test_part_the_page_says_so(tmp_path: Path) -> None:
 
 def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
     folder = plausible(tmp_path / "results").write()
-    page = render(load_results(folder), folder)
+    page = render(read_results(folder), folder)
     assert not re.search(r"(?:src|href)=[\"'](?!data:|#)", page)
     assert "default-src 'none'" in page
     assert "are not in the store of this machine" in page, "synthetic stages have no pictures"
 
 
 def test_the_best_is_bold_and_the_mean_drop_of_a_strategy_is_in_its_rows(tmp_path: Path) -> None:
-    results = load_results(plausible(tmp_path / "results").write())
+    results = read_results(plausible(tmp_path / "results").write())
     table, page = summary(results), render(results, tmp_path)
     bold = [float(drop) for drop in re.findall(r"<strong>(-?[\d.]+) ", page)]
     assert bold == [pytest.approx(100 * drop, abs=0.05) for drop in table.loc[table["leading"], "drop"]] != []
@@ -149,7 +148,7 @@ def test_names_cannot_break_out_of_the_page(tmp_path: Path) -> None:
     experiment.plan["settings"]["description"] = evil
     experiment.plan["settings"]["tasks"] = [{"name": "seg", "classes": [evil, "cat"]}]
     folder = experiment.write()
-    page = render(load_results(folder), folder)
+    page = render(read_results(folder), folder)
     assert evil not in page
     assert "cat" in page, "class names are shown, with the settings"
     assert page.count("<script") == 2
@@ -191,10 +190,10 @@ def test_the_report_of_the_best_recipe_opens(browser: Any, tmp_path: Path) -> No
     browser.get_log("browser")
     browser.get(save_report(folder, tmp_path / "report.html").as_uri())
     assert browser.execute_script("return document.documentElement.dataset.ready") == "true"
-    table = summary(load_results(folder))
+    table = summary(read_results(folder))
     assert len(browser.find_elements("css selector", "#table tbody tr")) == int(table["headline"].sum())
     assert len(browser.find_elements("css selector", "#legend input")) == table["strategy"].nunique()
-    shares = [share for entry in retained(load_results(folder)) for cells in entry.cells for share in cells]
+    shares = [share for entry in retained(read_results(folder)) for cells in entry.cells for share in cells]
     shown = browser.find_elements("css selector", "#matrices tbody td")
     wanted = ["" if share is None else str(math.floor(100 * share + 1e-7)) for share in shares]
     assert [cell.text for cell in shown] == wanted
@@ -260,7 +259,7 @@ def test_a_run_that_failed_is_shown_as_far_as_it_came(browser: Any, tiny: Callab
     assert train(prepared) == {}
     kd = next(run for run in prepared.plan.runs if run.strategy == "kd")
     shutil.rmtree(prepared.store.folder(kd.stages[-1]))
-    plan = load_results(prepared.folder).attrs["plan"]
+    plan = read_results(prepared.folder).plan
     shown = {one["strategy"]: one["tasks"] for one in gallery(prepared.folder, plan, ["naive", "kd"])["strategies"]}
     assert {task: len(frames) for task, frames in shown["kd"].items()} == {"seg": 2, "det": 1}
     assert {task: len(frames) for task, frames in shown["naive"].items()} == {"seg": 3, "det": 2, "cls": 1}

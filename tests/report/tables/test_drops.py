@@ -4,6 +4,8 @@ import io
 import re
 import shutil
 import subprocess
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,7 +17,7 @@ from cl_bench.report.tables.drops import render
 from cl_bench.report.tables.layout import Heading, Section, write
 from cl_bench.results import comparison
 from cl_bench.results.filters import filtered
-from cl_bench.results.rows import load_results, select
+from cl_bench.results.rows import read_results
 from cl_bench.results.summary import baselines as baseline_table
 from cl_bench.results.summary import summary
 
@@ -40,8 +42,8 @@ def by_hand(results, strategy="naive", name="quickstart", schedule="per_stage"):
 
 
 def shown(folder, format, **options):
-    results = load_results(folder)
-    return render(summary(results), results.attrs["plan"], format, **options)
+    results = read_results(folder)
+    return render(summary(results), results, format, **options)
 
 
 def cells(text):
@@ -205,9 +207,8 @@ def test_one_task_has_no_mean(tmp_path):
 
 
 def test_selected_seeds_are_those_named(tmp_path):
-    results = load_results(plausible(tmp_path).write())
-    some = summary(select(results, strategies=["kd"], seeds=[2]))
-    text = render(some, results.attrs["plan"], "markdown")
+    results = read_results(plausible(tmp_path).write()).select(strategies=["kd"], seeds=[2])
+    text = render(summary(results), results, "markdown")
     assert "seeds 2;" in text
     assert {row[0] for row in cells(text)} == {"strategy", ":--", "kd", ""}
 
@@ -218,8 +219,8 @@ def test_unknown_format(tmp_path):
 
 
 def test_columns_are_chosen_and_strategies_sorted(tmp_path):
-    results = load_results(plausible(tmp_path).write())
-    text = render(summary(results), results.attrs["plan"], "markdown", columns=["verdict", "drop"], sort="drop")
+    results = read_results(plausible(tmp_path).write())
+    text = render(summary(results), results, "markdown", columns=["verdict", "drop"], sort="drop")
     header, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
     assert header == "| strategy | task (metric) | verdict | drop % ↓ [95 %] |"
     means = summary(results).groupby("strategy")["drop"].mean().sort_values()
@@ -227,12 +228,13 @@ def test_columns_are_chosen_and_strategies_sorted(tmp_path):
 
 
 def test_rows_are_filtered_by_what_holds_of_them(tmp_path):
-    found = summary(load_results(plausible(tmp_path).write()))
+    results = read_results(plausible(tmp_path).write())
+    found = summary(results)
     few = filtered(found, ["drop > 0.05", "task!=cls", "headline=True"])
     expected = found[(found["drop"] > 0.05) & (found["task"] != "cls")]
     assert 0 < len(few) < len(found)
     assert few.equals(expected)
-    text = render(few, found.attrs["plan"], "markdown")
+    text = render(few, results, "markdown")
     assert "mean drop" not in text, "a mean of what is left would be another one"
     assert filtered(found, []) is found
     assert filtered(found, ["drop>5%"]).equals(found[found["drop"] > 0.05])
@@ -244,7 +246,7 @@ def test_rows_are_filtered_by_what_holds_of_them(tmp_path):
 
 def test_what_learns_all_at_once_stores_all(tmp_path):
     folder = plausible(tmp_path, strategies=("naive",), joint=True).write()
-    table = summary(load_results(folder))
+    table = summary(read_results(folder))
     assert table.groupby("strategy")["together"].all().to_dict() == {"naive": False, "joint": True}
     stored = {
         line.split(" ")[1]: "| all |" in line for line in shown(folder, "markdown").splitlines() if "seg (" in line
@@ -264,17 +266,17 @@ def test_what_learns_all_at_once_stores_all(tmp_path):
     ],
 )
 def test_filters_that_are_wrong(tmp_path, condition, expected):
-    found = summary(load_results(plausible(tmp_path).write()))
+    found = summary(read_results(plausible(tmp_path).write()))
     with pytest.raises(UserError, match=expected):
         filtered(found, [condition])
 
 
 def test_what_cannot_be_a_column_or_sorted_by_is_named(tmp_path):
-    results = load_results(plausible(tmp_path).write())
+    results = read_results(plausible(tmp_path).write())
     with pytest.raises(UserError, match="unknown column 'verdit'; did you mean 'verdict'"):
-        render(summary(results), results.attrs["plan"], "markdown", columns=["verdit"])
+        render(summary(results), results, "markdown", columns=["verdit"])
     with pytest.raises(UserError, match="sorted by numbers, and verdict is none"):
-        render(summary(results), results.attrs["plan"], "markdown", sort="verdict")
+        render(summary(results), results, "markdown", sort="verdict")
 
 
 def clearly(tmp_path, losses):
@@ -287,29 +289,30 @@ def clearly(tmp_path, losses):
             scores = {"seg": [0.4 * (1 - loss - noise * (seed - 1))], "cls": [0.8]}
             stage = experiment.stage(f"{strategy}-{seed}", ["cls"], first, scores)
             experiment.run(strategy, ("seg", "cls"), seed, [first, stage])
-    return summary(load_results(experiment.write()))
+    results = read_results(experiment.write())
+    return summary(results), results
 
 
 @pytest.mark.parametrize(("format", "bold"), [("markdown", "**"), ("latex", r"\textbf{")])
 def test_the_best_and_what_cannot_be_told_from_it_are_bold(tmp_path, format, bold):
-    found = clearly(tmp_path, {"naive": (0.7, 0.01), "kd": (0.05, 0.01), "ewc": (0.06, -0.05)})
+    found, results = clearly(tmp_path, {"naive": (0.7, 0.01), "kd": (0.05, 0.01), "ewc": (0.06, -0.05)})
     leading = found[found["task"] == "seg"].set_index("strategy")["leading"].to_dict()
     assert leading == {"naive": False, "kd": True, "ewc": True}
-    text = render(found, found.attrs["plan"], format)
+    text = render(found, results, format)
     assert [f"{bold}{drop} " in text for drop in ("5.0", "6.0", "70.0", "0.0")] == [True, True, False, False]
 
 
 def test_noise_has_no_winner(tmp_path):
-    found = clearly(tmp_path, {"naive": (0.1, 0.08), "kd": (0.09, -0.07)})
+    found, _ = clearly(tmp_path, {"naive": (0.1, 0.08), "kd": (0.09, -0.07)})
     assert not found["leading"].any()
-    one = clearly(tmp_path / "one", {"naive": (0.1, 0.08)})
+    one, _ = clearly(tmp_path / "one", {"naive": (0.1, 0.08)})
     assert not one["leading"].any()
 
 
 def test_a_missing_value_is_a_dash_and_no_minus_in_latex(tmp_path):
-    found = clearly(tmp_path, {"naive": (0.1, 0.0)})
+    found, results = clearly(tmp_path, {"naive": (0.1, 0.0)})
     found["forgetting"] = float("nan")
-    text = render(found, found.attrs["plan"], "latex", columns=["forgetting"])
+    text = render(found, results, "latex", columns=["forgetting"])
     assert "& -- " in text
     assert "$-$" not in text
 
@@ -320,17 +323,16 @@ def test_latex_compiles_and_no_table_is_wider_than_the_text(tmp_path, what):
     folder = plausible(
         tmp_path, strategies=("naive", "kd[weight=5,direction=student_teacher]+replay[memory=10]")
     ).write()
-    results = load_results(folder)
+    results = read_results(folder)
     if what == "differences":
-        text = differences.render(comparison.differences(results), "latex")
+        text = differences.render(comparison.differences(results), results, "naive", "latex")
     elif what == "baselines":
-        text = baselines.render(baseline_table(results), "latex")
+        text = baselines.render(baseline_table(results), results, "latex")
     elif what == "versions":
-        frame = comparison.versions(results, results)
-        frame.attrs["folders"] = ["a_b", "c%d"]
-        text = versions.render(frame, "latex")
+        sides = (replace(results, folder=Path(name)) for name in ("a_b", "c%d"))
+        text = versions.render(comparison.versions(results, results), *sides, "latex")
     else:
-        text = render(summary(results), results.attrs["plan"], "latex", full=what == "full")
+        text = render(summary(results), results, "latex", full=what == "full")
     head = r"\documentclass{article}\usepackage{booktabs,graphicx}"
     (tmp_path / "x.tex").write_text(
         head + r"\begin{document}" + "\n" + text + "\n" + r"\end{document}", encoding="utf-8"
@@ -363,13 +365,13 @@ def test_brackets_in_a_title_stay():
 
 
 def test_a_narrow_terminal_has_verdicts_in_one_table_and_costs_in_another(tmp_path):
-    results = load_results(plausible(tmp_path).write())
-    wide, narrow = (render(summary(results), results.attrs["plan"], "terminal", width=width) for width in (120, 80))
+    results = read_results(plausible(tmp_path).write())
+    wide, narrow = (render(summary(results), results, "terminal", width=width) for width in (120, 80))
     assert max(map(len, narrow.splitlines())) <= 80
     assert narrow.count("quickstart: seg>det>cls") == 2
     first, second = narrow.split("quickstart: seg>det>cls")[1:]
     verdict = re.compile(r"(?:pass|fail|bonus)(?: \(uncertain\))?(?= |$)", re.MULTILINE)
-    lines = len(results.attrs["plan"]["runs"])  # three seeds of a strategy, and three tasks
+    lines = len(results.plan.runs)  # three seeds of a strategy, and three tasks
     assert len(verdict.findall(first)) == lines
     assert verdict.findall(first) == verdict.findall(wide)[:lines]
     assert "peak" not in first

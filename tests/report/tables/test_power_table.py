@@ -10,7 +10,7 @@ from cl_bench.metrics.power import seeds_needed, settling
 from cl_bench.metrics.uncertainty import Spread
 from cl_bench.report.tables.drops import notes
 from cl_bench.report.tables.power import render, settled_by
-from cl_bench.results.rows import load_results
+from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 
 
@@ -39,7 +39,7 @@ def by_hand(results, seeds=3):
 
 
 def rows(folder):
-    return summary(load_results(folder)).set_index("task")
+    return summary(read_results(folder)).set_index("task")
 
 
 def test_what_is_settled_needs_nothing_and_what_is_not_says_how_much(tmp_path):
@@ -56,17 +56,19 @@ def test_what_is_settled_needs_nothing_and_what_is_not_says_how_much(tmp_path):
 
 
 def test_of_one_seed_nothing_is_known(tmp_path):
-    found = summary(load_results(by_hand(tmp_path, seeds=1)))
+    results = read_results(by_hand(tmp_path, seeds=1))
+    found = summary(results)
     table = found.set_index("task")
     assert table.loc["seg", "verdict"] == "pass (uncertain)"
     assert settled_by(table.loc["seg"].to_dict(), "seeds") == settled_by(table.loc["seg"].to_dict(), "images") == "?"
-    assert any("of one seed nothing is known of others" in note for note in notes(found))
+    assert any("of one seed nothing is known of others" in note for note in notes(found, results))
 
 
 @pytest.mark.parametrize("format", ["terminal", "markdown", "latex", "csv"])
 def test_the_table_has_both_parts_and_both_numbers(tmp_path, format):
-    found = summary(load_results(by_hand(tmp_path)))
-    text = render(found, format)
+    results = read_results(by_hand(tmp_path))
+    found = summary(results)
+    text = render(found, results, format)
     needed = str(int(found.set_index("task").loc["seg", "settling_seeds"]))
     assert needed in text
     if format != "csv":
@@ -75,9 +77,10 @@ def test_the_table_has_both_parts_and_both_numbers(tmp_path, format):
 
 
 def test_the_table_of_drops_says_how_many_verdicts_more_seeds_would_settle(tmp_path):
-    found = summary(load_results(by_hand(tmp_path)))
+    results = read_results(by_hand(tmp_path))
+    found = summary(results)
     said = "1 of 2 verdicts are uncertain; more seeds alone would settle 1 of them, more images alone 0"
-    assert f"{said} (cl-bench power)." in notes(found)
+    assert f"{said} (cl-bench power)." in notes(found, results)
 
 
 def test_a_verdict_that_is_certain_or_void_has_no_numbers():

@@ -16,7 +16,7 @@ from synthetic import plausible
 from cl_bench.metrics import continual
 from cl_bench.report.trackers.base import tracked
 from cl_bench.report.trackers.send import check_trackers, send_results
-from cl_bench.results.rows import load_results
+from cl_bench.results.rows import read_results
 from cl_bench.runner.run import run as run_experiment
 
 
@@ -32,21 +32,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def scores(results: pd.DataFrame, strategy: str, seed: int) -> dict[tuple[str, int], float]:
     """Every score of a run: ("seg/mIoU", epochs since it began) -> value."""
-    part = results[(results["strategy"] == strategy) & (results["seed"] == seed)]
+    rows = results.rows
+    part = rows[(rows["strategy"] == strategy) & (rows["seed"] == seed)]
     return {(f"{row['task']}/{row['metric']}", row["step"]): row["value"] for row in part.to_dict("records")}
 
 
 def test_a_run_has_its_scores_and_its_drops_from_the_baseline_of_its_seed(folder: Path) -> None:
-    results = load_results(folder)
+    results = read_results(folder)
     content = tracked(results)
     assert len(content.runs) == 2 * 2 + 3 * 2  # two strategies and three baselines, two seeds
-    assert len({run.identity for run in content.runs}) == len(content.runs)
+    assert len({run.run_id for run in content.runs}) == len(content.runs)
     (run,) = (run for run in content.runs if run.name == "kd seg>det>cls seed 1")
     assert (run.settings["strategy"], run.settings["seed"]) == ("kd", 1)
     found = {(name, step): value for step, values in run.history.items() for name, value in values.items()}
     expected = scores(results, "kd", 1)
     assert {key: value for key, value in found.items() if not key[0].endswith("drop")} == expected
-    alone = results[(results["strategy"] == "baseline") & (results["seed"] == 1) & results["last"]]
+    rows = results.rows
+    alone = rows[(rows["strategy"] == "baseline") & (rows["seed"] == 1) & rows["last"]]
     single = alone[alone["metric"] == "mIoU"]["value"].item()
     assert found["seg/drop", 6] == continual.relative_drop(single, expected["seg/mIoU", 6])
     assert run.final["seg/mIoU"] == expected["seg/mIoU", 6]
@@ -57,26 +59,27 @@ def test_a_run_that_is_not_finished_is_not_sent(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
     monkeypatch.delenv("CL_BENCH_STORE", raising=False)
     whole = plausible(tmp_path, strategies=("naive", "kd"), seeds=(0,), epochs=2)
-    results = load_results(whole.write(without=["kd-seg-det-cls-0"]))
+    results = read_results(whole.write(without=["kd-seg-det-cls-0"]))
     assert [run.name for run in tracked(results).runs if "kd" in run.name] == []
     assert [run.name for run in tracked(results).runs if "naive" in run.name] == ["naive seg>det>cls seed 0"]
 
 
 def test_scores_on_the_test_part_stand_at_the_ends_of_stages(tmp_path: Path, folder: Path) -> None:
     experiment = plausible(tmp_path, strategies=("naive", "kd"), seeds=(0, 1), epochs=2)
-    before = {run.name: run for run in tracked(load_results(folder)).runs}
+    before = {run.name: run for run in tracked(read_results(folder)).runs}
     experiment.add_tests(shift=-0.1).excess = {"det": 0.01}
-    results = load_results(experiment.write())
+    results = read_results(experiment.write())
     content = tracked(results)
     for run in content.runs:
         tests = {name for values in run.history.values() for name in values if "/test " in name}
         own = {step: {k: v for k, v in values.items() if k not in tests} for step, values in run.history.items()}
         assert own == before[run.name].history, "val's names and values stay"
-        assert run.identity != before[run.name].identity, "there is more to send"
+        assert run.run_id != before[run.name].run_id, "there is more to send"
         assert not any("excess" in name for name in tests)
     (run,) = (run for run in content.runs if run.name == "kd seg>det>cls seed 1")
     assert [step for step in run.history if "seg/test mIoU" in run.history[step]] == [2, 4, 6]
-    ends = results[(results["split"] == "test") & (results["metric"] == "mIoU") & (results["seed"] == 1)]
+    rows = results.rows
+    ends = rows[(rows["split"] == "test") & (rows["metric"] == "mIoU") & (rows["seed"] == 1)]
     single = ends.loc[ends["strategy"] == "baseline", "value"].item()
     final = ends.loc[(ends["strategy"] == "kd") & (ends["step"] == 6), "value"].item()
     assert run.history[6]["seg/test mIoU"] == final == pytest.approx(run.history[6]["seg/mIoU"] - 0.1)
@@ -85,13 +88,13 @@ def test_scores_on_the_test_part_stand_at_the_ends_of_stages(tmp_path: Path, fol
     assert "(test)" in content.table
     of_val = tracked(results, split="val")
     assert set(of_val.summary["split"]) == {"val"}
-    assert [run.identity for run in of_val.runs] == [run.identity for run in content.runs], "what is sent is the same"
+    assert [run.run_id for run in of_val.runs] == [run.run_id for run in content.runs], "what is sent is the same"
 
 
 def test_a_run_that_is_not_scored_on_its_test_part_is_sent(tmp_path: Path, folder: Path) -> None:
     experiment = plausible(tmp_path, strategies=("naive", "kd"), seeds=(0, 1), epochs=2)
-    before = {run.name: run for run in tracked(load_results(folder)).runs}
-    results = load_results(experiment.add_tests(unscored=experiment.stages).write())
+    before = {run.name: run for run in tracked(read_results(folder)).runs}
+    results = read_results(experiment.add_tests(unscored=experiment.stages).write())
     assert {run.name: run for run in tracked(results).runs} == before
 
 
@@ -109,7 +112,7 @@ def test_tensorboard(folder: Path) -> None:
     (run,) = (path for path in (folder / "tensorboard").iterdir() if path.name.startswith("kd_seg>det>cls_seed_1"))
     events = EventAccumulator(str(run))
     events.Reload()
-    for (name, step), value in scores(load_results(folder), "kd", 1).items():
+    for (name, step), value in scores(read_results(folder), "kd", 1).items():
         assert {event.step: event.value for event in events.Scalars(name)}[step] == pytest.approx(value)
     overview = EventAccumulator(str(folder / "tensorboard" / "overview"))
     overview.Reload()
@@ -139,9 +142,9 @@ def wandb_records(content: bytes) -> Iterator[Any]:
 def test_wandb_offline(folder: Path) -> None:
     send_results(folder, ["wandb"])
     assert send_results(folder, ["wandb"]) == {"wandb": str(folder / "wandb")}
-    results = load_results(folder)
+    results = read_results(folder)
     for run in tracked(results).runs:
-        (place,) = (folder / "wandb").glob(f"offline-run-*-{run.identity}")
+        (place,) = (folder / "wandb").glob(f"offline-run-*-{run.run_id}")
         (file,) = place.glob("*.wandb")
         logged = {}
         for record in wandb_records(file.read_bytes()):
@@ -175,7 +178,7 @@ def test_mlflow_in_a_local_store(folder: Path) -> None:
     assert run.data.params["schedule"] == "per_stage"
     for name in ("seg/mIoU", "det/AP50", "cls/Top-5"):
         logged = {(name, metric.step): metric.value for metric in client.get_metric_history(run.info.run_id, name)}
-        assert logged == {key: value for key, value in scores(load_results(folder), "kd", 1).items() if key[0] == name}
+        assert logged == {key: value for key, value in scores(read_results(folder), "kd", 1).items() if key[0] == name}
     (overview, _) = client.search_runs([experiment.experiment_id], "attributes.run_name = 'overview'")
     assert {file.path for file in client.list_artifacts(overview.info.run_id)} == {"curves.png", "table.md"}
 

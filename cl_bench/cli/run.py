@@ -17,7 +17,7 @@ from cl_bench.utils.parsing import split_list
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cl_bench.config.sweeps import Point
+    from cl_bench.config.sweeps import SweepPoint
     from cl_bench.results.store.failures import Failure
     from cl_bench.runner.prepare import Prepared
 
@@ -132,7 +132,7 @@ def _refuse_idle_options(jobs: int, executor: Executor, address: str, why: bool,
         raise UserError("--why explains a --dry-run: it needs that option")
 
 
-def _refuse_set_and_swept(grid: Sequence[Point], changes: Sequence[str]) -> None:
+def _refuse_set_and_swept(grid: Sequence[SweepPoint], changes: Sequence[str]) -> None:
     swept = {change.partition("=")[0].strip() for point in grid for change in point.changes}
     if both := swept & {change.partition("=")[0].strip() for change in changes}:
         raise UserError(f"--set {min(both)}: it is swept")

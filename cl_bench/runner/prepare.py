@@ -21,7 +21,7 @@ from cl_bench.plugins.registry import load_plugin_files
 from cl_bench.report.trackers.send import check_trackers
 from cl_bench.results.store.scores import Scores
 from cl_bench.results.store.store import Store
-from cl_bench.runner.extend import beside, kept_stages, refuse_others
+from cl_bench.runner.extend import kept_stages, refuse_foreign_rows, requested_so_far
 from cl_bench.stages.plan import Plan, Stage, make_plan
 from cl_bench.stages.scoring import Scorer
 from cl_bench.tasks.catalog import Entry, load_catalog
@@ -42,15 +42,15 @@ class Prepared:
     store: Store
     folder: Path
     plugin_files: tuple[str, ...]
-    kept: frozenset[str] = frozenset()
+    satisfied: frozenset[str] = frozenset()
     """Stages whose rows, in the folder, are enough: they are trained only where another one starts from them."""
-    renewed: frozenset[str] | None = None
+    extended: frozenset[str] | None = None
     """Strategies that come beside the rows in the folder, which are kept; None where nothing is kept."""
 
     def missing(self) -> list[Stage]:
         """Return the stages that are still to be trained."""
         parents = self.plan.parents()
-        pending, needed = [key for key in parents if key not in self.store and key not in self.kept], set[str]()
+        pending, needed = [key for key in parents if key not in self.store and key not in self.satisfied], set[str]()
         while pending:
             key = pending.pop()
             if key not in needed:
@@ -113,7 +113,7 @@ def prepare(
     loaded = validate({**loaded.model_dump(), **({"split": split} if split else {})}, experiment)
     folder = results_root() / _folder_name(loaded)
     if add:
-        own = beside(folder, own)
+        own = requested_so_far(folder, own)
     loaded = validate({**loaded.model_dump(), **{key: value for key, value in own.items() if value}}, experiment)
     spread_out = [one for text in loaded.strategies for one in spread(text)]
     loaded = validate({**loaded.model_dump(), "strategies": spread_out}, experiment)
@@ -134,11 +134,11 @@ def prepare(
     catalog = load_catalog(loaded)
     plan = make_plan(loaded, catalog, weights)
     files = tuple(str(Path(path).resolve()) for path in plugin_files)
-    kept = frozenset[str]()
+    satisfied = frozenset[str]()
     if add:
-        refuse_others(folder, plan, loaded, asked)
-        kept = kept_stages(folder, plan, catalog)
-    return Prepared(loaded, catalog, weights, plan, store, folder, files, kept, asked if add else None)
+        refuse_foreign_rows(folder, plan, loaded, asked)
+        satisfied = kept_stages(folder, plan, catalog)
+    return Prepared(loaded, catalog, weights, plan, store, folder, files, satisfied, asked if add else None)
 
 
 def _folder_name(experiment: Experiment) -> str:

@@ -17,7 +17,7 @@ from cl_bench.results.plan_file import learnt, read_plan, seen
 from cl_bench.results.rows import EXPORTED, export
 from cl_bench.results.store.scores import Scores
 from cl_bench.results.store.store import Store, find_stage, set_damaged_aside
-from cl_bench.runner.lock import planned
+from cl_bench.runner.lock import exclusive_plan
 from cl_bench.runner.plan_record import describe_test
 from cl_bench.stages.scoring import Scorer, dataset, evaluated, load_weights_into
 from cl_bench.tasks.catalog import Entry, load_catalog, read_split
@@ -69,7 +69,7 @@ def rescore(
     if data:
         _copy(folder, target)
         plan |= {"experiment": target.name, "other_data": {task: Path(path).name for task, path in data.items()}}
-    with planned(target, plan):
+    with exclusive_plan(target, plan):
         export(target)
     return Rescored(target, scored, lost)
 

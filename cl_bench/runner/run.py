@@ -13,8 +13,8 @@ from cl_bench.results.store.failures import Failure, Failures
 from cl_bench.runner.executors.frontier import Frontier
 from cl_bench.runner.executors.local import Job, Report, train_here, train_in_workers
 from cl_bench.runner.executors.ray import reach, train_with_ray
-from cl_bench.runner.extend import refuse_others
-from cl_bench.runner.lock import planned
+from cl_bench.runner.extend import refuse_foreign_rows
+from cl_bench.runner.lock import exclusive_plan
 from cl_bench.runner.plan_record import describe_plan
 from cl_bench.runner.prepare import Prepared, _check_device, prepare
 from cl_bench.stages.trainer import Progress, Trainer
@@ -74,9 +74,9 @@ def train(
     _check_device(prepared.experiment, here=cluster is None)
     if cluster is not None:
         reach(cluster)
-    if prepared.renewed is not None:  # again: much may have come since it was prepared
-        refuse_others(prepared.folder, prepared.plan, prepared.experiment, prepared.renewed)
-    with planned(make_writable(prepared.folder), describe_plan(prepared, command)):
+    if prepared.extended is not None:  # again: much may have come since it was prepared
+        refuse_foreign_rows(prepared.folder, prepared.plan, prepared.experiment, prepared.extended)
+    with exclusive_plan(make_writable(prepared.folder), describe_plan(prepared, command)):
         return _train(prepared, workers, progress, report, retry, cluster)
 
 
@@ -95,18 +95,18 @@ def _train(
         report(key, state)
 
     plan, due = prepared.plan, {stage.key for stage in (*prepared.missing(), *prepared.unscored())}
-    before = scores(folder, prepared.kept)
+    before = scores(folder, prepared.satisfied)
     stored = prepared.store.__contains__
 
     def settled(key: str) -> bool:
         return key not in due or (stored(key) and prepared.scored(plan.stages[key]))
 
-    frontier = Frontier(plan.units(), plan.parents(), settled, kept, stored)
+    frontier = Frontier(plan.chains(), plan.parents(), settled, kept, stored)
     for key, failure in frontier.failures.items():
         failures.add(key, failure)
         report(key, replace(failure, reason=f"{failure.reason}, in an earlier run") if key in kept else failure)
     try:
-        _train_units(prepared, frontier, workers, cluster, progress, record)
+        _train_chains(prepared, frontier, workers, cluster, progress, record)
     finally:
         export(folder, before)
     for key, found in scores(folder, before).items():
@@ -115,7 +115,7 @@ def _train(
     return frontier.failures
 
 
-def _train_units(
+def _train_chains(
     prepared: Prepared, frontier: Frontier, workers: int, cluster: str | None, progress: Progress, report: Report
 ) -> None:
     job = Job(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve())

@@ -12,90 +12,88 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pebble import ProcessExpired, ProcessPool
 
 from cl_bench.config.schema import Experiment
 from cl_bench.errors import StageFailedError, said
-from cl_bench.model.backbone import load_weights
-from cl_bench.plugins.registry import load_plugin_files
 from cl_bench.results.store.failures import Failure
-from cl_bench.results.store.store import Store
+from cl_bench.runner.executors.base import POLL, Executor, Job, Report, record_outcome
 from cl_bench.runner.executors.forkserver import worker_context
 from cl_bench.runner.executors.frontier import Chain, Frontier
-from cl_bench.stages.attempt import BUSY, DONE, LINES, Outcome, attempt
-from cl_bench.stages.plan import Plan, make_plan
+from cl_bench.runner.prepare import check_device
+from cl_bench.stages.attempt import LINES, Outcome, attempt
 from cl_bench.stages.trainer import Progress, Trainer
-from cl_bench.tasks.catalog import load_catalog
-from cl_bench.utils.machine import set_up_numerics
 
-Report = Callable[[str, str | Failure], None]
-"""Called with a stage's key and what became of it: "damaged" (it is trained again), "started", "busy" (another
-process is at it), "done", "differs" (from the rows that it was added to), its failure."""
-POLL = 0.2
-"""Seconds between looks at progress, and at chains that other processes are training."""
+if TYPE_CHECKING:
+    from cl_bench.runner.prepare import Prepared
+
 MUTE = 5.0
 """Seconds after which a process that is gone, and of whose end the pool says nothing, is given up."""
 
 
+class _OnThisMachine:
+    def check(self, experiment: Experiment) -> None:
+        """Raise UserError where this machine does not have the experiment's device."""
+        check_device(experiment, here=True)
+
+
+class InProcess(_OnThisMachine):
+    """Trains every chain in this process, one after the other."""
+
+    def train(self, frontier: Frontier, prepared: Prepared, progress: Progress, report: Report) -> None:
+        """Train with what was prepared in this process."""
+        trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
+        while len(frontier):
+            chain = frontier.take()
+            assert chain is not None, "nothing is running, so something can be trained"
+            report(chain[0], "started")
+            record_outcome(frontier, chain, attempt(trainer, prepared.plan, chain, progress), report)
+
+
 @dataclass(frozen=True)
-class Job:
-    """What a worker needs to make its own trainer."""
+class Workers(_OnThisMachine):
+    """Trains in `count` processes; one that is killed fails its chain, and another takes its place."""
 
-    experiment: Experiment
-    plugin_files: tuple[str, ...]
-    store: Path
+    count: int
 
-    def trainer(self) -> tuple[Plan, Trainer]:
-        """Return the plan and a trainer, in a process that has nothing yet."""
-        set_up_numerics(self.experiment.threads)
-        load_plugin_files(self.plugin_files)
-        catalog = load_catalog(self.experiment)
-        weights = load_weights(self.experiment.model.backbone, self.experiment.model.weights)
-        store = Store(self.store)
-        return make_plan(self.experiment, catalog, weights), Trainer(self.experiment, catalog, weights, store)
+    def train(self, frontier: Frontier, prepared: Prepared, progress: Progress, report: Report) -> None:
+        """Train as many chains side by side as there are processes."""
+        job, owners, running = Job.of(prepared), _Owners(), dict[Future[Outcome], Chain]()
+        # Datagrams, as a worker that is killed while it sends leaves no lock taken and no message half-sent.
+        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with here, there:
+            given = (job, there, dict(os.environ))
+            pool = ProcessPool(self.count, initializer=_start_worker, initargs=given, context=worker_context())
+            try:
+                while len(frontier):
+                    while len(running) < self.count and (chain := frontier.take()):
+                        report(chain[0], "started")
+                        running[_schedule(pool, chain)] = chain
+                    ended, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
+                    owners.listen(here, progress)
+                    for future in running:
+                        if owners.are_gone(running[future]):
+                            future.cancel()
+                    for future in ended:
+                        chain = running.pop(future)
+                        owners.forget(chain)
+                        record_outcome(frontier, chain, _outcome(future, job, chain), report)
+            finally:
+                pool.stop()
+                pool.join()
 
 
-def train_here(frontier: Frontier, plan: Plan, trainer: Trainer, progress: Progress, report: Report) -> None:
-    """Train every chain in this process, one after the other."""
-    while len(frontier):
-        chain = frontier.take()
-        assert chain is not None, "nothing is running, so something can be trained"
-        report(chain[0], "started")
-        record_outcome(frontier, chain, attempt(trainer, plan, chain, progress), report)
+IN_PROCESS = InProcess()
 
 
-def train_in_workers(frontier: Frontier, job: Job, workers: int, progress: Progress, report: Report) -> None:
-    """Train the chains in `workers` processes; one that is killed fails its chain, and another takes its place."""
-    running: dict[Future[Outcome], Chain] = {}
-    owners = _Owners()
-    # Datagrams, as a worker that is killed while it sends leaves no lock taken and no message half-sent.
-    here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    with here, there:
-        given = (job, there, dict(os.environ))
-        pool = ProcessPool(workers, initializer=_start_worker, initargs=given, context=worker_context())
-        try:
-            while len(frontier):
-                while len(running) < workers and (chain := frontier.take()):
-                    report(chain[0], "started")
-                    running[_schedule(pool, chain)] = chain
-                ended, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
-                owners.listen(here, progress)
-                for future in running:
-                    if owners.are_gone(running[future]):
-                        future.cancel()
-                for future in ended:
-                    chain = running.pop(future)
-                    owners.forget(chain)
-                    record_outcome(frontier, chain, _outcome(future, job, chain), report)
-        finally:
-            pool.stop()
-            pool.join()
+def on_this_machine(workers: int) -> Executor:
+    """Return what trains in so many processes; one is this process."""
+    return IN_PROCESS if workers == 1 else Workers(workers)
 
 
 def _schedule(pool: ProcessPool, chain: Chain) -> Future[Outcome]:
@@ -107,21 +105,6 @@ def _schedule(pool: ProcessPool, chain: Chain) -> Future[Outcome]:
             " do so below `if __name__ == '__main__':`)"
         ) from error
     return found
-
-
-def record_outcome(frontier: Frontier, chain: Chain, outcome: Outcome, report: Report) -> None:
-    """Take note of how an attempt ended."""
-    if isinstance(outcome, Failure):
-        for key in frontier.failed(chain, outcome):
-            report(key, frontier.failures[key])
-    elif outcome == BUSY:
-        frontier.give_back(chain)
-        report(chain[0], BUSY)
-        time.sleep(POLL)
-    else:
-        frontier.done(chain)
-        for key in chain:
-            report(key, DONE)
 
 
 def _outcome(future: Future[Outcome], job: Job, chain: Chain) -> Outcome:

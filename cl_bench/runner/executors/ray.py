@@ -7,13 +7,19 @@ import os
 import signal
 import socket
 import threading
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from cl_bench.config.schema import Experiment
 from cl_bench.errors import UserError, said
 from cl_bench.results.store.failures import Failure
+from cl_bench.runner.executors.base import POLL, Job, Report, record_outcome
 from cl_bench.runner.executors.frontier import Chain, Frontier
-from cl_bench.runner.executors.local import POLL, Job, Report, record_outcome
 from cl_bench.stages.attempt import LINES, Outcome, attempt
+from cl_bench.stages.trainer import Progress
+
+if TYPE_CHECKING:
+    from cl_bench.runner.prepare import Prepared
 
 PATIENCE = 5.0
 """Seconds in which a cluster must answer."""
@@ -21,28 +27,38 @@ RETRIES = 5
 """How often a chain is given to another worker after the one that trained it, or its node, was lost."""
 
 
-def train_with_ray(frontier: Frontier, job: Job, address: str, report: Report) -> None:
-    """Train the chains as Ray tasks, as many side by side as the cluster has `job.experiment.resources` for.
+@dataclass(frozen=True)
+class Ray:
+    """Trains as Ray tasks, as many side by side as the cluster has the experiment's `resources` for.
 
     address: of the cluster ("auto": the one this machine is part of); empty: a cluster of this machine alone. Every
     node must see the same store and data under the same paths. A lost worker's chain starts from its last checkpoint.
     """
-    ray = reach(address)
-    own = {} if address else {"include_dashboard": False}
-    on_terminate = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(address=address or "local", log_to_driver=False, configure_logging=False, **own)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own there, which ends without a word
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise UserError(f"no Ray cluster answers at {address!r}: {' '.join(str(error).split())}") from error
-    try:
-        _train(ray, frontier, job, report)
-    finally:
-        ray.shutdown()
+
+    address: str = ""
+
+    def check(self, experiment: Experiment) -> None:
+        """Raise UserError where ray is not installed, or nothing listens at the cluster's address."""
+        _reach(self.address)
+
+    def train(self, frontier: Frontier, prepared: Prepared, progress: Progress, report: Report) -> None:
+        """Train on the cluster, which tells of no progress inside a stage."""
+        ray = _reach(self.address)
+        own = {} if self.address else {"include_dashboard": False}
+        on_terminate = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(address=self.address or "local", log_to_driver=False, configure_logging=False, **own)
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own there, which ends without a word
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UserError(f"no Ray cluster answers at {self.address!r}: {' '.join(str(error).split())}") from error
+        try:
+            _train(ray, frontier, Job.of(prepared), report)
+        finally:
+            ray.shutdown()
 
 
-def reach(address: str) -> Any:
+def _reach(address: str) -> Any:
     """Return the module ray; UserError where it is not installed or nothing listens at the cluster's address."""
     if not address:
         # Read when ray is imported: has a cluster of this machine alone keep to 127.0.0.1.

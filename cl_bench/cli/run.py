@@ -157,9 +157,8 @@ def _train(prepared: Prepared, executor: Executor, retry: bool) -> dict[str, Fai
     except KeyboardInterrupt:
         typer.echo(STOPPED, err=True)
         raise
-    print_table(prepared.folder, Table())
-    for format, file in ((Format.markdown, "table.md"), (Format.csv, "table.csv")):
-        print_table(prepared.folder, Table(format), prepared.folder / file)
+    files = [(Format.markdown, prepared.folder / "table.md"), (Format.csv, prepared.folder / "table.csv")]
+    print_table(prepared.folder, Table(), [(Format.terminal, None), *files])
     if prepared.experiment.trackers:
         send_results(prepared.folder, prepared.experiment.trackers)
     return failed

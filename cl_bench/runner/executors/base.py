@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 from cl_bench.config.schema import Experiment
 from cl_bench.model.backbone import load_weights
@@ -14,14 +14,12 @@ from cl_bench.plugins.registry import load_plugin_files
 from cl_bench.results.store.failures import Failure
 from cl_bench.results.store.store import Store
 from cl_bench.runner.executors.frontier import Chain, Frontier
+from cl_bench.runner.prepare import Prepared, check_device
 from cl_bench.stages.attempt import BUSY, DONE, Outcome
 from cl_bench.stages.plan import Plan, make_plan
 from cl_bench.stages.trainer import Progress, Trainer
 from cl_bench.tasks.catalog import load_catalog
 from cl_bench.utils.machine import set_up_numerics
-
-if TYPE_CHECKING:
-    from cl_bench.runner.prepare import Prepared
 
 Report = Callable[[str, str | Failure], None]
 """Called with a stage's key and what became of it: "damaged" (it is trained again), "started", "busy" (another
@@ -30,12 +28,14 @@ POLL = 0.2
 """Seconds between looks at progress, and at chains that other processes are training."""
 
 
-class Executor(Protocol):
+class Executor(ABC):
     """Who trains the chains of a plan, and where."""
 
     def check(self, experiment: Experiment) -> None:
-        """Raise UserError where it cannot train the stages of the experiment."""
+        """Raise UserError where it cannot train the experiment: here, where this machine does not have the device."""
+        check_device(experiment, here=True)
 
+    @abstractmethod
     def train(self, frontier: Frontier, prepared: Prepared, progress: Progress, report: Report) -> None:
         """Train until no chain of the frontier is left."""
 
@@ -47,11 +47,6 @@ class Job:
     experiment: Experiment
     plugin_files: tuple[str, ...]
     store: Path
-
-    @classmethod
-    def of(cls, prepared: Prepared) -> Job:
-        """Return what workers need to train what was prepared here."""
-        return cls(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve())
 
     def trainer(self) -> tuple[Plan, Trainer]:
         """Return the plan and a trainer, in a process that has nothing yet."""

@@ -15,34 +15,24 @@ import time
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from cl_bench.config.schema import Experiment
 from cl_bench.errors import StageFailedError, said
 from cl_bench.results.store.failures import Failure
 from cl_bench.runner.executors.base import POLL, Executor, Job, Report, record_outcome
 from cl_bench.runner.executors.forkserver import worker_context
 from cl_bench.runner.executors.frontier import Chain, Frontier
-from cl_bench.runner.prepare import check_device
+from cl_bench.runner.prepare import Prepared
 from cl_bench.stages.attempt import LINES, Outcome, attempt
 from cl_bench.stages.trainer import Progress, Trainer
-
-if TYPE_CHECKING:
-    from cl_bench.runner.prepare import Prepared
 
 MUTE = 5.0
 """Seconds after which a process that is gone, and of whose end the pool says nothing, is given up."""
 
 
-class _OnThisMachine:
-    def check(self, experiment: Experiment) -> None:
-        """Raise UserError where this machine does not have the experiment's device."""
-        check_device(experiment, here=True)
-
-
-class InProcess(_OnThisMachine):
+class InProcess(Executor):
     """Trains every chain in this process, one after the other."""
 
     def train(self, frontier: Frontier, prepared: Prepared, progress: Progress, report: Report) -> None:
@@ -56,14 +46,15 @@ class InProcess(_OnThisMachine):
 
 
 @dataclass(frozen=True)
-class Workers(_OnThisMachine):
+class Workers(Executor):
     """Trains in `count` processes; one that is killed fails its chain, and another takes its place."""
 
     count: int
 
     def train(self, frontier: Frontier, prepared: Prepared, progress: Progress, report: Report) -> None:
         """Train as many chains side by side as there are processes."""
-        job, owners, running = Job.of(prepared), _Owners(), dict[Future[Outcome], Chain]()
+        job = Job(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve())
+        owners, running = _Owners(), dict[Future[Outcome], Chain]()
         # Datagrams, as a worker that is killed while it sends leaves no lock taken and no message half-sent.
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         with here, there:

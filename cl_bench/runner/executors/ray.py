@@ -8,18 +8,16 @@ import signal
 import socket
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cl_bench.config.schema import Experiment
 from cl_bench.errors import UserError, said
 from cl_bench.results.store.failures import Failure
-from cl_bench.runner.executors.base import POLL, Job, Report, record_outcome
+from cl_bench.runner.executors.base import POLL, Executor, Job, Report, record_outcome
 from cl_bench.runner.executors.frontier import Chain, Frontier
+from cl_bench.runner.prepare import Prepared
 from cl_bench.stages.attempt import LINES, Outcome, attempt
 from cl_bench.stages.trainer import Progress
-
-if TYPE_CHECKING:
-    from cl_bench.runner.prepare import Prepared
 
 PATIENCE = 5.0
 """Seconds in which a cluster must answer."""
@@ -28,7 +26,7 @@ RETRIES = 5
 
 
 @dataclass(frozen=True)
-class Ray:
+class Ray(Executor):
     """Trains as Ray tasks, as many side by side as the cluster has the experiment's `resources` for.
 
     address: of the cluster ("auto": the one this machine is part of); empty: a cluster of this machine alone. Every
@@ -52,8 +50,9 @@ class Ray:
                 signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own there, which ends without a word
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(f"no Ray cluster answers at {self.address!r}: {' '.join(str(error).split())}") from error
+        job = Job(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve())
         try:
-            _train(ray, frontier, Job.of(prepared), report)
+            _train(ray, frontier, job, report)
         finally:
             ray.shutdown()
 

@@ -34,16 +34,16 @@ def trained(experiment: Experiment, weights: Any, catalog: Any, shared: bool) ->
     from cl_bench.stages.trainer import Trainer
 
     plan = make_plan(experiment, catalog, weights)
-    stores = [tuple(plan.units())] if shared else [_alone(plan, run) for run in (*plan.baselines, *plan.runs)]
+    stores = [tuple(plan.chains())] if shared else [_alone(plan, run) for run in (*plan.baselines, *plan.runs)]
 
     def work() -> None:
-        for place, units in enumerate(stores):
+        for place, chains in enumerate(stores):
             trainer = Trainer(experiment, catalog, weights, Store(Path(folder) / str(place)))
-            for unit in units:
-                trainer.train(plan, unit)
+            for chain in chains:
+                trainer.train(plan, chain)
 
     with tempfile.TemporaryDirectory() as folder:
-        return timed(work), sum(len(unit) for units in stores for unit in units)
+        return timed(work), sum(len(chain) for chains in stores for chain in chains)
 
 
 def main() -> None:

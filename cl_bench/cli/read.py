@@ -60,7 +60,6 @@ def table(
 ) -> None:
     """Print every strategy's drops against the baselines."""
     wanted = Table(
-        format=format,
         full=full,
         baselines=baselines,
         over_orders=over_orders,
@@ -73,7 +72,7 @@ def table(
         sort=sort,
         split=split,
     )
-    print_table(results_folder(experiment), wanted, output)
+    print_table(results_folder(experiment), wanted, [(format, output)])
 
 
 @app.command()

@@ -17,12 +17,13 @@ from cl_bench.utils.parsing import split_list
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cl_bench.config.sweeps import Point
+    from cl_bench.config.sweeps import SweepPoint
     from cl_bench.results.store.failures import Failure
+    from cl_bench.runner.executors.base import Executor
     from cl_bench.runner.prepare import Prepared
 
 
-class Executor(str, Enum):
+class ExecutorName(str, Enum):
     """Who trains the stages."""
 
     local = "local"
@@ -60,7 +61,9 @@ def run(
     changes: Changes = None,
     plugin: Plugins = None,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Stages trained side by side.")] = 1,
-    executor: Annotated[Executor, typer.Option(help="Who trains: this machine, or a Ray cluster.")] = Executor.local,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="Who trains: this machine, or a Ray cluster.")
+    ] = ExecutorName.local,
     address: Annotated[str, typer.Option(help="Of the Ray cluster; `auto`: the one this machine is part of.")] = "",
     retry: Annotated[Retry | None, typer.Option(help="failed: try stages whose loss diverged once more, too.")] = None,
     sweep: Annotated[
@@ -82,6 +85,8 @@ def run(
     from cl_bench.config.presets import load_experiment, swept
     from cl_bench.config.sweeps import points
     from cl_bench.runner.budget import duration
+    from cl_bench.runner.executors.local import on_this_machine
+    from cl_bench.runner.executors.ray import Ray
     from cl_bench.runner.prepare import prepare
 
     grid, changes = points(sweep or (), swept(experiment)), changes or []
@@ -102,9 +107,9 @@ def run(
         )
         for point in grid
     ]
-    cluster = address if executor is Executor.ray else None
+    trains = Ray(address) if executor is ExecutorName.ray else on_this_machine(jobs)
     errors = []
-    if not dry_run and executor is Executor.local:
+    if not dry_run and executor is ExecutorName.local:
         _note_crowd(several, jobs)
     for prepared in several:
         for entry in prepared.catalog:
@@ -115,7 +120,7 @@ def run(
     for prepared in several:
         if dry_run:
             _explain(prepared, why)
-        elif failed := _train(prepared, jobs, retry is not None, cluster):
+        elif failed := _train(prepared, trains, retry is not None):
             errors.append(_what_failed(prepared, failed))
     if len(grid) > 1 and not dry_run:
         _print_sweep(several)
@@ -123,22 +128,22 @@ def run(
         raise StageFailedError("\n".join(errors))
 
 
-def _refuse_idle_options(jobs: int, executor: Executor, address: str, why: bool, dry_run: bool) -> None:
-    if address and executor is not Executor.ray:
+def _refuse_idle_options(jobs: int, executor: ExecutorName, address: str, why: bool, dry_run: bool) -> None:
+    if address and executor is not ExecutorName.ray:
         raise UserError("--address is of a Ray cluster: it needs --executor ray")
-    if jobs > 1 and executor is Executor.ray:
+    if jobs > 1 and executor is ExecutorName.ray:
         raise UserError("-j is for this machine alone: with --executor ray the cluster's resources say how many")
     if why and not dry_run:
         raise UserError("--why explains a --dry-run: it needs that option")
 
 
-def _refuse_set_and_swept(grid: Sequence[Point], changes: Sequence[str]) -> None:
+def _refuse_set_and_swept(grid: Sequence[SweepPoint], changes: Sequence[str]) -> None:
     swept = {change.partition("=")[0].strip() for point in grid for change in point.changes}
     if both := swept & {change.partition("=")[0].strip() for change in changes}:
         raise UserError(f"--set {min(both)}: it is swept")
 
 
-def _train(prepared: Prepared, jobs: int, retry: bool, cluster: str | None) -> dict[str, Failure]:
+def _train(prepared: Prepared, executor: Executor, retry: bool) -> dict[str, Failure]:
     from cl_bench.cli.progress import StageProgress
     from cl_bench.report.trackers.send import send_results
     from cl_bench.runner.run import train
@@ -148,13 +153,12 @@ def _train(prepared: Prepared, jobs: int, retry: bool, cluster: str | None) -> d
     missing |= {stage.key: (f"{_label(stage)}, to score", 0) for stage in prepared.unscored()}
     try:
         with StageProgress(missing) as shown:
-            failed = train(prepared, jobs, shown.step, shown.report, command_line(), retry=retry, cluster=cluster)
+            failed = train(prepared, executor, shown.step, shown.report, command_line(), retry)
     except KeyboardInterrupt:
         typer.echo(STOPPED, err=True)
         raise
-    print_table(prepared.folder, Table())
-    for format, file in ((Format.markdown, "table.md"), (Format.csv, "table.csv")):
-        print_table(prepared.folder, Table(format), prepared.folder / file)
+    files = [(Format.markdown, prepared.folder / "table.md"), (Format.csv, prepared.folder / "table.csv")]
+    print_table(prepared.folder, Table(), [(Format.terminal, None), *files])
     if prepared.experiment.trackers:
         send_results(prepared.folder, prepared.experiment.trackers)
     return failed

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,8 @@ class Format(str, Enum):
 
 
 _RAW = (Format.csv, Format.parquet)
+Output = tuple[Format, Path | None]
+"""How a table is printed, and the file it is written to; None: to the terminal."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,6 @@ class Table:
     filters: as in `filters.filtered`; columns, sort: fields of `summary.summary`.
     """
 
-    format: Format = Format.terminal
     full: bool = False
     baselines: bool = False
     over_orders: bool = False
@@ -60,8 +62,8 @@ class Table:
     split: str = ""
 
 
-def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None:
-    """Print a table, or write it to a file; of the baselines alone where nothing else was run."""
+def print_table(folder: Path, wanted: Table, outputs: Sequence[Output] = ((Format.terminal, None),)) -> None:
+    """Print a table, or write it to files, once for each output; of the baselines where nothing else was run."""
     from cl_bench.config.orders import parse_orders
     from cl_bench.results.parts import told
     from cl_bench.results.rows import read_results
@@ -82,11 +84,13 @@ def print_table(folder: Path, wanted: Table, output: Path | None = None) -> None
         raise UserError("--filter is for the table of drops")
     if wanted.full and runs and not of_drops:
         raise UserError("--full is for the table of drops")
-    if (wanted.columns or wanted.sort) and (wanted.format in _RAW or not of_drops):
+    if (wanted.columns or wanted.sort) and (not of_drops or any(format in _RAW for format, _ in outputs)):
         raise UserError("--columns and --sort are for the table of drops in the terminal, in Markdown or LaTeX")
     frame = _frame(found, wanted)
-    seen = output is None and sys.stdout.isatty()
-    emit(told(frame, found), lambda: _text(frame, found, wanted, seen), wanted.format, output)
+    shown = told(frame, found)
+    for format, output in outputs:
+        seen = output is None and sys.stdout.isatty()
+        emit(shown, partial(_text, frame, found, wanted, format.value, seen), format, output)
 
 
 def emit(frame: pd.DataFrame, text: Callable[[], str], format: Format, output: Path | None) -> None:
@@ -121,11 +125,10 @@ def _frame(found: Results, wanted: Table) -> pd.DataFrame:
     return table
 
 
-def _text(frame: pd.DataFrame, found: Results, wanted: Table, seen: bool) -> str:
+def _text(frame: pd.DataFrame, found: Results, wanted: Table, format: str, seen: bool) -> str:
     """Return the table as text; seen: on a terminal, whose width and colours it may have."""
     from cl_bench.report.tables import baselines, differences, drops, over_orders
 
-    format = wanted.format.value
     if wanted.baselines or not found.plan.runs:
         return baselines.render(frame, found, format)
     if wanted.over_orders:

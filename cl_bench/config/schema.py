@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from cl_bench.config.orders import parse_orders
 from cl_bench.errors import UserError, unknown
@@ -56,8 +56,11 @@ def _finest_first(levels: tuple[Level, ...] | None) -> tuple[Level, ...] | None:
     return levels
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class _Frozen(BaseModel, extra="forbid", frozen=True):
+    pass
 
 
 class Augment(_Frozen):
@@ -90,13 +93,9 @@ class Corruption(_Frozen):
     severity: int = Field(3, ge=1, le=5)
 
 
-class Protocol(_Frozen):
-    """How a task is trained; an experiment sets it for all tasks, a task may set its own."""
+class Optimization(_Frozen):
+    """What of the protocol is about a stage's steps, whatever the tasks in it."""
 
-    epochs: Count = 5
-    batch_size: Count = 4
-    image_size: Side = 512
-    """Images are squashed to a square of this side, in pixels."""
     learning_rate: Positive = 8e-4
     weight_decay: NotNegative = 1e-4
     backbone_rate: NotNegative = 1.0
@@ -111,16 +110,30 @@ class Protocol(_Frozen):
     """Score, and end the stage with, the exponential moving average of the weights; 0: the weights themselves."""
     batch_norm: BatchNorm = "train"
     """`frozen`: normalise by the running statistics, as in evaluation, and leave them alone."""
+
+
+class _Images(_Frozen):
+    epochs: Count = 5
+    batch_size: Count = 4
+    image_size: Side = 512
+    """Images are squashed to a square of this side, in pixels."""
+
+
+class Protocol(Optimization, _Images):  # in this order, in which _Images' settings are written first
+    """How a task is trained; an experiment sets it for all tasks, a task may set its own."""
+
     augment: Augment = Augment()
 
 
-OPTIMIZATION = (
-    *("learning_rate", "weight_decay", "backbone_rate", "early_rate"),
-    *("warmup_steps", "clip_norm", "ema_decay", "batch_norm"),
-)
-"""What of the protocol is about a stage's steps, whatever the tasks in it."""
+def _with_own_protocol(task: type[_Model]) -> type[_Model]:
+    """Give a task every setting of the protocol; None: as the experiment says."""
+    own: dict[str, Any] = {
+        name: (field.rebuild_annotation() | None, None) for name, field in Protocol.model_fields.items()
+    }
+    return create_model(task.__name__, __doc__=task.__doc__, __base__=task, __module__=task.__module__, **own)
 
 
+@_with_own_protocol
 class TaskConfig(_Frozen):
     """One task: its kind, its data and what it sets for itself."""
 
@@ -142,18 +155,6 @@ class TaskConfig(_Frozen):
     corruption: Corruption | None = None
     settings: dict[str, Any] = {}
     """What the kind lets one choose (losses, assignment): `cl-bench list kinds` names it."""
-    epochs: Count | None = None
-    batch_size: Count | None = None
-    image_size: Side | None = None
-    learning_rate: Positive | None = None
-    weight_decay: NotNegative | None = None
-    backbone_rate: NotNegative | None = None
-    early_rate: NotNegative | None = None
-    warmup_steps: int | None = Field(None, ge=0)
-    clip_norm: NotNegative | None = None
-    ema_decay: Share | None = None
-    batch_norm: BatchNorm | None = None
-    augment: Augment | None = None
 
     @model_validator(mode="after")
     def _has_format(self) -> TaskConfig:
@@ -254,13 +255,12 @@ class Experiment(Protocol):
     def protocol(self, task: TaskConfig) -> Protocol:
         """Return how `task` is trained: its own settings over the experiment's."""
         own = {name: getattr(task, name) for name in Protocol.model_fields}
-        shared = {name: getattr(self, name) for name in Protocol.model_fields}
-        return Protocol(**{name: shared[name] if own[name] is None else own[name] for name in shared})
+        return Protocol(**{name: getattr(self, name) if value is None else value for name, value in own.items()})
 
     def optimized_like(self, trained: Sequence[Protocol]) -> dict[str, Any]:
         """Return how a stage's steps are made: as its task says or, where it has several, as the experiment does."""
         shared = trained[0] if len(trained) == 1 else self
-        return {name: getattr(shared, name) for name in OPTIMIZATION}
+        return shared.model_dump(include=set(Optimization.model_fields))
 
     def to_yaml(self) -> str:
         """Return the resolved experiment as YAML."""

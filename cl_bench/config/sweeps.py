@@ -15,7 +15,7 @@ from cl_bench.utils.parsing import split, split_list
 _LISTS = (list, tuple, Sequence)
 
 
-class Point(NamedTuple):
+class SweepPoint(NamedTuple):
     """One combination of a sweep's values.
 
     name: what is put behind the experiment's name; changes: `key=value`, as `--set` takes them.
@@ -51,7 +51,7 @@ def _spread_term(text: str, strategy: str) -> list[str]:
     return [f"{name}[{','.join(combination)}]" for combination in product(*choices)]
 
 
-def points(sweeps: Sequence[str], known: Mapping[str, Sequence[str]] | None = None) -> list[Point]:
+def points(sweeps: Sequence[str], known: Mapping[str, Sequence[str]] | None = None) -> list[SweepPoint]:
     """Return every combination of what `sweeps` name, each a dotted key and values: `tasks.det.epochs=12,24`.
 
     known: keys with their values, in front of these. Raises UserError for a text that is none, a key that comes twice,
@@ -68,7 +68,7 @@ def points(sweeps: Sequence[str], known: Mapping[str, Sequence[str]] | None = No
     if len(set(keys)) < len(keys):
         raise UserError(f"a sweep names a key twice: {', '.join(keys)}")
     grid = [
-        Point(
+        SweepPoint(
             "".join(f"-{_word(k.removeprefix('tasks.'))}_{_word(v)}" for k, v in pairs), [f"{k}={v}" for k, v in pairs]
         )
         for pairs in product(*axes)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
-class Fit(NamedTuple):
+class BudgetFit(NamedTuple):
     """What fits, and what does not.
 
     prepared: the experiment with what fits alone; left_out: the other runs; seconds: what the rest is to take;
@@ -39,7 +39,7 @@ def duration(text: str) -> float:
     return sum(float(part) * unit for part, unit in zip(found.groups(), _UNITS.values(), strict=True) if part)
 
 
-def fitting(prepared: Prepared, seconds: float, workers: int = 1, paid: Collection[str] = ()) -> Fit:
+def fitting(prepared: Prepared, seconds: float, workers: int = 1, paid: Collection[str] = ()) -> BudgetFit:
     """Leave out the runs that do not fit, in the order of the plan; runs are whole or not there.
 
     workers: stages trained side by side, each as fast as alone; paid: stages that are to be trained anyway. What is
@@ -61,7 +61,7 @@ def fitting(prepared: Prepared, seconds: float, workers: int = 1, paid: Collecti
         plan.runs.append(run)
         plan.baselines += [one for one in baselines if one not in plan.baselines]
     plan.stages = {key: stage for key, stage in prepared.plan.stages.items() if key in taken}
-    return Fit(replace(prepared, plan=plan), left_out, spent / workers, shortest / workers)
+    return BudgetFit(replace(prepared, plan=plan), left_out, spent / workers, shortest / workers)
 
 
 def seconds_of(stage: Stage, prepared: Prepared) -> float:

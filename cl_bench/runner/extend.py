@@ -15,7 +15,7 @@ from cl_bench.tasks.catalog import Entry
 from cl_bench.utils.nested import differences
 
 
-def beside(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+def requested_so_far(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
     """Return what the results of `folder` were asked for, and what is asked for now after it."""
     if not (folder / "plan.json").is_file():
         raise UserError(f"{folder} holds no results to add to; without --add they are begun")
@@ -26,15 +26,15 @@ def beside(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[
     return {key: tuple(dict.fromkeys([*there[key], *values])) for key, values in own.items()}
 
 
-def refuse_others(folder: Path, plan: Plan, experiment: Experiment, renewed: Collection[str]) -> None:
+def refuse_foreign_rows(folder: Path, plan: Plan, experiment: Experiment, extended: Collection[str]) -> None:
     """Raise UserError, with the first things that differ, where the folder has rows that the plan would drop.
 
-    renewed: strategies that were asked for, whose own rows may go, as when their code was edited.
+    extended: strategies that were asked for, whose own rows may go, as when their code was edited.
     """
     there = read_plan(folder)
     free, due = set[str](), {single.stage for single in there.baselines}
     for run in there.runs:
-        (free if run.strategy in renewed else due).update(run.stages)
+        (free if run.strategy in extended else due).update(run.stages)
     if exported(folder) - (free - due) - plan.stages.keys():
         changed = _changed_settings(folder, experiment)
         reason = f"other settings ({'; '.join(changed[:3])})" if changed else "another version, other libraries or data"

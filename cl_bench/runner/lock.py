@@ -14,7 +14,7 @@ from cl_bench.results.store.json_files import write_json
 
 
 @contextmanager
-def planned(folder: Path, plan: Mapping[str, Any]) -> Iterator[None]:
+def exclusive_plan(folder: Path, plan: Mapping[str, Any]) -> Iterator[None]:
     """Write `plan` as the folder's plan.json, and keep other plans away until the context ends.
 
     Raises UserError where another command is at work there on other runs. The lock is the kernel's (flock), which frees

@@ -28,7 +28,7 @@ def describe_plan(prepared: Prepared, command: str = "") -> dict[str, Any]:
         "machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()}",
         "version": cl_bench.__version__,
     }
-    if prepared.renewed is not None:
+    if prepared.extended is not None:
         before = read_plan(prepared.folder).provenance
         provenance = {**provenance, **_added_to(provenance, before)} if prepared.missing() else before
     return {

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 
@@ -21,7 +21,7 @@ from cl_bench.plugins.registry import load_plugin_files
 from cl_bench.report.trackers.send import check_trackers
 from cl_bench.results.store.scores import Scores
 from cl_bench.results.store.store import Store
-from cl_bench.runner.extend import beside, kept_stages, refuse_others
+from cl_bench.runner.extend import kept_stages, refuse_foreign_rows, requested_so_far
 from cl_bench.stages.plan import Plan, Stage, make_plan
 from cl_bench.stages.scoring import Scorer
 from cl_bench.tasks.catalog import Entry, load_catalog
@@ -29,6 +29,9 @@ from cl_bench.utils.files import make_writable
 from cl_bench.utils.machine import set_up_numerics
 from cl_bench.utils.nested import differences
 from cl_bench.utils.paths import results_root, store_root
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +45,15 @@ class Prepared:
     store: Store
     folder: Path
     plugin_files: tuple[str, ...]
-    kept: frozenset[str] = frozenset()
+    satisfied: frozenset[str] = frozenset()
     """Stages whose rows, in the folder, are enough: they are trained only where another one starts from them."""
-    renewed: frozenset[str] | None = None
+    extended: frozenset[str] | None = None
     """Strategies that come beside the rows in the folder, which are kept; None where nothing is kept."""
 
     def missing(self) -> list[Stage]:
         """Return the stages that are still to be trained."""
         parents = self.plan.parents()
-        pending, needed = [key for key in parents if key not in self.store and key not in self.kept], set[str]()
+        pending, needed = [key for key in parents if key not in self.store and key not in self.satisfied], set[str]()
         while pending:
             key = pending.pop()
             if key not in needed:
@@ -88,65 +91,90 @@ class Prepared:
         return min(changes, key=len, default=[])
 
 
-def prepare(
-    experiment: str,
-    *,
-    strategies: Sequence[str] = (),
-    orders: str | Sequence[Sequence[str]] = (),
-    seeds: Sequence[int] = (),
-    split: str = "",
-    changes: Mapping[str, Any] | Sequence[str] = (),
-    plugin_files: Sequence[str | Path] = (),
-    add: bool = False,
-) -> Prepared:
+class Request(TypedDict, total=False):
+    """What of an experiment is wanted; where nothing is said, or what is empty, it is as the experiment says."""
+
+    strategies: Sequence[str]
+    orders: str | Sequence[Sequence[str]]
+    """Each a sequence of task names, or all of them as one text (`orders.parse_orders`)."""
+    seeds: Sequence[int]
+    split: str
+    changes: Mapping[str, Any] | Sequence[str]
+    """Further settings, as `load_experiment` takes them."""
+    plugin_files: Sequence[str | Path]
+    """Python files that declare strategies, kinds or formats."""
+    add: bool
+    """Strategies, orders and seeds come beside those of the experiment's results, whose rows are kept."""
+
+
+def prepare(experiment: str, **request: Unpack[Request]) -> Prepared:
     """Read, check and plan an experiment; raise UserError before any work is lost.
 
-    experiment: a preset's name or a YAML file; strategies, orders, seeds, split: in place of the experiment's own;
-    changes: further settings, as `load_experiment` takes them; plugin_files: Python files that declare strategies;
-    add: strategies, orders and seeds come beside those of the experiment's results, whose rows are kept.
+    experiment: a preset's name or a YAML file; request: strategies, orders, seeds, split, changes, plugin_files and
+    add, as `Request` explains them.
     """
-    load_plugin_files(plugin_files)
-    loaded = load_experiment(experiment, changes)
-    if isinstance(orders, str):
-        orders = parse_orders(orders, [task.name for task in loaded.tasks]) if orders else ()
-    own = {"strategies": tuple(strategies), "orders": tuple(map(tuple, orders)), "seeds": tuple(seeds)}
-    loaded = validate({**loaded.model_dump(), **({"split": split} if split else {})}, experiment)
-    folder = results_root() / _folder_name(loaded)
-    if add:
-        own = beside(folder, own)
-    loaded = validate({**loaded.model_dump(), **{key: value for key, value in own.items() if value}}, experiment)
-    spread_out = [one for text in loaded.strategies for one in spread(text)]
-    loaded = validate({**loaded.model_dump(), "strategies": spread_out}, experiment)
-    asked = frozenset(one for text in strategies for one in spread(text))
-    for text in loaded.strategies:
-        try:
-            parse(text)
-        except UserError as error:
-            if not add or text in asked:
-                raise
-            raise UserError(f"{folder / 'plan.json'} has strategy {text}, whose --plugin is needed: {error}") from error
+    if unknown := request.keys() - Request.__annotations__.keys():
+        raise TypeError(f"prepare() got an unexpected keyword argument {min(unknown)!r}")
+    files, add = request.get("plugin_files", ()), request.get("add", False)
+    load_plugin_files(files)
+    loaded = _requested(experiment, request)
+    folder = _folder(loaded.name, loaded.split)
+    asked = frozenset(_spread(request.get("strategies", ())))
+    _refuse_unknown_strategies(loaded, folder, asked=asked if add else None)
     set_up_numerics(loaded.threads)
-    _check_device(loaded, here=False)
+    check_device(loaded, here=False)
     check_trackers(loaded.trackers)
     make_writable(results_root())
     store = Store(store_root())
     weights = load_weights(loaded.model.backbone, loaded.model.weights)
     catalog = load_catalog(loaded)
     plan = make_plan(loaded, catalog, weights)
-    files = tuple(str(Path(path).resolve()) for path in plugin_files)
-    kept = frozenset[str]()
-    if add:
-        refuse_others(folder, plan, loaded, asked)
-        kept = kept_stages(folder, plan, catalog)
-    return Prepared(loaded, catalog, weights, plan, store, folder, files, kept, asked if add else None)
+    paths = tuple(str(Path(path).resolve()) for path in files)
+    if not add:
+        return Prepared(loaded, catalog, weights, plan, store, folder, paths)
+    refuse_foreign_rows(folder, plan, loaded, asked)
+    satisfied = kept_stages(folder, plan, catalog)
+    return Prepared(loaded, catalog, weights, plan, store, folder, paths, satisfied, asked)
 
 
-def _folder_name(experiment: Experiment) -> str:
+def _requested(experiment: str, request: Request) -> Experiment:
+    """Return the experiment with what is requested in place of its own or, with `add`, beside what its results have."""
+    loaded = load_experiment(experiment, request.get("changes", ()))
+    split, orders = request.get("split") or loaded.split, request.get("orders", ())
+    if isinstance(orders, str):
+        orders = parse_orders(orders, [task.name for task in loaded.tasks]) if orders else ()
+    own: dict[str, tuple[Any, ...]] = {
+        "strategies": tuple(request.get("strategies", ())),
+        "orders": tuple(map(tuple, orders)),
+        "seeds": tuple(request.get("seeds", ())),
+    }
+    if request.get("add"):
+        own = requested_so_far(_folder(loaded.name, split), own)
+    content = {**loaded.model_dump(), "split": split, **{key: values for key, values in own.items() if values}}
+    return validate({**content, "strategies": _spread(content["strategies"])}, experiment)
+
+
+def _spread(strategies: Iterable[str]) -> list[str]:
+    return [one for text in strategies for one in spread(str(text))]
+
+
+def _folder(name: str, split: str) -> Path:
     # What was scored on dev must never stand where a score on val is looked for.
-    return experiment.name if experiment.split == "val" else f"{experiment.name}-{experiment.split}"
+    return results_root() / (name if split == "val" else f"{name}-{split}")
 
 
-def _check_device(experiment: Experiment, here: bool) -> None:
+def _refuse_unknown_strategies(experiment: Experiment, folder: Path, asked: Collection[str] | None) -> None:
+    """Raise UserError where a strategy is none; asked: those that were named now, where others are the results' own."""
+    for text in experiment.strategies:
+        try:
+            parse(text)
+        except UserError as error:
+            if asked is None or text in asked:
+                raise
+            raise UserError(f"{folder / 'plan.json'} has strategy {text}, whose --plugin is needed: {error}") from error
+
+
+def check_device(experiment: Experiment, here: bool) -> None:
     """Raise UserError where the device is none, or, where stages are trained `here`, this machine does not have it."""
     try:
         device = torch.device(experiment.device)

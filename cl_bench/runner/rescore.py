@@ -17,7 +17,7 @@ from cl_bench.results.export import EXPORTED, export
 from cl_bench.results.plan_file import Plan, read_plan, read_record
 from cl_bench.results.store.scores import Scores
 from cl_bench.results.store.store import Store, find_stage, set_damaged_aside
-from cl_bench.runner.lock import planned
+from cl_bench.runner.lock import exclusive_plan
 from cl_bench.runner.plan_record import describe_test
 from cl_bench.stages.scoring import Scorer, dataset, evaluated, load_weights_into
 from cl_bench.tasks.catalog import Entry, load_catalog, read_split
@@ -70,7 +70,7 @@ def rescore(
     if data:
         _copy(folder, target)
         record |= {"experiment": target.name, "other_data": {task: Path(path).name for task, path in data.items()}}
-    with planned(target, record):
+    with exclusive_plan(target, record):
         export(target)
     return Rescored(target, scored, lost)
 

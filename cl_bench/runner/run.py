@@ -2,58 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cl_bench.report.trackers.send import send_results
 from cl_bench.results.export import export
 from cl_bench.results.rows import load_results
 from cl_bench.results.stages import of_training, scores
 from cl_bench.results.store.failures import Failure, Failures
+from cl_bench.runner.executors.base import Executor, Report
 from cl_bench.runner.executors.frontier import Frontier
-from cl_bench.runner.executors.local import Job, Report, train_here, train_in_workers
-from cl_bench.runner.executors.ray import reach, train_with_ray
-from cl_bench.runner.extend import refuse_others
-from cl_bench.runner.lock import planned
+from cl_bench.runner.executors.local import IN_PROCESS, on_this_machine
+from cl_bench.runner.extend import refuse_foreign_rows
+from cl_bench.runner.lock import exclusive_plan
 from cl_bench.runner.plan_record import describe_plan
-from cl_bench.runner.prepare import Prepared, _check_device, prepare
-from cl_bench.stages.trainer import Progress, Trainer
+from cl_bench.runner.prepare import Prepared, Request, prepare
+from cl_bench.stages.trainer import Progress
 from cl_bench.utils.files import make_writable
 from cl_bench.utils.paths import results_root
 
 if TYPE_CHECKING:
     import pandas as pd
+    from typing_extensions import Unpack
 
 
-def run(
-    experiment: str,
-    *,
-    strategies: Sequence[str] = (),
-    orders: str | Sequence[Sequence[str]] = (),
-    seeds: Sequence[int] = (),
-    split: str = "",
-    changes: Mapping[str, Any] | Sequence[str] = (),
-    plugin_files: Sequence[str | Path] = (),
-    add: bool = False,
-    workers: int = 1,
-) -> pd.DataFrame:
+def run(experiment: str, *, workers: int = 1, **request: Unpack[Request]) -> pd.DataFrame:
     """Train what is missing of an experiment and return its results, one row an evaluation.
 
-    The arguments are those of `prepare`; workers: processes that train stages side by side.
+    experiment: a preset's name or a YAML file; workers: processes that train stages side by side; request: strategies,
+    orders, seeds and split in place of the experiment's own, changes (further settings), plugin_files and add, as
+    `prepare` takes them.
     """
-    prepared = prepare(
-        experiment,
-        strategies=strategies,
-        orders=orders,
-        seeds=seeds,
-        split=split,
-        changes=changes,
-        plugin_files=plugin_files,
-        add=add,
-    )
-    train(prepared, workers)
+    prepared = prepare(experiment, **request)
+    train(prepared, on_this_machine(workers))
     if prepared.experiment.trackers:
         send_results(prepared.folder, prepared.experiment.trackers)
     return load_results(prepared.folder)
@@ -61,29 +42,25 @@ def run(
 
 def train(
     prepared: Prepared,
-    workers: int = 1,
+    executor: Executor = IN_PROCESS,
     progress: Progress = lambda *_: None,
     report: Report = lambda *_: None,
     command: str = "",
     retry: bool = False,
-    cluster: str | None = None,
 ) -> dict[str, Failure]:
     """Write the plan, train the stages that the store lacks, export the rows; return why stages are not there, by key.
 
     retry: try stages that diverged in an earlier run once more, too; what failed otherwise is always tried again.
-    cluster: the address of a Ray cluster that trains them, "" for one of this machine; None for no Ray.
     """
-    _check_device(prepared.experiment, here=cluster is None)
-    if cluster is not None:
-        reach(cluster)
-    if prepared.renewed is not None:  # again: much may have come since it was prepared
-        refuse_others(prepared.folder, prepared.plan, prepared.experiment, prepared.renewed)
-    with planned(make_writable(prepared.folder), describe_plan(prepared, command)):
-        return _train(prepared, workers, progress, report, retry, cluster)
+    executor.check(prepared.experiment)
+    if prepared.extended is not None:  # again: much may have come since it was prepared
+        refuse_foreign_rows(prepared.folder, prepared.plan, prepared.experiment, prepared.extended)
+    with exclusive_plan(make_writable(prepared.folder), describe_plan(prepared, command)):
+        return _train(prepared, executor, progress, report, retry)
 
 
 def _train(
-    prepared: Prepared, workers: int, progress: Progress, report: Report, retry: bool, cluster: str | None
+    prepared: Prepared, executor: Executor, progress: Progress, report: Report, retry: bool
 ) -> dict[str, Failure]:
     folder = prepared.folder
     _discard_damaged(prepared, report)
@@ -97,37 +74,24 @@ def _train(
         report(key, state)
 
     plan, due = prepared.plan, {stage.key for stage in (*prepared.missing(), *prepared.unscored())}
-    before = scores(folder, prepared.kept)
+    before = scores(folder, prepared.satisfied)
     stored = prepared.store.__contains__
 
     def settled(key: str) -> bool:
         return key not in due or (stored(key) and prepared.scored(plan.stages[key]))
 
-    frontier = Frontier(plan.units(), plan.parents(), settled, kept, stored)
+    frontier = Frontier(plan.chains(), plan.parents(), settled, kept, stored)
     for key, failure in frontier.failures.items():
         failures.add(key, failure)
         report(key, replace(failure, reason=f"{failure.reason}, in an earlier run") if key in kept else failure)
     try:
-        _train_units(prepared, frontier, workers, cluster, progress, record)
+        executor.train(frontier, prepared, progress, record)
     finally:
         export(folder, before)
     for key, found in scores(folder, before).items():
         if of_training(found) != of_training(before[key]):
             report(key, "differs")
     return frontier.failures
-
-
-def _train_units(
-    prepared: Prepared, frontier: Frontier, workers: int, cluster: str | None, progress: Progress, report: Report
-) -> None:
-    job = Job(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve())
-    if cluster is not None:
-        train_with_ray(frontier, job, cluster, report)
-    elif workers == 1:
-        trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
-        train_here(frontier, prepared.plan, trainer, progress, report)
-    else:
-        train_in_workers(frontier, job, workers, progress, report)
 
 
 def _discard_damaged(prepared: Prepared, report: Report) -> None:

@@ -1,4 +1,4 @@
-"""One attempt at a unit, as every executor makes it: claimed, trained, and its end told as a value."""
+"""One attempt at a chain, as every executor makes it: claimed, trained, and its end told as a value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cl_bench.stages.plan import Plan
 from cl_bench.stages.trainer import Progress, Trainer
 
 BUSY = "busy"
-"""Another process is training the unit."""
+"""Another process is training the chain."""
 DONE = "done"
 LINES = 20
 """Of its log that a failure keeps."""
@@ -22,21 +22,21 @@ Outcome = str | Failure
 
 
 def attempt(
-    trainer: Trainer, plan: Plan, unit: Sequence[str], progress: Progress, begin: Callable[[], object] = lambda: None
+    trainer: Trainer, plan: Plan, chain: Sequence[str], progress: Progress, begin: Callable[[], object] = lambda: None
 ) -> Outcome:
-    """Train `unit`, or score what is stored of it, unless another process is at it; what goes wrong is returned.
+    """Train `chain`, or score what is stored of it, unless another process is at it; what goes wrong is returned.
 
-    begin: called once the unit is this process' own.
+    begin: called once the chain is this process' own.
     """
     try:
         with ExitStack() as claims:
-            if not all(claims.enter_context(trainer.store.claim(key)) for key in unit):
+            if not all(claims.enter_context(trainer.store.claim(key)) for key in chain):
                 return BUSY
             begin()
-            if all(key in trainer.store for key in unit):  # or another process trained it since it was planned
-                trainer.score(plan, unit)
+            if all(key in trainer.store for key in chain):  # or another process trained it since it was planned
+                trainer.score(plan, chain)
             else:
-                trainer.train(plan, unit, progress)
+                trainer.train(plan, chain, progress)
             return DONE
     except DivergedError as error:
         return Failure("diverged", str(error))

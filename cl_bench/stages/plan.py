@@ -44,7 +44,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Run:
-    """A chain of stages: strategy x order x seed; a baseline is the run of "baseline" on one task alone."""
+    """The stages of a strategy x order x seed; a baseline is the run of "baseline" on one task alone."""
 
     strategy: str
     order: tuple[str, ...]
@@ -84,7 +84,7 @@ class Plan:
             found.insert(0, stage)
         return found
 
-    def units(self) -> list[tuple[str, ...]]:
+    def chains(self) -> list[tuple[str, ...]]:
         """Return the keys that are trained together, in an order in which parents come first."""
         return list(dict.fromkeys(stage.chain or (stage.key,) for stage in self.stages.values()))
 

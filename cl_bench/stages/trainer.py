@@ -60,11 +60,11 @@ class Trainer:
         """Train the stages `keys`, one after the other in one process; put each into the store, and score it."""
         set_up_numerics(self.experiment.threads)
         keep_memory()
-        unit = _Unit(self, plan, [plan.stages[key] for key in keys], progress)
-        for stage, experience in zip(unit.stages, unit.benchmark.train_stream, strict=True):
-            unit.train(stage, experience)
+        chain = _Chain(self, plan, [plan.stages[key] for key in keys], progress)
+        for stage, experience in zip(chain.stages, chain.benchmark.train_stream, strict=True):
+            chain.train(stage, experience)
             # Whatever is scored already is of the weights that these took the place of.
-            self.scorer.score(stage.key, self.scorer.due(_seen(stage)), unit.harness.model)
+            self.scorer.score(stage.key, self.scorer.due(_seen(stage)), chain.harness.model)
 
     def score(self, plan: Plan, keys: Sequence[str]) -> None:
         """Score the stages `keys`, which are in the store, on what they have not been scored on yet.
@@ -161,7 +161,7 @@ def _seen(stage: Stage) -> list[str]:
     return list(dict.fromkeys((*stage.past, *stage.trained)))
 
 
-class _Unit:
+class _Chain:
     """Stages that one process trains one after the other: model, plug-ins and data live as long as it does."""
 
     def __init__(self, trainer: Trainer, plan: Plan, stages: Sequence[Stage], progress: Progress) -> None:

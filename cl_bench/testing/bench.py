@@ -112,21 +112,21 @@ class Bench:
 
     def train(self, plan: Plan, interrupt: str = "") -> Failure | None:
         """Train what is missing of the plan, up to the first failure; interrupt: the stage that is cut off."""
-        for unit in plan.units():
-            if all(key in self.store for key in unit):
+        for chain in plan.chains():
+            if all(key in self.store for key in chain):
                 continue
             self.watch.seen = Seen()
-            self._seen.setdefault(unit, self.watch.seen)  # what resumes later saw a part of it
-            self.watch.interrupt = interrupt in unit
-            outcome = attempt(self.trainer, plan, unit, lambda *_: None)
+            self._seen.setdefault(chain, self.watch.seen)  # what resumes later saw a part of it
+            self.watch.interrupt = interrupt in chain
+            outcome = attempt(self.trainer, plan, chain, lambda *_: None)
             if isinstance(outcome, Failure):
                 return outcome
         return None
 
     def seen(self, plan: Plan) -> list[Seen]:
         """Return what was seen of the plan's run, stage by stage; of stages trained in one process all at once."""
-        units = dict.fromkeys(plan.stages[key].chain or (key,) for key in plan.runs[0].stages)
-        return [self._seen[unit] for unit in units]
+        chains = dict.fromkeys(plan.stages[key].chain or (key,) for key in plan.runs[0].stages)
+        return [self._seen[chain] for chain in chains]
 
     def ends(self, plan: Plan) -> list[dict[str, torch.Tensor]]:
         """Return the weights at the ends of the run's stages."""

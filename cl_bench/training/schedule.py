@@ -4,40 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
+from pydantic import Field
+
+from cl_bench.config.schema import Optimization
 from cl_bench.tasks.dataset import TaskDataset
 from cl_bench.utils.randomness import permutation
 
 
-@dataclass(frozen=True)
-class StageSettings:
-    """How one stage is trained; what is named as in `Protocol` means what it does there.
+class StageSettings(Optimization):
+    """How one stage is trained.
 
     first_epoch, total_epochs: where the stage lies on its cosine; epochs, batch_sizes: of each task trained in it;
     visits: how often each was trained before in this run.
     """
 
-    learning_rate: float
-    weight_decay: float
-    backbone_rate: float
-    warmup_steps: int
-    clip_norm: float
-    ema_decay: float
-    batch_norm: str
     epochs: dict[str, int]
     batch_sizes: dict[str, int]
     first_epoch: int
     total_epochs: int
     evaluation_batch: int
     evaluate_every: int
-    seed: int
-    early_rate: float = 1.0
     evaluate_steps: int = 0
+    seed: int
     device: str = "cpu"
     precision: str = "float32"
     teacher_cache: bool = False
-    visits: dict[str, int] = field(default_factory=dict)
+    visits: dict[str, int] = Field(default_factory=dict)
 
     def visit(self, task: str) -> int:
         """Return how often `task` was trained before in this run."""

@@ -120,7 +120,7 @@ def test_the_strategy_that_others_are_held_against_must_be_there(tmp_path):
 
 
 def test_strategies_may_be_chosen_without_the_one_they_are_held_against(tmp_path, capsys):
-    print_table(by_hand(tmp_path).write(), Table(Format.csv, against="naive", strategies=("kd",)))
+    print_table(by_hand(tmp_path).write(), Table(against="naive", strategies=("kd",)), [(Format.csv, None)])
     header, *rows = capsys.readouterr().out.split()
     assert header.startswith("strategy,")
     assert {row.split(",")[0] for row in rows} == {"kd"}

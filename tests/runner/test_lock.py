@@ -18,8 +18,8 @@ from cl_bench.runner.run import train
 HOLD = """
 import json, sys
 from pathlib import Path
-from cl_bench.runner.lock import planned
-with planned(Path(sys.argv[1]), json.loads(sys.argv[2])):
+from cl_bench.runner.lock import exclusive_plan
+with exclusive_plan(Path(sys.argv[1]), json.loads(sys.argv[2])):
     print("held", flush=True)
     sys.stdin.read()
 """

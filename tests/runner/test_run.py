@@ -152,3 +152,24 @@ def test_torn_results_are_told_or_trained_again(tiny: Callable[..., str], publis
     for content, said in (("{", "not readable"), ("{}", "plan.json lacks"), (without, "lacks 'orders' among its sett")):
         (published / "plan.json").write_text(content)
         assert said in message(prepare, tiny(), add=True)
+
+
+def test_what_nobody_can_ask_for_is_a_type_error(tiny: Callable[..., str], results: Path) -> None:
+    with pytest.raises(TypeError, match="'strategy'"):
+        prepare(tiny(), strategy=["kd"])  # type: ignore[call-arg]
+    assert prepare(tiny(), strategies=[], orders="", seeds=[], split="").experiment == prepare(tiny()).experiment
+
+
+def test_all_that_is_requested_takes_the_place_of_the_experiments_own(tiny: Callable[..., str], results: Path) -> None:
+    more = {f"tasks.{task}.data.train": 48 for task in ("seg", "det", "cls")}
+    found = prepare(
+        tiny(),
+        strategies=["kd[weight=[1,2]]"],
+        orders="cycle:2",
+        seeds=[3],
+        split="dev",
+        changes={**more, "seeds": [4]},
+    )
+    assert found.experiment.strategies == ("kd[weight=1]", "kd[weight=2]")
+    assert found.experiment.orders == (("seg", "det", "cls") * 2,)
+    assert (found.experiment.seeds, found.experiment.split, found.folder.name) == ((3,), "dev", "tiny-dev")

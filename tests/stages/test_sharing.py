@@ -15,6 +15,7 @@ import pytest
 from conftest import TINY
 
 from cl_bench.results.store.store import Store
+from cl_bench.runner.executors.local import on_this_machine
 from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.runner.run import train as train_missing
 
@@ -31,7 +32,7 @@ def train(experiment: str, results: Path, strategies: list[str], workers: int = 
     """Train into a results folder of its own and return what was planned."""
     os.environ["CL_BENCH_RESULTS"] = str(results)  # the `results` fixture puts it back
     prepared = prepare(experiment, strategies=strategies, **options)
-    assert train_missing(prepared, workers) == {}
+    assert train_missing(prepared, on_this_machine(workers)) == {}
     return prepared
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,12 +121,6 @@ def test_the_memory_depends_on_seed_and_task_alone() -> None:
 
 SETTINGS = StageSettings(
     learning_rate=1.0,
-    weight_decay=0.0,
-    backbone_rate=1.0,
-    warmup_steps=0,
-    clip_norm=0.0,
-    ema_decay=0.0,
-    batch_norm="train",
     epochs={"a": 4},
     batch_sizes={"a": 4},
     first_epoch=0,
@@ -138,15 +131,19 @@ SETTINGS = StageSettings(
 )
 
 
+def changed(**changes: Any) -> StageSettings:
+    return SETTINGS.model_copy(update=changes)
+
+
 def test_the_cosine_is_stepped_per_epoch_and_spans_stage_or_run() -> None:
     assert [SETTINGS.rate(e, 10 * e) for e in range(4)] == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
-    second = replace(SETTINGS, first_epoch=4, total_epochs=8)
+    second = changed(first_epoch=4, total_epochs=8)
     assert second.rate(0, 0) == pytest.approx(0.5)
     assert second.rate(3, 30) < second.rate(0, 0)
 
 
 def test_the_warm_up_rises_linearly_to_the_cosine() -> None:
-    warm = replace(SETTINGS, warmup_steps=4)
+    warm = changed(warmup_steps=4)
     assert [warm.rate(0, step) for step in range(6)] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
     assert warm.rate(1, 9) == SETTINGS.rate(1, 9)
 
@@ -170,12 +167,12 @@ def test_the_order_of_images_depends_on_seed_task_visit_and_epoch() -> None:
 
     assert order(SETTINGS) == order(SETTINGS)
     assert sorted(i for batch in order(SETTINGS) for i in batch) == list(range(10))
-    others = [order(SETTINGS, 1), order(replace(SETTINGS, seed=1)), order(replace(SETTINGS, visits={"a": 1}))]
+    others = [order(SETTINGS, 1), order(changed(seed=1)), order(changed(visits={"a": 1}))]
     assert all(other != order(SETTINGS) for other in others)
 
 
 def test_joint_batches_are_of_one_task_and_in_turn() -> None:
-    both = replace(SETTINGS, epochs={"a": 4, "b": 4}, batch_sizes={"a": 4, "b": 2})
+    both = changed(epochs={"a": 4, "b": 4}, batch_sizes={"a": 4, "b": 2})
     batches = list(TurnSampler([_Fake("a", 8), _Fake("b", 4)], both))  # type: ignore[list-item]
     of = ["a" if batch[0] < 8 else "b" for batch in batches]
     assert of == ["a", "b", "a", "b"]

@@ -37,7 +37,7 @@ def test_a_trained_stage_leaves_no_model_for_the_collector(
 ) -> None:
     made: list[weakref.ref] = []
 
-    class Unit(trainer._Unit):
+    class Chain(trainer._Chain):
         def __init__(self, *args: object) -> None:
             super().__init__(*args)
             made.extend((weakref.ref(self.harness), weakref.ref(self.harness.model)))
@@ -47,7 +47,7 @@ def test_a_trained_stage_leaves_no_model_for_the_collector(
             assert self.harness.average is not None
             made.append(weakref.ref(self.harness.average))
 
-    monkeypatch.setattr(trainer, "_Unit", Unit)
+    monkeypatch.setattr(trainer, "_Chain", Chain)
     bench = Bench(tmp_path)
     gc.disable()
     try:

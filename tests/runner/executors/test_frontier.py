@@ -1,4 +1,4 @@
-"""The order in which units of a plan are handed out."""
+"""The order in which chains of a plan are handed out."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def frontier(done: str = "", kept: dict[str, Failure] | None = None) -> Frontier
 
 
 def taken(found: Frontier) -> list[tuple[str, ...]]:
-    units = []
-    while unit := found.take():
-        units.append(unit)
-    return units
+    chains = []
+    while chain := found.take():
+        chains.append(chain)
+    return chains
 
 
 def test_only_what_has_its_parent_is_handed_out() -> None:
@@ -34,10 +34,10 @@ def test_a_run_is_finished_before_the_next_is_begun() -> None:
     found = frontier()
     order = []
     while len(found):
-        unit = found.take()
-        assert unit is not None
-        order.append(unit[0])
-        found.done(unit)
+        chain = found.take()
+        assert chain is not None
+        order.append(chain[0])
+        found.done(chain)
     assert order == ["a", "a1", "a11", "a2", "b", "b1"]
 
 
@@ -74,9 +74,9 @@ def test_kept_failures_are_not_tried_again() -> None:
 
 def test_a_unit_that_another_process_is_at_is_asked_for_later() -> None:
     found = frontier()
-    unit = found.take()
-    assert unit == ("a",)
-    found.later(unit)
+    chain = found.take()
+    assert chain == ("a",)
+    found.give_back(chain)
     assert taken(found) == [("b",), ("a",)]
     assert len(found) == len(UNITS)
 
@@ -109,8 +109,8 @@ def test_what_a_chain_stored_before_it_failed_is_no_failure() -> None:
 
 
 def test_a_chain_is_not_blamed_for_another_that_shares_its_beginning() -> None:
-    units, parents = [("a", "x"), ("a", "y")], {"a": [], "x": ["a"], "y": ["a"]}
-    found = Frontier(units, parents, {"a"}.__contains__, {"a": WHY, "x": WHY})
+    chains, parents = [("a", "x"), ("a", "y")], {"a": [], "x": ["a"], "y": ["a"]}
+    found = Frontier(chains, parents, {"a"}.__contains__, {"a": WHY, "x": WHY})
     assert found.failures == {"x": WHY}
     assert taken(found) == [("a", "y")]
 

@@ -20,6 +20,7 @@ from cl_bench.report.status import status
 from cl_bench.results.store.failures import Failure, Failures
 from cl_bench.results.store.store import Store
 from cl_bench.runner.executors.forkserver import start_server
+from cl_bench.runner.executors.local import Workers, on_this_machine
 from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.runner.run import train as train_missing
 
@@ -58,7 +59,7 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
 
 def train(path: str, file: Path, workers: int = 1, **options: bool) -> tuple[Prepared, dict[str, Failure]]:
     prepared = prepare(path, strategies=["faulty", "naive"], plugin_files=[file])
-    return prepared, train_missing(prepared, workers, **options)
+    return prepared, train_missing(prepared, on_this_machine(workers), **options)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -208,8 +209,9 @@ def test_two_processes_on_one_store_train_no_stage_twice(
     plugin, log = tmp_path / "counted.py", tmp_path / "trained.txt"
     plugin.write_text(COUNTED.format(file=str(log)))
     code = (
-        f"from cl_bench import api; prepared = prepare({tiny()!r}, strategies=['counted'],"
-        f"plugin_files=[{str(plugin)!r}]); print(len(train_missing(prepared)), len(prepared.missing()))"
+        "from cl_bench.runner.prepare import prepare; from cl_bench.runner.run import train;"
+        f"prepared = prepare({tiny()!r}, strategies=['counted'],"
+        f"plugin_files=[{str(plugin)!r}]); print(len(train(prepared)), len(prepared.missing()))"
     )
     words = [sys.executable, "-W", "ignore", "-c", code]
     both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -226,7 +228,7 @@ def test_a_worker_that_cannot_be_set_up_says_why(
     file = faulty("pass")
     prepared = prepare(tiny(), strategies=["faulty", "naive"], plugin_files=[file])
     file.write_text("raise RuntimeError('not in a worker')")
-    failed = train_missing(prepared, 2)
+    failed = train_missing(prepared, Workers(2))
     assert {failure.kind for failure in failed.values()} == {"raised", "skipped"}
     assert any("not in a worker" in failure.reason for failure in failed.values())
 
@@ -241,7 +243,7 @@ def test_a_worker_has_the_environment_of_now_and_could_use_a_gpu(
     # CUDA refuses a process that was forked from one that has looked for it, GPU or none.
     told = "f'{os.environ[\"SET_SINCE\"]}, {torch.cuda._is_in_bad_fork()}'"
     file.write_text(f"import os, torch\nraise RuntimeError({told})")
-    failed = train_missing(prepared, 2)
+    failed = train_missing(prepared, Workers(2))
     assert any("is here, False" in failure.reason for failure in failed.values())
 
 
@@ -253,4 +255,4 @@ def test_workers_that_cannot_be_started_are_told_in_a_sentence(
 
     monkeypatch.setattr(BaseProcess, "start", start)
     with pytest.raises(StageFailedError, match="no worker process can be started"):
-        train_missing(prepare(tiny()), 2)
+        train_missing(prepare(tiny()), Workers(2))

@@ -15,6 +15,7 @@ import pytest
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import strategies
 from cl_bench.results.store.store import Store
+from cl_bench.runner.executors.ray import Ray
 from cl_bench.runner.prepare import prepare
 from cl_bench.runner.run import train
 
@@ -114,7 +115,7 @@ def test_a_lost_node_costs_no_stage_and_no_bit(
     watch = threading.Thread(target=lose)
     watch.start()
     try:
-        assert train(there, cluster=cluster.address) == {}
+        assert train(there, Ray(cluster.address)) == {}
     finally:
         over.set()
         watch.join()
@@ -126,11 +127,11 @@ def test_a_lost_node_costs_no_stage_and_no_bit(
 
 def test_without_an_address_this_machine_is_the_cluster(tiny: Callable[..., str], results: Path) -> None:
     prepared = prepare(tiny(orders=[["seg", "det"]]))
-    assert train(prepared, cluster="") == {}
+    assert train(prepared, Ray()) == {}
     assert len(artifacts(prepared.store)) == 3
 
 
 def test_a_cluster_that_does_not_answer_is_named(tiny: Callable[..., str], results: Path) -> None:
     prepared = prepare(tiny())
     with pytest.raises(UserError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"):
-        train(prepared, cluster="127.0.0.1:1")
+        train(prepared, Ray("127.0.0.1:1"))

@@ -160,7 +160,7 @@ def load_plugin_files(paths: Sequence[str | Path]) -> None:
             raise UserError(f"plugin file {path} does not exist")
         place = path.resolve()
         # The content is part of the name: what was edited since it was imported is imported anew.
-        content = f"{place} {source_hash.identity(place, place.stem)}"
+        content = f"{place} {source_hash.source_hash(place, place.stem)}"
         name = f"cl_bench_plugin_{hashlib.sha256(content.encode()).hexdigest()[:12]}"
         if _imported.get(place) == name:
             continue
@@ -208,4 +208,4 @@ def code_identity(thing: Any) -> str | None:
     None for our own, which the numerics version covers.
     """
     module = _definition(thing).__module__
-    return None if module.startswith("cl_bench.") else source_hash.identity(Path(source_of(thing)), module)
+    return None if module.startswith("cl_bench.") else source_hash.source_hash(Path(source_of(thing)), module)

@@ -43,10 +43,11 @@ def differences(results: pd.DataFrame, against: str = REFERENCE) -> pd.DataFrame
 
     `difference`: of their drops (each a ratio of means over the seeds that both have; negative: it forgets less), with
     its 95 % interval `low`, `high` over seeds and images (over seeds alone where no resamples were kept);
-    `seeds_deviation`, `images_deviation`: the parts, as in `continual.compare`; `p`: of the exact sign-flip test over
-    the seeds' own differences, `adjusted_p`: for all rows of the table (Holm), `least_p`: the smallest that so many
-    seeds can give; `probability`: that a seed of the strategy drops less than one of `against`. Tasks whose baseline is
-    void are left out. Raises UserError where `against` is not in the results, or there is nothing to compare.
+    `seeds_deviation`, `images_deviation`: the parts, as in `continual.task_summary`; `p`: of the exact sign-flip test
+    over the seeds' own differences, `adjusted_p`: for all rows of the table (Holm), `least_p`: the smallest that so
+    many seeds can give; `probability`: that a seed of the strategy drops less than one of `against`. Tasks whose
+    baseline is void are left out. Raises UserError where `against` is not in the results, or there is nothing to
+    compare.
     """
     known = {run["strategy"] for run in results.attrs["plan"]["runs"]}
     if against not in known:

@@ -20,7 +20,7 @@ from cl_bench.results.store.store import Store, find_stage, set_damaged_aside
 from cl_bench.runner.lock import planned
 from cl_bench.runner.plan_record import describe_test
 from cl_bench.stages.scoring import Scorer, dataset, evaluated, load_weights_into
-from cl_bench.tasks.catalog import Entry, load_catalog, read_split
+from cl_bench.tasks.catalog import TaskEntry, load_catalog, read_split
 from cl_bench.utils.machine import set_up_numerics
 from cl_bench.utils.paths import results_root, store_root
 from cl_bench.utils.provenance import origin
@@ -129,7 +129,7 @@ def _stored(plan: Mapping[str, Any], folder: Path) -> dict[str, Path]:
 
 def _score(
     experiment: Experiment,
-    catalog: Sequence[Entry],
+    catalog: Sequence[TaskEntry],
     plan: Mapping[str, Any],
     stored: Mapping[str, Path],
     tell: Told,
@@ -154,7 +154,7 @@ def _score(
     return scored, lost
 
 
-def _model(experiment: Experiment, catalog: Sequence[Entry]) -> UnifiedModel:
+def _model(experiment: Experiment, catalog: Sequence[TaskEntry]) -> UnifiedModel:
     """Return a model for stored weights."""
     untrained = load_weights(experiment.model.backbone, "none")
     return build_model(experiment.model, [entry.task for entry in catalog], untrained, seed=0).to(experiment.device)

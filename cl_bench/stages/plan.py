@@ -14,7 +14,7 @@ from cl_bench.config.schema import Experiment
 from cl_bench.model.backbone import Weights
 from cl_bench.plugins.composition import Composition, Term, parse
 from cl_bench.results.store.key import NUMERICS, stage_key
-from cl_bench.tasks.catalog import Entry
+from cl_bench.tasks.catalog import TaskEntry
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ class Plan:
         return list(dict.fromkeys(stage.chain or (stage.key,) for stage in self.stages.values()))
 
 
-def make_plan(experiment: Experiment, catalog: Sequence[Entry], weights: Weights) -> Plan:
+def make_plan(experiment: Experiment, catalog: Sequence[TaskEntry], weights: Weights) -> Plan:
     """Plan baselines first, so that the runs can log their drops, then every strategy x order x seed."""
     planner = _Planner(experiment, {entry.task.name: entry for entry in catalog}, weights)
     naive = Composition("baseline", ())
@@ -109,7 +109,7 @@ def _versions() -> dict[str, str]:
 
 
 class _Planner:
-    def __init__(self, experiment: Experiment, entries: Mapping[str, Entry], weights: Weights) -> None:
+    def __init__(self, experiment: Experiment, entries: Mapping[str, TaskEntry], weights: Weights) -> None:
         self.experiment, self.entries, self.weights = experiment, entries, weights
         self.plan = Plan(experiment)
 

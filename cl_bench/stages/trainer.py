@@ -28,7 +28,7 @@ from cl_bench.results.store.store import Store
 from cl_bench.stages.artifact import describe, keep
 from cl_bench.stages.plan import Plan, Stage
 from cl_bench.stages.scoring import Scorer, load_weights_into
-from cl_bench.tasks.catalog import Entry, pixels
+from cl_bench.tasks.catalog import TaskEntry, pixels
 from cl_bench.tasks.dataset import TaskDataset
 from cl_bench.training import plugin_state
 from cl_bench.training.evaluation import Row, StreamMetrics
@@ -50,7 +50,7 @@ class Trainer:
     """Everything that the stages of one experiment have in common."""
 
     experiment: Experiment
-    catalog: Sequence[Entry]
+    catalog: Sequence[TaskEntry]
     weights: Weights
     store: Store
     observers: Sequence[SupervisedPlugin] = ()
@@ -86,7 +86,7 @@ class Trainer:
         return Scorer(self.experiment, self.catalog, Scores(self.store.root))
 
     @cached_property
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, TaskEntry]:
         """The tasks by name."""
         return {entry.task.name: entry for entry in self.catalog}
 

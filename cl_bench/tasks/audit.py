@@ -103,7 +103,7 @@ def audit(task: Task, train: Split, val: Split, test: Split | None = None) -> Au
     if set(train.classes) - set(val.classes):
         notes.append(f"val does not know {_listed(sorted(set(train.classes) - set(val.classes)))}")
     train, val = _part(task, _aligned(task, train, "train")), _aligned(task, val, "val")
-    if task.kind.whole:
+    if task.kind.whole_image:
         val = _part(task, val)
     train_fingerprint, val_fingerprint = fingerprint(train), fingerprint(val)
     place = _place(task, train_fingerprint, val_fingerprint)
@@ -130,7 +130,7 @@ def _with_test(found: Audit, test: Split) -> Audit:
     if set(task.classes) - set(test.classes):
         notes.append(f"test does not know {_listed(sorted(set(task.classes) - set(test.classes)))}")
     test = _aligned(task, test, "test")
-    if task.kind.whole:
+    if task.kind.whole_image:
         test = _part(task, test)
     place = _place(task, "test", found.train_fingerprint, found.val_fingerprint, fingerprint(test))
     measured = _cached(place, _MeasuredTest, lambda: _measure_test(found, test))

@@ -23,7 +23,7 @@ from cl_bench.tasks.dev_split import dev_split
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class TaskEntry:
     """One task with its protocol and its audited data."""
 
     task: Task
@@ -74,7 +74,7 @@ def score_id(task: Task, fingerprint: str) -> str:
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
-def load_catalog(experiment: Experiment, others: Mapping[str, Split] | None = None) -> tuple[Entry, ...]:
+def load_catalog(experiment: Experiment, others: Mapping[str, Split] | None = None) -> tuple[TaskEntry, ...]:
     """Read and audit the data of every task; raise UserError, naming the culprit, for the first thing that is wrong.
 
     others: by task, images that take the place of its test part.
@@ -87,7 +87,7 @@ def load_catalog(experiment: Experiment, others: Mapping[str, Split] | None = No
     return entries
 
 
-def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split | None) -> Entry:
+def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split | None) -> TaskEntry:
     task, train, val = read_task(experiment, index, config)
     source = formats.get(config.data["format"])
     # Whoever chooses something on dev must not see what the verdict will be.
@@ -102,7 +102,7 @@ def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split 
         said = (f"with {experiment.split} in place of val: {finding}" for finding in inner.findings)
         audited = replace(inner, findings=(*audited.findings, note, *said))
     code = (code_identity(task.kind), code_identity(source))
-    return Entry(task, experiment.protocol(config), audited, code, config.corruption)
+    return TaskEntry(task, experiment.protocol(config), audited, code, config.corruption)
 
 
 def read_task(experiment: Experiment, index: int, config: TaskConfig) -> tuple[Task, Split, Split]:
@@ -138,7 +138,7 @@ def make_task(experiment: Experiment, index: int, config: TaskConfig, classes: t
     if predictor not in kind.predictors:
         raise UserError(f"task {config.name}: {unknown('predictor', predictor, kind.predictors)}")
     protocol = experiment.protocol(config)
-    if kind.whole and protocol.augment.mosaic:
+    if kind.whole_image and protocol.augment.mosaic:
         raise UserError(f"task {config.name}: a mosaic of four images has no one label; {kind.name} needs mosaic 0")
     return Task(
         index=index,
@@ -159,7 +159,7 @@ def _learns(kind: Kind, config: TaskConfig, classes: tuple[str, ...]) -> tuple[i
     """Return the indices of the classes that the task learns, empty where it learns all."""
     if config.learns is None:
         return ()
-    if not kind.partial:
+    if not kind.learns_parts:
         raise UserError(f"task {config.name}: {kind.name} has no parts, so that a task cannot learn some classes only")
     for name in config.learns:
         if name not in classes:

@@ -54,7 +54,7 @@ class StageContext:
         self.passes: list[tuple[Tensor, Features]] = []
         self.report: dict[str, Any] = {}
         self._teachers = Teachers(model, {})
-        self._taught: list[Features] | None = None
+        self._teacher_features: list[Features] | None = None
         self._endings: list[Callable[[], None]] = []
         self._extra: list[list[Any]] = []
         self._active: set[int] = set()
@@ -133,17 +133,17 @@ class StageContext:
         """
         return self._teachers.expert((task or self.current[0].task).name)
 
-    def taught(self) -> list[Features]:
+    def teacher_features(self) -> list[Features]:
         """Return the teacher's features of each of the step's `passes`; it runs once a step, whatever asks for it."""
-        if self._taught is None:
+        if self._teacher_features is None:
             assert self.teacher is not None, "a run's first stage has no teacher"
-            self._taught = self.features_by(self.teacher)
-        return self._taught
+            self._teacher_features = self.features_by(self.teacher)
+        return self._teacher_features
 
     def features_by(self, other: UnifiedModel) -> list[Features]:
         """Return the features that another model, in eval mode, has of each of the step's `passes`; without gradient.
 
-        Layers of the backbone that are held still in the stage do not run again where the other one has the same; with
+        Layers of the backbone that are frozen in the stage do not run again where the other one has the same; with
         `teacher_cache` a teacher runs once for every image.
         """
         with torch.no_grad(), self.autocast():
@@ -151,7 +151,7 @@ class StageContext:
                 return [stored(images) for images, _ in self.passes]
             same = self._teachers.same_layers(other)
             return [
-                other.features(images, {name: output for name, output in features.still.items() if name in same})
+                other.features(images, {name: output for name, output in features.frozen.items() if name in same})
                 for images, features in self.passes
             ]
 

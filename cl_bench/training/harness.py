@@ -22,8 +22,8 @@ from cl_bench.tasks.dataset import Targets, TaskDataset, collate
 from cl_bench.training.context import StageContext
 from cl_bench.training.ema import averaged, swapped
 from cl_bench.training.loss import StreamLoss
-from cl_bench.training.optimizer import hold_still, parameter_groups, regroup
-from cl_bench.training.schedule import StageSettings, TurnSampler
+from cl_bench.training.optimizer import freeze_rateless, parameter_groups, regroup
+from cl_bench.training.schedule import InterleavedBatchSampler, StageSettings
 from cl_bench.training.snapshot import put_back
 from cl_bench.training.teachers import Ancestor, Teachers
 from cl_bench.utils.randomness import derive, isolated, seed_all
@@ -51,7 +51,7 @@ class Harness(StageContext, SupervisedTemplate):
         self.evaluation_seconds = 0.0
         self.passes_per_evaluation = 1.0
         self.average: AveragedModel | None = None
-        self._still: list[nn.Parameter] = []
+        self._frozen: list[nn.Parameter] = []
         self._snapshot: Snapshot | None = None
         self._between_epochs: Callable[[], None] = lambda: None
         self.scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "float16")
@@ -94,9 +94,9 @@ class Harness(StageContext, SupervisedTemplate):
         try:
             self.train(experience, eval_streams=[])
         finally:
-            for p in self._still:
+            for p in self._frozen:
                 p.requires_grad_(True)
-        self.passes, self._taught, self._still, self._teachers = [], None, [], Teachers(self.model, {})
+        self.passes, self._teacher_features, self._frozen, self._teachers = [], None, [], Teachers(self.model, {})
         # What leads back to here would keep a finished stage's models until the collector comes by.
         self._snapshot, self._between_epochs, self._endings = None, lambda: None, []
 
@@ -109,7 +109,7 @@ class Harness(StageContext, SupervisedTemplate):
 
     def make_train_dataloader(self, **kwargs: Any) -> None:
         """Load single-task batches in the order that the seed alone decides."""
-        self._sampler = TurnSampler(self.current, self.settings)
+        self._sampler = InterleavedBatchSampler(self.current, self.settings)
         self.dataloader = DataLoader(
             self.adapted_dataset,
             batch_sampler=self._sampler,
@@ -134,7 +134,7 @@ class Harness(StageContext, SupervisedTemplate):
         seed_all(derive(self.seed, "stage", *(part for pair in trained for part in pair)))
         super()._before_training_exp(reset_optimizer_state=True, **kwargs)
         # After the plug-ins, which may have added parameters or set their rates.
-        self._still = hold_still(self.optimizer)
+        self._frozen = freeze_rateless(self.optimizer)
         self.model.train()
         decay = self.settings.ema_decay
         self.average = averaged(self.model, decay) if decay else None
@@ -155,9 +155,9 @@ class Harness(StageContext, SupervisedTemplate):
         names = [dataset.task.name for dataset in self.current]
         for dataset in self.past:
             # What a plug-in of Avalanche's stores is a part of the past data set, and is read through it.
-            dataset.occasion, dataset.remembered = ("memory", *names, self.epoch), True
+            dataset.draw_key, dataset.rehearsed = ("memory", *names, self.epoch), True
         for dataset in self.current:
-            dataset.occasion, dataset.remembered = (self.settings.visit(dataset.task.name), self.epoch), False
+            dataset.draw_key, dataset.rehearsed = (self.settings.visit(dataset.task.name), self.epoch), False
         self._sums: dict[str, Tensor] = defaultdict(partial(torch.zeros, (), device=self.device))
         self._counts: dict[str, int] = defaultdict(int)
         self._started = time.perf_counter()
@@ -165,7 +165,7 @@ class Harness(StageContext, SupervisedTemplate):
         super()._before_training_epoch(**kwargs)
 
     def _before_training_iteration(self, **kwargs: Any) -> None:
-        self._extra, self._taught = [], None
+        self._extra, self._teacher_features = [], None
         self._active, self._active_below = set(), set()
         for group in self.optimizer.param_groups:
             group["lr"] = group["scale"] * self.settings.rate(self.epoch, self.step)

@@ -20,7 +20,7 @@ from torchvision.utils import draw_bounding_boxes
 
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.errors import UserError
-from cl_bench.kinds.base import Distill, Kind, Predictor, Target, Task, only
+from cl_bench.kinds.base import Distill, Kind, Predictor, Target, Task, select_classes
 from cl_bench.kinds.detection.assigner import by_centre
 from cl_bench.kinds.detection.grid import Cells, cells, decode_boxes, encode_boxes
 from cl_bench.kinds.detection.head import (
@@ -88,7 +88,7 @@ class Detection(Kind):
     metrics = ("AP50", "AP")
     predictors = ("per_class", "literal")
     levels = (32,)
-    partial = True
+    learns_parts = True
     Settings = DetectionSettings
 
     def predictor(self, task: Task, channels: int) -> Predictor:
@@ -285,7 +285,7 @@ def shown(task: Task, example: Example) -> Boxes:
 def _classes(task: Task, raw: Tensor) -> Tensor:
     """Return the class channels of raw outputs (B, channels, N): of the classes that the task learns, or the one."""
     channels = raw[:, CONFIDENCE + 1 :]
-    return channels if task.predictor == "literal" else only(channels, task.labels)
+    return channels if task.predictor == "literal" else select_classes(channels, task.labels)
 
 
 def _cells(task: Task, like: Tensor) -> Cells:

@@ -184,9 +184,7 @@ def build_model(config: ModelConfig, tasks: Sequence[Task], weights: Weights, se
         return derive(seed, "weights", name)
 
     with isolated(seeded("backbone")):
-        backbone = build_backbone(config.backbone)
-    if weights.state is not None:
-        backbone.load_state_dict(weights.state)
+        backbone = build_backbone(config.backbone, weights.state)
     with isolated(seeded("neck")):
         info: Any = backbone.feature_info  # timm's, which nn.Module's own types do not know
         neck = Pyramid(info.channels(), config.neck_channels)

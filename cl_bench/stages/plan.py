@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -132,12 +132,26 @@ class _Planner:
             cached = self.experiment.teacher_cache and (experts or (parent and terms))
             identity.update({"repeats": repeats} if repeats else {}, **({"experts": experts} if experts else {}))
             identity.update({"teacher_cache": True} if cached else {})
-            what = (stage_key(identity), identity, parent, trained, past, seed, terms)
-            stages.append(Stage(*what, epochs, first, total, repeats, experts))
+            stages.append(
+                Stage(
+                    key=stage_key(identity),
+                    identity=identity,
+                    parent=parent,
+                    trained=trained,
+                    past=past,
+                    seed=seed,
+                    terms=terms,
+                    epochs=epochs,
+                    first_epoch=first,
+                    total_epochs=total,
+                    repeats=repeats,
+                    experts=experts,
+                )
+            )
         chain = tuple(stage.key for stage in stages) if composition.chained else ()
         for stage in stages:
             if stage.key not in self.plan.stages:
-                self.plan.stages[stage.key] = Stage(**{**vars(stage), "chain": chain})
+                self.plan.stages[stage.key] = replace(stage, chain=chain)
         return Run(composition.text, order, seed, tuple(stage.key for stage in stages))
 
     def _experts(
@@ -146,8 +160,9 @@ class _Planner:
         """Return by task the keys of the baselines that a stage of one task follows."""
         if len(trained) > 1:
             return {}
-        followed = set(trained) if any(term.follows_expert for term in terms) else set()
-        followed |= set(past) - set(trained) if any(term.follows_past_experts for term in terms) else set()
+        plugins = [plugin for term in terms for plugin in term.traits]
+        followed = set(trained) if any(plugin.follows_expert for plugin in plugins) else set()
+        followed |= set(past) - set(trained) if any(plugin.follows_past_experts for plugin in plugins) else set()
         return {name: self.plan.baseline(name, seed) for name in sorted(followed)}
 
     def _identity(

@@ -21,7 +21,7 @@ from cl_bench.kinds.base import labelled_together
 from cl_bench.model.backbone import Weights
 from cl_bench.model.flops import multiply_adds
 from cl_bench.model.unified import UnifiedModel, build_model
-from cl_bench.plugins.traits import opaque
+from cl_bench.plugins.traits import traits_of
 from cl_bench.results.store.checkpoints import Snapshot
 from cl_bench.results.store.scores import Scores
 from cl_bench.results.store.store import Store
@@ -185,7 +185,7 @@ class _Unit:
             evaluator=evaluator,
             initial=lambda: trainer.untrained(first.seed).state_dict(),
         )
-        self.resumable = len(stages) == 1 and not any(map(opaque, self.plugins))
+        self.resumable = len(stages) == 1 and not any(traits_of(plugin).opaque for plugin in self.plugins)
         self.names = list(dict.fromkeys(name for stage in stages for name in (*stage.past, *stage.trained)))
         # Tasks are trained together in a run's only stage, or not at all.
         data = {name: trainer.datasets(name, first.seed, first.trained) for name in self.names}

@@ -62,7 +62,7 @@ class Observer(SupervisedPlugin):
 
     def after_backward(self, strategy: Harness, **_: Any) -> None:
         """Note the past predictors that the loss reaches, and that no part of the strategy activated."""
-        asked = {strategy.model.tasks[index].owner for index in strategy._active | strategy._active_below}
+        asked = {strategy.model.tasks[index].owner for index in strategy.active}
         self.seen.dropped |= {
             task.name
             for task in strategy.past_tasks

@@ -10,7 +10,6 @@ import functools
 import hashlib
 import inspect
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.reading import chosen, ordered
 from cl_bench.errors import UserError, said, unknown
 from cl_bench.plugins.registry import formats
-from cl_bench.utils.files import make_writable
+from cl_bench.utils.files import whole_folder
 from cl_bench.utils.paths import cache_root, expand
 from cl_bench.utils.randomness import derive
 
@@ -242,19 +241,11 @@ def _written(dataset: str, part: str, data: Any) -> tuple[tuple[Path, ...], tupl
         labels.append(label)
         content.update(f"{image.mode} {image.size}".encode())
         content.update(image.tobytes())
-    parent = make_writable(cache_root() / "torchvision")
-    folder = parent / f"{dataset}-{part}-{content.hexdigest()[:16]}"
+    folder = cache_root() / "torchvision" / f"{dataset}-{part}-{content.hexdigest()[:16]}"
     if not folder.is_dir():
-        with tempfile.TemporaryDirectory(dir=parent, prefix=".") as temporary:
-            made = Path(temporary) / "made"
-            made.mkdir()
-            try:
-                for place, (image, _) in enumerate(_items(dataset, part, data)):
-                    image.save(made / f"{place:06d}.ppm")
-                made.rename(folder)
-            except OSError as error:
-                if not folder.is_dir():  # else another process was first
-                    raise UserError(f"cannot write to {parent}: {error.strerror or error}") from error
+        with whole_folder(folder) as made:
+            for place, (image, _) in enumerate(_items(dataset, part, data)):
+                image.save(made / f"{place:06d}.ppm")
     return tuple(folder / f"{place:06d}.ppm" for place in range(len(labels))), tuple(labels)
 
 

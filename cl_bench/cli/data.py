@@ -23,7 +23,7 @@ def audit(experiment: ExperimentName, changes: Changes = None, plugin: Plugins =
     """
     from cl_bench.config.presets import load_experiment
     from cl_bench.plugins.registry import load_plugin_files
-    from cl_bench.tasks.audit import report
+    from cl_bench.tasks.audit_report import report
     from cl_bench.tasks.catalog import load_catalog
 
     load_plugin_files(plugin or ())

@@ -17,7 +17,7 @@ from cl_bench.deploy.inputs import calibration
 from cl_bench.deploy.quantization import quantized
 from cl_bench.deploy.runtimes import Forward, without_remarks
 from cl_bench.deploy.trained import Trained
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.files import whole_folder
 
 TOLERANCE = 1e-3
@@ -90,7 +90,7 @@ def export(trained: Trained, format: str, output: Path) -> Path:
     UserError where a float32 model does not say what PyTorch says, a library is missing, or `output` is there already.
     """
     if format not in FORMATS:
-        raise unknown("format", format, FORMATS)
+        raise unknown_name_error("format", format, FORMATS)
     if output.exists():
         raise UserError(f"{output} is there already: name another folder with --output")
     chosen = FORMATS[format]

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.hashing import digest
 from cl_bench.utils.paths import expand
 from cl_bench.utils.randomness import isolated
@@ -51,7 +51,7 @@ def build_backbone(name: str, state: Mapping[str, Tensor] | None = None) -> nn.M
 def _indices(name: str) -> tuple[int, ...]:
     """Return which of the backbone's maps are those at strides 8, 16 and 32; raise UserError where it has none."""
     if name not in timm.list_models():
-        raise unknown("backbone", name, timm.list_models())
+        raise unknown_name_error("backbone", name, timm.list_models())
     try:
         with isolated():
             strides = timm.create_model(name, features_only=True).feature_info.reduction()

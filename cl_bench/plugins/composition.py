@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from cl_bench.errors import UserError, said, unknown
+from cl_bench.errors import UserError, describe_error, unknown_name_error
 from cl_bench.plugins.registry import StrategyEntry, code_identity, strategies
 from cl_bench.plugins.traits import Traits, traits_of
 from cl_bench.utils.parsing import load_yaml, split, split_list
@@ -42,7 +42,7 @@ class Term:
         except (TypeError, ValueError, AssertionError) as error:
             raise UserError(f"strategy {self.name} does not accept its settings: {error}") from error
         except Exception as error:  # somebody's code may raise anything
-            raise UserError(f"strategy {self.name} cannot be built: {said(error)}") from error
+            raise UserError(f"strategy {self.name} cannot be built: {describe_error(error)}") from error
         for plugin in plugins:
             if not hasattr(plugin, "before_training_exp"):
                 raise UserError(f"strategy {self.name} returns {plugin!r}, which is no plug-in of Avalanche's")
@@ -156,7 +156,7 @@ def _resolve(entry: StrategyEntry, given: Mapping[str, Any], text: str) -> dict[
     parameters = {k: p for k, p in entry.parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     for key in given:
         if key not in parameters:
-            raise UserError(f"strategy {text!r}: {unknown('setting', key, parameters)}")
+            raise UserError(f"strategy {text!r}: {unknown_name_error('setting', key, parameters)}")
     settings = {}
     for name, parameter in parameters.items():
         if name not in given and parameter.default is parameter.empty:
@@ -186,7 +186,7 @@ def _dotted(path: str) -> StrategyEntry:
     except ImportError as error:
         raise UserError(f"strategy {path}: cannot import {module}: {error}") from error
     if found is None:
-        raise unknown("plug-in", name, dir(importlib.import_module(module)))
+        raise unknown_name_error("plug-in", name, dir(importlib.import_module(module)))
     # An experiment may come from anyone: any other class could be made to do anything by its arguments.
     if not (inspect.isclass(found) and issubclass(found, BasePlugin)):
         raise UserError(f"strategy {path} is not one of Avalanche's plug-ins, nor made from one")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from cl_bench.errors import UserError, said, unknown
+from cl_bench.errors import UserError, describe_error, unknown_name_error
 from cl_bench.plugins import source_hash
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class Registry(Generic[T]):
         """Return what `name` stands for; raise UserError with the nearest known name where there is none."""
         self.load()
         if name not in self.entries:
-            raise unknown(self.what, name, self.entries, _plugin_hint(name) + self._broken_hint())
+            raise unknown_name_error(self.what, name, self.entries, _plugin_hint(name) + self._broken_hint())
         return self.entries[name]
 
     def _broken_hint(self) -> str:
@@ -97,7 +97,7 @@ class Registry(Generic[T]):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # one broken plug-in must stop nothing else, whatever it raises
-            self.broken[name] = said(error)
+            self.broken[name] = describe_error(error)
 
     def __iter__(self) -> Iterator[str]:
         self.load()
@@ -133,7 +133,7 @@ def strategy(
         for which, settings in (("added", added), ("neutral", neutral)):
             for setting in settings or {}:
                 if setting not in (known := inspect.signature(build).parameters):
-                    raise unknown(f"{which} setting of strategy {name!r}", setting, known)
+                    raise unknown_name_error(f"{which} setting of strategy {name!r}", setting, known)
         strategies.add(name, StrategyEntry(name, build, summary, paper, together, neutral, added or {}))
         return build
 
@@ -179,7 +179,7 @@ def load_plugin_files(paths: Sequence[str | Path]) -> None:
             del sys.modules[name], _imported[place]
             if isinstance(error, (UserError, KeyboardInterrupt)):
                 raise
-            raise UserError(f"plugin file {path} failed to import: {said(error)}") from error
+            raise UserError(f"plugin file {path} failed to import: {describe_error(error)}") from error
 
 
 def _forget(helpers: Sequence[Path]) -> None:

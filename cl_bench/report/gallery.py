@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.results.plan_file import read_plan
 from cl_bench.results.store.pictures import FILE, SIDE, Picture, load
 from cl_bench.results.store.store import find_stage, intact
@@ -46,11 +46,11 @@ def _stages(plan: Mapping[str, Any], strategy: str, seed: int | None) -> dict[st
     """Return task -> key of the stage whose predictions are shown."""
     lines = plan["runs"] if strategy else plan["baselines"]
     if strategy and strategy not in {run["strategy"] for run in lines}:
-        raise unknown("strategy of this experiment", strategy, {run["strategy"] for run in lines})
+        raise unknown_name_error("strategy of this experiment", strategy, {run["strategy"] for run in lines})
     seeds = [line["seed"] for line in lines]
     wanted = seeds[0] if seed is None and seeds else seed
     if wanted not in seeds:
-        raise unknown("seed", str(wanted), map(str, dict.fromkeys(seeds)))
+        raise unknown_name_error("seed", str(wanted), map(str, dict.fromkeys(seeds)))
     if not strategy:
         return {line["task"]: line["stage"] for line in lines if line["seed"] == wanted}
     run = next(run for run in lines if (run["strategy"], run["seed"]) == (strategy, wanted))

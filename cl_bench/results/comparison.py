@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.metrics import continual, statistics, uncertainty
 from cl_bench.metrics.statistics import mean, t_interval
 from cl_bench.results.parts import chosen
@@ -51,7 +51,7 @@ def differences(results: pd.DataFrame, against: str = REFERENCE) -> pd.DataFrame
     """
     known = {run["strategy"] for run in results.attrs["plan"]["runs"]}
     if against not in known:
-        raise unknown("strategy of this experiment", against, known)
+        raise unknown_name_error("strategy of this experiment", against, known)
     results = of_split(results)
     table = finals(results)
     table = table[~table["task"].isin(void_tasks(results))]
@@ -117,7 +117,7 @@ def over_orders(results: pd.DataFrame, against: str = "") -> pd.DataFrame:
         raise UserError("no strategy has a seed of which every order is done")
     against = against or (REFERENCE if REFERENCE in found else next(iter(found)))
     if against not in found:
-        raise unknown("strategy of which all orders are done", against, found)
+        raise unknown_name_error("strategy of which all orders are done", against, found)
     rows = [_order_row(name, scores, found[against], images, scored) for name, scores in found.items()]
     frame = pd.DataFrame(rows)
     frame["against"] = against

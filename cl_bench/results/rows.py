@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.results import per_class, resamples
 from cl_bench.results.plan_file import read_plan, scored_splits, tests
 from cl_bench.results.store.failures import Failures
@@ -107,7 +107,7 @@ def of_split(results: pd.DataFrame, split: str = "") -> pd.DataFrame:
                 f"{results.attrs['plan']['experiment']} has no test part that all of its tasks are scored on; "
                 "cl-bench rescore scores what is stored on one"
             )
-        raise unknown("part that was scored", split, known)
+        raise unknown_name_error("part that was scored", split, known)
     split = split or results.attrs["verdict_split"]
     chosen = results[results["split"] == split]
     chosen.attrs = {**results.attrs, "split": split}
@@ -195,7 +195,7 @@ def select(
     for column, wanted in (("strategy", strategies), ("order", orders), ("seed", seeds)):
         known = set(results.loc[~single, column])
         for name in set(wanted) - known:
-            raise unknown(column, str(name), map(str, known))
+            raise unknown_name_error(column, str(name), map(str, known))
         keep &= results[column].isin(list(wanted or known))
     return results[keep | single]
 
@@ -206,7 +206,9 @@ def experiment_folder(path: str | Path) -> Path:
     for folder in (root / path, Path(path)) if len(Path(path).parts) == 1 else (Path(path),):
         if os.path.isfile(folder / "plan.json"):  # which is False for a name that no file system takes
             return folder
-    raise unknown("experiment with results", str(path), [plan.parent.name for plan in root.glob("*/plan.json")])
+    raise unknown_name_error(
+        "experiment with results", str(path), [plan.parent.name for plan in root.glob("*/plan.json")]
+    )
 
 
 def _run_rows(

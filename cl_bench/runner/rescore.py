@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from cl_bench.config.schema import NAME, RESERVED, Experiment, validate
 from cl_bench.data.base import Split
-from cl_bench.errors import StageFailedError, UserError, unknown
+from cl_bench.errors import StageFailedError, UserError, unknown_name_error
 from cl_bench.model.backbone import load_weights
 from cl_bench.model.unified import UnifiedModel, build_model
 from cl_bench.results.plan_file import learnt, read_plan, seen
@@ -113,7 +113,7 @@ def _experiment(plan: Mapping[str, Any], folder: Path) -> Experiment:
 def _other(experiment: Experiment, task: str, path: str, split: str) -> Split:
     configs = {config.name: config for config in experiment.tasks}
     if task not in configs:
-        raise unknown("task", task, configs)
+        raise unknown_name_error("task", task, configs)
     config = configs[task]
     return read_split(config.model_copy(update={"data": {**config.data, "path": path}}), split)
 

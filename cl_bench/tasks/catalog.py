@@ -14,7 +14,7 @@ from cl_bench.config.schema import DEV, Corruption, Experiment, Protocol, TaskCo
 from cl_bench.data import cache
 from cl_bench.data.base import Split, has_test
 from cl_bench.data.images import decode_image
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.kinds.base import Kind, Settings, Task
 from cl_bench.plugins.registry import code_identity, formats, kinds
 from cl_bench.tasks.audit import Audit, audit
@@ -136,7 +136,7 @@ def make_task(experiment: Experiment, index: int, config: TaskConfig, classes: t
     kind: Kind = kinds.get(config.kind)
     predictor = config.predictor or kind.predictors[0]
     if predictor not in kind.predictors:
-        raise UserError(f"task {config.name}: {unknown('predictor', predictor, kind.predictors)}")
+        raise UserError(f"task {config.name}: {unknown_name_error('predictor', predictor, kind.predictors)}")
     protocol = experiment.protocol(config)
     if kind.whole_image and protocol.augment.mosaic:
         raise UserError(f"task {config.name}: a mosaic of four images has no one label; {kind.name} needs mosaic 0")
@@ -163,7 +163,7 @@ def _learns(kind: Kind, config: TaskConfig, classes: tuple[str, ...]) -> tuple[i
         raise UserError(f"task {config.name}: {kind.name} has no parts, so that a task cannot learn some classes only")
     for name in config.learns:
         if name not in classes:
-            raise UserError(f"task {config.name} (learns): {unknown('class', name, classes)}")
+            raise UserError(f"task {config.name} (learns): {unknown_name_error('class', name, classes)}")
     found = tuple(sorted({classes.index(name) for name in config.learns}))
     if found == (kind.background,):
         raise UserError(

@@ -32,7 +32,7 @@ from cl_bench.data.base import Split
 from cl_bench.data.embedded.glyphs import RIM, arrange
 from cl_bench.data.embedded.samples import digits as handwriting
 from cl_bench.data.embedded.samples import photographs
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats
 from cl_bench.utils import paths
 from cl_bench.utils.files import whole_folder
@@ -124,7 +124,7 @@ def parse(options: Mapping[str, Any]) -> Options:
     """Return the validated options; raise UserError naming the key that is unknown or out of range."""
     for key in options:
         if key not in Options.model_fields:
-            raise unknown("option of data format scenes", str(key), Options.model_fields)
+            raise unknown_name_error("option of data format scenes", str(key), Options.model_fields)
     try:
         parsed = Options.model_validate(dict(options))
     except ValidationError as error:
@@ -143,7 +143,7 @@ def generate(options: Options, kind: str, split: str = "train") -> Path:
     It is written whole or not at all. Raises UserError where no test part is asked for, or train leaves too few digits.
     """
     if kind not in STYLES:
-        raise unknown("kind of data format scenes", kind, STYLES)
+        raise unknown_name_error("kind of data format scenes", kind, STYLES)
     if split == "test" and not options.test:
         raise UserError("data format scenes: there is no test part where test is 0")
     parts = ("test",) if split == "test" else ("train", "val")

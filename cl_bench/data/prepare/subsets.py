@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cl_bench.data.prepare.fetch import Progress, quiet
 from cl_bench.data.prepare.recipes import RECIPES, SALT, Job, Sources
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.files import whole_folder, write_whole
 from cl_bench.utils.hashing import file_hash
 
@@ -34,7 +34,7 @@ def prepare(
     the disk is full, the images do not suffice, or `destination/name` holds something else.
     """
     if name not in RECIPES:
-        raise unknown("data set", name, RECIPES)
+        raise unknown_name_error("data set", name, RECIPES)
     recipe, progress = RECIPES[name], progress or quiet
     test = recipe.test if test is None else test
     target = destination / name

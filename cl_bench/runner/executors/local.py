@@ -21,7 +21,7 @@ from typing import Any
 from pebble import ProcessExpired, ProcessPool
 
 from cl_bench.config.schema import Experiment
-from cl_bench.errors import StageFailedError, said
+from cl_bench.errors import StageFailedError, describe_error
 from cl_bench.model.backbone import load_weights
 from cl_bench.plugins.registry import load_plugin_files
 from cl_bench.results.store.failures import Failure
@@ -133,7 +133,7 @@ def _outcome(future: Future[Outcome], job: Job, unit: Unit) -> Outcome:
     except CancelledError:
         return Failure("killed", "its process is gone", _last_lines(job, unit))
     except Exception as error:  # the worker could not be set up, or its answer not be read
-        return Failure("raised", said(error), _last_lines(job, unit))
+        return Failure("raised", describe_error(error), _last_lines(job, unit))
 
 
 class _Owners:

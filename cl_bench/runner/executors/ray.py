@@ -9,7 +9,7 @@ import socket
 import threading
 from typing import Any
 
-from cl_bench.errors import UserError, said
+from cl_bench.errors import UserError, describe_error
 from cl_bench.results.store.failures import Failure
 from cl_bench.runner.executors.frontier import Frontier, Unit
 from cl_bench.runner.executors.local import POLL, Job, Report, settle
@@ -88,7 +88,7 @@ def _outcome(ray: Any, reference: Any) -> Outcome:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        return Failure("raised", said(error.cause), tuple(str(error).splitlines()[-LINES:]))
+        return Failure("raised", describe_error(error.cause), tuple(str(error).splitlines()[-LINES:]))
     except ray.exceptions.RayError as error:
         return Failure("killed", f"lost {RETRIES + 1} times: {' '.join(str(error).split())}")
 

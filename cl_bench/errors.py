@@ -26,7 +26,7 @@ class DivergedError(StageFailedError):
     """A loss that is not finite; the same stage would come to it again."""
 
 
-def said(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return kind and message of an error of foreign code, which may be unable to say what it is, on one line."""
     try:
         message = " ".join(str(error).split())
@@ -35,7 +35,7 @@ def said(error: BaseException) -> str:
     return f"{type(error).__name__}: {message}"
 
 
-def unknown(what: str, name: str, known: Iterable[str], more: str = "") -> UserError:
+def unknown_name_error(what: str, name: str, known: Iterable[str], more: str = "") -> UserError:
     """Return the error for a `name` that is none of the `known` ones, with the nearest of them; more: another hint."""
     names = sorted(known)
     close = get_close_matches(name, names, n=1)

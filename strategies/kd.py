@@ -49,7 +49,7 @@ class Distillation(SupervisedPlugin):
 
     def taught(self, strategy: Harness) -> list[Features]:
         """Return the teacher's features of each of the step's passes."""
-        return strategy.taught()
+        return strategy.teacher_features()
 
     def term(self, strategy: Harness, features: Features, taught: Features) -> Tensor:
         """Return the sum of the past tasks' distillation losses, given the student's and the teacher's features."""

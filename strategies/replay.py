@@ -45,7 +45,7 @@ class Memory:
     def places(
         self, strategy: Harness, which: int | None = None
     ) -> tuple[int, list[tuple[int, tuple[str | int, ...]]]]:
-        """Return this step's past task, and of each of its images the place in the memory and the occasion, for `read`.
+        """Return this step's past task, and of each of its images the place in the memory and the draw key, for `read`.
 
         which: of the past tasks; the one whose turn it is where None.
         """
@@ -64,7 +64,7 @@ class Memory:
     def draw(
         self, strategy: Harness, which: int | None = None
     ) -> tuple[TaskDataset, list[tuple[int, tuple[str | int, ...]]]]:
-        """Return this step's data set, and of each of its images the index and the occasion, as `read` takes them.
+        """Return this step's data set, and of each of its images the index and the draw key, as `read` takes them.
 
         which: as for `places`.
         """

@@ -41,7 +41,7 @@ def results_folder(experiment: str) -> Path:
     """Return the folder of an experiment's results, named by preset, file or folder; a bare name is an experiment's."""
     from cl_bench.config.presets import name_of, presets
     from cl_bench.config.schema import DEV
-    from cl_bench.errors import unknown
+    from cl_bench.errors import unknown_name_error
     from cl_bench.utils.paths import results_root
 
     path, name = Path(experiment), name_of(Path(experiment))
@@ -54,7 +54,7 @@ def results_folder(experiment: str) -> Path:
         raise UserError(f"experiment {name} was scored on dev alone: its results are {', '.join(on_dev)}")
     if written or experiment in presets():
         raise UserError(f"experiment {name} has no results in {results_root()} yet: cl-bench run {experiment}")
-    raise unknown("experiment with results", name if len(path.parts) == 1 else experiment, ran)
+    raise unknown_name_error("experiment with results", name if len(path.parts) == 1 else experiment, ran)
 
 
 def numbers(seeds: str) -> list[int]:

@@ -23,7 +23,7 @@ def audit(experiment: ExperimentName, changes: Changes = None, plugin: Plugins =
     """
     from cl_bench.config.presets import load_experiment
     from cl_bench.plugins.registry import load_plugin_files
-    from cl_bench.tasks.audit import report
+    from cl_bench.tasks.audit_report import report
     from cl_bench.tasks.catalog import load_catalog
 
     load_plugin_files(plugin or ())
@@ -42,7 +42,7 @@ def show(
 ) -> None:
     """Draw a task's images with their masks, boxes or labels."""
     from cl_bench.config.presets import load_experiment
-    from cl_bench.errors import unknown
+    from cl_bench.errors import unknown_name_error
     from cl_bench.plugins.registry import load_plugin_files
     from cl_bench.tasks.catalog import read_split, read_task, test_part
     from cl_bench.tasks.contact_sheet import contact_sheet
@@ -51,9 +51,9 @@ def show(
     loaded = load_experiment(experiment, changes or ())
     names = [config.name for config in loaded.tasks]
     if task not in names:
-        raise unknown("task", task, names)
+        raise unknown_name_error("task", task, names)
     if split not in ("train", "val", "test"):
-        raise unknown("split", split, ("train", "val", "test"))
+        raise unknown_name_error("split", split, ("train", "val", "test"))
     config = loaded.tasks[names.index(task)]
     shown, train, val = read_task(loaded, names.index(task), config)
     parts = {"train": train, "val": val}

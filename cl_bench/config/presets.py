@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_bench.config.schema import Experiment, validate
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.parsing import load_yaml
 
 
@@ -71,7 +71,7 @@ def _find(name_or_path: str, folder: Path = Path()) -> Path:
             raise UserError(f"experiment file {path} does not exist")
         return path
     if name_or_path not in presets():
-        raise unknown("experiment", name_or_path, presets())
+        raise unknown_name_error("experiment", name_or_path, presets())
     return presets()[name_or_path]
 
 
@@ -118,7 +118,7 @@ def _apply(content: dict[str, Any], key: str, value: Any, where: str) -> None:
         if isinstance(place, list):
             names = {task.get("name"): number for number, task in enumerate(place) if isinstance(task, dict)}
             if parent not in names:
-                raise unknown("task", parent, [str(name) for name in names])
+                raise unknown_name_error("task", parent, [str(name) for name in names])
             index = names[parent]
         else:
             place.setdefault(parent, {})

@@ -11,7 +11,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from cl_bench.config.orders import parse_orders
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 
 
 def _file_name(name: str) -> str:
@@ -232,7 +232,7 @@ class Experiment(Protocol):
         for order in self.orders:
             for name in order:
                 if name not in names:
-                    raise ValueError(str(unknown("task", name, names)) + " (in orders)")
+                    raise ValueError(str(unknown_name_error("task", name, names)) + " (in orders)")
             if not order or any(one == following for one, following in pairwise(order)):
                 raise ValueError(f"an order must name a task, and none twice in a row: {', '.join(order) or 'empty'}")
         for field in ("strategies", "seeds", "orders"):
@@ -279,7 +279,7 @@ def explain(error: ValidationError, known: Callable[[tuple[int | str, ...]], lis
     """Return the first thing that is wrong as a sentence; known: the keys there are where one is unknown."""
     first = error.errors()[0]
     if first["type"] == "extra_forbidden":
-        return str(unknown("key", str(first["loc"][-1]), known(first["loc"])))
+        return str(unknown_name_error("key", str(first["loc"][-1]), known(first["loc"])))
     place = ".".join(map(str, first["loc"]))
     message = first["msg"].removeprefix("Value error, ")
     return f"{place}: {message}" if place else message

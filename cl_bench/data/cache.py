@@ -17,7 +17,7 @@ import PIL
 from cl_bench.data.base import Boxes, Split
 from cl_bench.errors import UserError
 from cl_bench.utils.files import replacing
-from cl_bench.utils.hashing import sha256
+from cl_bench.utils.hashing import file_hash
 from cl_bench.utils.paths import cache_root
 
 VERSION = 2
@@ -121,11 +121,6 @@ def _limit() -> int:
     return int(text) * 2**20
 
 
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes in hexadecimal; see `file_hashes`."""
-    return file_hashes([path])[0]
-
-
 def file_hashes(paths: Sequence[Path]) -> list[str]:
     """Return the SHA-256 of each file's bytes in hexadecimal.
 
@@ -142,7 +137,7 @@ def file_hashes(paths: Sequence[Path]) -> list[str]:
             name, state = str(path.absolute()), [stat.st_mtime_ns, stat.st_size]
             entry = known.get(name)
             if entry is None or entry[:2] != state:
-                entry = [*state, sha256(path)]
+                entry = [*state, file_hash(path)]
                 if time.time_ns() - stat.st_mtime_ns > SETTLED_NS:
                     known[name], changed = entry, True
         except OSError as error:

@@ -12,13 +12,13 @@ from cl_bench.deploy.export import FORMATS, MANIFEST
 from cl_bench.deploy.inputs import as_images
 from cl_bench.deploy.runtimes import Forward, eager
 from cl_bench.deploy.trained import Trained
-from cl_bench.tasks.catalog import Entry, load_catalog, pixels
+from cl_bench.tasks.catalog import TaskEntry, load_catalog, pixels
 from cl_bench.utils.files import write_whole
 
 _BATCH = 8
 
 
-def scores(catalog: Sequence[Entry], forward: Forward) -> dict[str, dict[str, float]]:
+def scores(catalog: Sequence[TaskEntry], forward: Forward) -> dict[str, dict[str, float]]:
     """Return task -> metric -> value in 0..1 of the model as `forward` runs it."""
     found = {}
     for place, entry in enumerate(catalog):

@@ -17,8 +17,8 @@ from cl_bench.deploy.inputs import calibration
 from cl_bench.deploy.quantization import quantized
 from cl_bench.deploy.runtimes import Forward, without_remarks
 from cl_bench.deploy.trained import Trained
-from cl_bench.errors import UserError, unknown
-from cl_bench.utils.files import make_writable
+from cl_bench.errors import UserError, unknown_name_error
+from cl_bench.utils.files import whole_folder
 
 TOLERANCE = 1e-3
 """Greatest difference from PyTorch, as a share of the output's own greatest value, of a float32 export."""
@@ -90,14 +90,11 @@ def export(trained: Trained, format: str, output: Path) -> Path:
     UserError where a float32 model does not say what PyTorch says, a library is missing, or `output` is there already.
     """
     if format not in FORMATS:
-        raise unknown("format", format, FORMATS)
+        raise unknown_name_error("format", format, FORMATS)
     if output.exists():
         raise UserError(f"{output} is there already: name another folder with --output")
     chosen = FORMATS[format]
-    parent = make_writable(output.absolute().parent)
-    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{output.name}-") as temporary:
-        draft = Path(temporary) / output.name
-        draft.mkdir()
+    with whole_folder(output) as draft:
         file = chosen.write(trained, draft)
         difference = compare(trained, chosen.run(file, torch.get_num_threads()))
         most = TOLERANCE if chosen.exact else sys.float_info.max
@@ -106,7 +103,6 @@ def export(trained: Trained, format: str, output: Path) -> Path:
                 raise UserError(f"the exported model differs from PyTorch by {share:.2g} of the output of task {task}")
         described = {**trained.described(), "format": format, "file": file.name, "difference": difference}
         (draft / MANIFEST).write_text(json.dumps(described, indent=1) + "\n")
-        draft.replace(output)
     return output
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from cl_bench.deploy import export, latency_worker
 from cl_bench.deploy.quantization import quantized
 from cl_bench.deploy.trained import Trained, untrained
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils import memory
 from cl_bench.utils.machine import processor
 
@@ -70,7 +70,7 @@ def measure(
     """
     for name in names:
         if name not in LIBRARIES:
-            raise unknown("runtime", name, LIBRARIES)
+            raise unknown_name_error("runtime", name, LIBRARIES)
     if min(threads, batch, repeats) < 1:
         raise UserError("threads, batch and repeats must be at least 1")
     trained = untrained(experiment, changes)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cl_bench.config.presets import load_experiment
 from cl_bench.config.schema import Experiment, validate
 from cl_bench.deploy.model_card import untrained_model
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.model.unified import UnifiedModel
 from cl_bench.results.plan_file import PlannedRun, read_plan
 from cl_bench.results.store.store import Store, find_stage, set_damaged_aside
@@ -110,13 +110,13 @@ def _choose(runs: Sequence[PlannedRun], strategy: str, order: str, seed: int | N
     if not strategy and len(names) > 1:
         raise UserError(f"the experiment has several strategies: name one with --strategy ({', '.join(names)})")
     if strategy and strategy not in names:
-        raise unknown("strategy of this experiment", strategy, names)
+        raise unknown_name_error("strategy of this experiment", strategy, names)
     wanted = {"strategy": strategy or names[0], "order": order, "seed": "" if seed is None else str(seed)}
     found = list(runs)
     for what, text in wanted.items():
         known = {_named(run)[what]: run for run in reversed(found)}
         if text and text not in known:
-            raise unknown(what, text, known)
+            raise unknown_name_error(what, text, known)
         first = text or next(reversed(known))
         found = [run for run in found if _named(run)[what] == first]
     return found[0]

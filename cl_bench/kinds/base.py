@@ -88,7 +88,7 @@ class Predictor(nn.Module):
         return raw
 
 
-def only(logits: Tensor, classes: Sequence[int]) -> Tensor:
+def select_classes(logits: Tensor, classes: Sequence[int]) -> Tensor:
     """Return the channels `classes` of logits (B, C, ...); where these are all, the logits themselves."""
     return logits if len(classes) == logits.shape[1] else logits[:, list(classes)]
 
@@ -159,9 +159,9 @@ class Kind(ABC):
     """Names of its predictors; the first is the default."""
     levels: ClassVar[tuple[int, ...]]
     """The strides that feed its predictor where the task names none."""
-    whole: ClassVar[bool] = False
+    whole_image: ClassVar[bool] = False
     """Whether a target is about the image as a whole, so that images cannot be put together from several."""
-    partial: ClassVar[bool] = False
+    learns_parts: ClassVar[bool] = False
     """Whether a task may learn some of its classes only, as `Task.labels` says; what follows must heed it then."""
     background: ClassVar[int | None] = None
     """The class of what shows none of the others; a task that learns any classes learns it along."""

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cl_bench.data.base import Example, Split
-from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, only
+from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, select_classes
 from cl_bench.kinds.divergence import kl
 from cl_bench.kinds.drawing import write_label
 from cl_bench.metrics.top_k import TopK
@@ -76,8 +76,8 @@ class Classification(Kind):
     metrics = ("Top-1", "Top-5")
     predictors = ("linear",)
     levels = (32,)
-    whole = True
-    partial = True
+    whole_image = True
+    learns_parts = True
     Settings = ClassificationSettings
 
     def predictor(self, task: Task, channels: int) -> Predictor:
@@ -95,7 +95,7 @@ class Classification(Kind):
 
     def distillation(self, task: Task, student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
         """Return the KL over the classes that the task learns, a mean over images."""
-        return kl(only(student, task.labels), only(teacher, task.labels), how)
+        return kl(select_classes(student, task.labels), select_classes(teacher, task.labels), how)
 
     def metric(self, task: Task, val: Split) -> ClassificationMetric:
         """Return an empty Top-k over `val`."""

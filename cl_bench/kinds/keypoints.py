@@ -90,7 +90,7 @@ class Keypoints(Kind):
     metrics = tuple(f"PCK@{near}" for near in NEAR)
     predictors = ("heatmap",)
     levels = (8,)
-    whole = True
+    whole_image = True
     Settings = KeypointSettings
 
     def predictor(self, task: Task, channels: int) -> Predictor:

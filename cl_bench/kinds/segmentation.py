@@ -20,7 +20,7 @@ from cl_bench.data.base import VOID, Example, Split
 from cl_bench.data.cache import Decoder
 from cl_bench.data.images import decode_mask
 from cl_bench.errors import UserError
-from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, gallery_indices, only
+from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, gallery_indices, select_classes
 from cl_bench.kinds.divergence import kl
 from cl_bench.kinds.drawing import write_label
 from cl_bench.metrics.mean_iou import MeanIoU
@@ -105,7 +105,7 @@ class Segmentation(Kind):
     metrics = ("mIoU",)
     predictors = ("linear",)
     levels = (8,)
-    partial = True
+    learns_parts = True
     background = 0
     Settings = SegmentationSettings
 
@@ -138,7 +138,7 @@ class Segmentation(Kind):
     def distillation(self, task: Task, student: Tensor, teacher: Tensor, how: Distill) -> Tensor:
         """Return the KL over background and the classes that the task learns, a mean over the predictor's pixels."""
         shown = sorted({self.background, *task.labels})
-        return kl(only(student, shown), only(teacher, shown), how)
+        return kl(select_classes(student, shown), select_classes(teacher, shown), how)
 
     def metric(self, task: Task, val: Split) -> SegmentationMetric:
         """Return an empty mean IoU over `val`."""

@@ -106,7 +106,7 @@ def verdict(drop: float, interval: Interval | None, baseline_mean: float, final_
     return word if (interval[0] > edge if word == "fail" else interval[1] <= edge) else f"{word} (uncertain)"
 
 
-def compare(
+def task_summary(
     baselines: Mapping[int, float],
     runs: Mapping[int, Sequence[float]],
     trivial: float,
@@ -171,9 +171,9 @@ def leaders(
 ) -> set[str]:
     """Return the strategy with the smallest drop and those that cannot be told from it.
 
-    baselines: seed -> score; finals: strategy -> seed -> score; images, scored: by strategy, as in `compare`. Two are
-    told apart where the interval of the difference of their drops, paired by seed, lies beside 0. None leads where none
-    can be told from the best.
+    baselines: seed -> score; finals: strategy -> seed -> score; images, scored: by strategy, as in `task_summary`. Two
+    are told apart where the interval of the difference of their drops, paired by seed, lies beside 0. None leads where
+    none can be told from the best.
     """
     drops = {name: _drop_of(baselines, scores, list(scores)) for name, scores in finals.items() if scores}
     if not drops:

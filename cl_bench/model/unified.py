@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from cl_bench.config.schema import ModelConfig
 from cl_bench.kinds.base import Predictor, Task
 from cl_bench.model.backbone import Weights, build_backbone
-from cl_bench.model.frozen_layers import answered, recorded, still_layers
+from cl_bench.model.frozen_layers import frozen_parts, recording, replaced
 from cl_bench.model.pyramid import Pyramid
 from cl_bench.utils.randomness import derive, isolated
 
@@ -23,11 +23,11 @@ from cl_bench.utils.randomness import derive, isolated
 class Features:
     """Features of one batch of images: the shared layer's output by stride, computed when first asked for.
 
-    still: what the backbone's layers that are held still gave, by their names.
+    frozen: what the frozen layers of the backbone gave, by their names.
     """
 
-    def __init__(self, compute: Callable[[int], Tensor], still: Mapping[str, Any]) -> None:
-        self.still = still
+    def __init__(self, compute: Callable[[int], Tensor], frozen: Mapping[str, Any]) -> None:
+        self.frozen = frozen
         self._compute = compute
         self._levels: dict[int, Tensor] = {}
 
@@ -66,19 +66,19 @@ class UnifiedModel(MultiTaskModule):
         self.tasks = tuple(tasks)
         self.norm_frozen = False
         """Whether batch norm normalises by its running statistics, and leaves them alone, in training too."""
-        self._still: tuple[str, ...] = ()
+        self._frozen: tuple[str, ...] = ()
         self._out_of_reach: dict[frozenset[int], list[nn.Parameter]] = {}
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def train(self, mode: bool = True) -> UnifiedModel:
-        """Set training or evaluation mode; frozen batch norm, and what is held still, stay in the latter."""
+        """Set training or evaluation mode; frozen batch norm and frozen layers stay in the latter."""
         super().train(mode)
-        # What is held still would otherwise move by its batch-norm statistics.
-        still = [layer for part in self.children() for layer in still_layers(part).values()]
-        for layer in (*still, *(_norms(self) if self.norm_frozen else ())):
+        # Frozen layers would otherwise move by its batch-norm statistics.
+        frozen = [layer for part in self.children() for layer in frozen_parts(part).values()]
+        for layer in (*frozen, *(_norms(self) if self.norm_frozen else ())):
             layer.eval()
-        self._still = tuple(still_layers(self.backbone))
+        self._frozen = tuple(frozen_parts(self.backbone))
         return self
 
     def freeze_norm(self, frozen: bool) -> None:
@@ -86,12 +86,12 @@ class UnifiedModel(MultiTaskModule):
         self.norm_frozen = frozen
         self.train(self.training)
 
-    def features(self, images: Tensor, still: Mapping[str, Any] | None = None) -> Features:
+    def features(self, images: Tensor, frozen: Mapping[str, Any] | None = None) -> Features:
         """Run the backbone once on `images` (B, 3, H, W), and the neck as far as levels are asked for.
 
-        still: what some of the backbone's layers give for these images, by their names; they do not run then.
+        frozen: what some of the backbone's layers give for these images, by their names; they do not run then.
         """
-        with recorded(self.backbone, self._still) as outputs, answered(self.backbone, still or {}):
+        with recording(self.backbone, self._frozen) as outputs, replaced(self.backbone, frozen or {}):
             maps = self.maps(images)
         learning, known = torch.is_grad_enabled(), dict[tuple[str, int], Tensor]()
 
@@ -184,9 +184,7 @@ def build_model(config: ModelConfig, tasks: Sequence[Task], weights: Weights, se
         return derive(seed, "weights", name)
 
     with isolated(seeded("backbone")):
-        backbone = build_backbone(config.backbone)
-    if weights.state is not None:
-        backbone.load_state_dict(weights.state)
+        backbone = build_backbone(config.backbone, weights.state)
     with isolated(seeded("neck")):
         info: Any = backbone.feature_info  # timm's, which nn.Module's own types do not know
         neck = Pyramid(info.channels(), config.neck_channels)
@@ -207,14 +205,14 @@ def _norms(model: nn.Module) -> list[_BatchNorm]:
 
 @contextmanager
 def _all_learning(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Have gradients taken for all of `parameters`, those that are held still included."""
-    still = [p for p in parameters if not p.requires_grad]
-    for p in still:
+    """Have gradients taken for all of `parameters`, frozen ones included."""
+    frozen = [p for p in parameters if not p.requires_grad]
+    for p in frozen:
         p.requires_grad_(True)
     try:
         yield
     finally:
-        for p in still:
+        for p in frozen:
             p.requires_grad_(False)
 
 

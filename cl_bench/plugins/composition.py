@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from cl_bench.errors import UserError, said, unknown
+from cl_bench.errors import UserError, describe_error, unknown_name_error
 from cl_bench.plugins.registry import StrategyEntry, code_identity, strategies
-from cl_bench.plugins.traits import storable
+from cl_bench.plugins.traits import Traits, traits_of
 from cl_bench.utils.parsing import load_yaml, split, split_list
 
 _TERM = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)\s*(\[(?P<settings>.*)\])?", re.DOTALL)
@@ -42,7 +42,7 @@ class Term:
         except (TypeError, ValueError, AssertionError) as error:
             raise UserError(f"strategy {self.name} does not accept its settings: {error}") from error
         except Exception as error:  # somebody's code may raise anything
-            raise UserError(f"strategy {self.name} cannot be built: {said(error)}") from error
+            raise UserError(f"strategy {self.name} cannot be built: {describe_error(error)}") from error
         for plugin in plugins:
             if not hasattr(plugin, "before_training_exp"):
                 raise UserError(f"strategy {self.name} returns {plugin!r}, which is no plug-in of Avalanche's")
@@ -51,31 +51,18 @@ class Term:
         return plugins
 
     @cached_property
+    def traits(self) -> tuple[Traits, ...]:
+        """What its plug-ins say of themselves."""
+        return tuple(map(traits_of, self.build()))
+
+    @property
     def acts_from(self) -> int | None:
-        """The first stage (1, 2, ...) in which the term changes anything; None where it never does.
-
-        A plug-in says so in `acts_from`; one that says nothing, such as a stock one, acts from the first.
-        """
-        return min((getattr(plugin, "acts_from", 1) for plugin in self.build()), default=None)
-
-    @cached_property
-    def follows_expert(self) -> bool:
-        """Whether it needs the baseline of the task at hand; a plug-in says so in `follows_expert`."""
-        return any(getattr(plugin, "follows_expert", False) for plugin in self.build())
-
-    @cached_property
-    def follows_past_experts(self) -> bool:
-        """Whether it needs the past tasks' baselines, too; a plug-in says so in `follows_past_experts`."""
-        return any(getattr(plugin, "follows_past_experts", False) for plugin in self.build())
-
-    @cached_property
-    def resumable(self) -> bool:
-        """Whether its stages can be trained by one process each: what acts from the first can store what it carries."""
-        return all(storable(p) for p in self.build() if getattr(p, "acts_from", 1) == 1)
+        """The first stage (1, 2, ...) in which the term changes anything; None where it never does."""
+        return min((plugin.acts_from for plugin in self.traits), default=None)
 
     def code(self) -> tuple[str, ...]:
         """Return the hashes of the files from outside this package that define the strategy and its plug-ins."""
-        found = {code_identity(self.entry), *map(code_identity, self.build())}
+        found = {code_identity(self.entry), *(plugin.code for plugin in self.traits)}
         return tuple(sorted(one for one in found if one is not None))
 
     def identity(self) -> dict[str, Any]:
@@ -93,14 +80,20 @@ class Composition:
     terms: tuple[Term, ...]
 
     @property
+    def traits(self) -> tuple[Traits, ...]:
+        """What the plug-ins of all terms say of themselves."""
+        return tuple(plugin for term in self.terms for plugin in term.traits)
+
+    @property
     def together(self) -> bool:
         """Whether all tasks are trained in one stage."""
         return any(term.entry.together for term in self.terms)
 
     @property
     def chained(self) -> bool:
-        """Whether its stages need one process from the first to the last (a plug-in carries what it cannot store)."""
-        return not all(term.resumable for term in self.terms)
+        """Whether its stages need one process, as a plug-in that acts from the first on holds what cannot be stored."""
+        first = [plugin for plugin in self.traits if plugin.acts_from == 1]
+        return not all(plugin.storable for plugin in first)
 
     def acting(self, position: int) -> tuple[Term, ...]:
         """Return the terms that act in the stage at 0-based `position`."""
@@ -117,7 +110,7 @@ def parse(text: str) -> Composition:
         raise UserError(
             f"strategy {text!r}: training all tasks together leaves no later stage for the others to act in"
         )
-    if sum(getattr(plugin, "rehearses", False) for term in terms for plugin in term.build()) > 1:
+    if sum(plugin.rehearses for plugin in composition.traits) > 1:
         raise UserError(
             f"strategy {text!r}: two parts train stored images with their labels, and a step has one such batch"
         )
@@ -163,7 +156,7 @@ def _resolve(entry: StrategyEntry, given: Mapping[str, Any], text: str) -> dict[
     parameters = {k: p for k, p in entry.parameters.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     for key in given:
         if key not in parameters:
-            raise UserError(f"strategy {text!r}: {unknown('setting', key, parameters)}")
+            raise UserError(f"strategy {text!r}: {unknown_name_error('setting', key, parameters)}")
     settings = {}
     for name, parameter in parameters.items():
         if name not in given and parameter.default is parameter.empty:
@@ -193,7 +186,7 @@ def _dotted(path: str) -> StrategyEntry:
     except ImportError as error:
         raise UserError(f"strategy {path}: cannot import {module}: {error}") from error
     if found is None:
-        raise unknown("plug-in", name, dir(importlib.import_module(module)))
+        raise unknown_name_error("plug-in", name, dir(importlib.import_module(module)))
     # An experiment may come from anyone: any other class could be made to do anything by its arguments.
     if not (inspect.isclass(found) and issubclass(found, BasePlugin)):
         raise UserError(f"strategy {path} is not one of Avalanche's plug-ins, nor made from one")

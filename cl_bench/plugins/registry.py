@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from cl_bench.errors import UserError, said, unknown
+from cl_bench.errors import UserError, describe_error, unknown_name_error
 from cl_bench.plugins import source_hash
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class Registry(Generic[T]):
         """Return what `name` stands for; raise UserError with the nearest known name where there is none."""
         self.load()
         if name not in self.entries:
-            raise unknown(self.what, name, self.entries, _plugin_hint(name) + self._broken_hint())
+            raise unknown_name_error(self.what, name, self.entries, _plugin_hint(name) + self._broken_hint())
         return self.entries[name]
 
     def _broken_hint(self) -> str:
@@ -97,7 +97,7 @@ class Registry(Generic[T]):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # one broken plug-in must stop nothing else, whatever it raises
-            self.broken[name] = said(error)
+            self.broken[name] = describe_error(error)
 
     def __iter__(self) -> Iterator[str]:
         self.load()
@@ -133,7 +133,7 @@ def strategy(
         for which, settings in (("added", added), ("neutral", neutral)):
             for setting in settings or {}:
                 if setting not in (known := inspect.signature(build).parameters):
-                    raise unknown(f"{which} setting of strategy {name!r}", setting, known)
+                    raise unknown_name_error(f"{which} setting of strategy {name!r}", setting, known)
         strategies.add(name, StrategyEntry(name, build, summary, paper, together, neutral, added or {}))
         return build
 
@@ -160,7 +160,7 @@ def load_plugin_files(paths: Sequence[str | Path]) -> None:
             raise UserError(f"plugin file {path} does not exist")
         place = path.resolve()
         # The content is part of the name: what was edited since it was imported is imported anew.
-        content = f"{place} {source_hash.identity(place, place.stem)}"
+        content = f"{place} {source_hash.source_hash(place, place.stem)}"
         name = f"cl_bench_plugin_{hashlib.sha256(content.encode()).hexdigest()[:12]}"
         if _imported.get(place) == name:
             continue
@@ -179,7 +179,7 @@ def load_plugin_files(paths: Sequence[str | Path]) -> None:
             del sys.modules[name], _imported[place]
             if isinstance(error, (UserError, KeyboardInterrupt)):
                 raise
-            raise UserError(f"plugin file {path} failed to import: {said(error)}") from error
+            raise UserError(f"plugin file {path} failed to import: {describe_error(error)}") from error
 
 
 def _forget(helpers: Sequence[Path]) -> None:
@@ -208,4 +208,4 @@ def code_identity(thing: Any) -> str | None:
     None for our own, which the numerics version covers.
     """
     module = _definition(thing).__module__
-    return None if module.startswith("cl_bench.") else source_hash.identity(Path(source_of(thing)), module)
+    return None if module.startswith("cl_bench.") else source_hash.source_hash(Path(source_of(thing)), module)

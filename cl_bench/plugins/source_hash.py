@@ -9,7 +9,7 @@ from importlib.util import resolve_name
 from pathlib import Path
 
 
-def identity(path: Path, module: str) -> str:
+def source_hash(path: Path, module: str) -> str:
     """Return the SHA-256 of the file at `path`, imported as `module`, and of all that it imports from beside it."""
     return hashlib.sha256(b"".join(file.read_bytes() for file in files(path, module))).hexdigest()
 

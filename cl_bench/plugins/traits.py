@@ -1,22 +1,52 @@
-"""What a plug-in says of what it holds between stages."""
+"""What a plug-in says of itself, by attributes of these names: all that planning and training ask of it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from cl_bench.plugins.registry import code_identity
+
+
+class Traits(NamedTuple):
+    """Each with what holds of a plug-in that says nothing, such as a stock one; the last two it does not say itself.
+
+    acts_from: the first stage (1, 2, ...) in which it changes anything; follows_expert: it needs the baseline of the
+    task at hand, follows_past_experts: the past tasks', too; rehearses: it trains stored images with their labels;
+    stores_images: it may store any; stateless: it gathers nothing while it trains; carries: what it holds can be stored
+    and given back; code: the hash of its files where it is from outside this package.
+    """
+
+    acts_from: int = 1
+    follows_expert: bool = False
+    follows_past_experts: bool = False
+    rehearses: bool = False
+    stores_images: bool = True
+    stateless: bool = False
+    carries: bool = False
+    code: str | None = None
+
+    @property
+    def storable(self) -> bool:
+        """Whether all that it holds can be stored."""
+        return self.stateless or self.carries
+
+    @property
+    def opaque(self) -> bool:
+        """Whether it is from elsewhere and may hold anything: a stage with it starts anew, then."""
+        return self.code is not None and not self.storable
+
+    @property
+    def tells_of_images(self) -> bool:
+        """Whether it stores no images, or reports those that it stores, as our own do."""
+        return self.code is None or not self.stores_images
+
+
+def traits_of(plugin: Any) -> Traits:
+    """Return what `plugin` says of itself."""
+    said = {name: getattr(plugin, name) for name in Traits._fields[:-2] if hasattr(plugin, name)}
+    return Traits(**said, carries=carries(plugin), code=code_identity(plugin))
 
 
 def carries(plugin: Any) -> bool:
     """Return whether the plug-in carries something, and can be given it back."""
     return hasattr(plugin, "state_dict") and hasattr(plugin, "load_state_dict")
-
-
-def storable(plugin: Any) -> bool:
-    """Return whether all that the plug-in holds can be stored."""
-    return getattr(plugin, "stateless", False) or carries(plugin)
-
-
-def opaque(plugin: Any) -> bool:
-    """Return whether the plug-in, which is from elsewhere, may hold anything: a stage with it starts anew, then."""
-    return code_identity(plugin) is not None and not storable(plugin)

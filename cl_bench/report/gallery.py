@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.results.plan_file import Plan, read_plan
 from cl_bench.results.store.pictures import FILE, SIDE, Picture, load
 from cl_bench.results.store.store import find_stage, intact
@@ -45,11 +45,11 @@ def _stages(plan: Plan, strategy: str, seed: int | None) -> dict[str, str]:
     """Return task -> key of the stage whose predictions are shown."""
     runs = [run for run in plan.runs if run.strategy == strategy]
     if strategy and not runs:
-        raise unknown("strategy of this experiment", strategy, {run.strategy for run in plan.runs})
+        raise unknown_name_error("strategy of this experiment", strategy, {run.strategy for run in plan.runs})
     seeds = [line.seed for line in (plan.runs if strategy else plan.baselines)]
     wanted = seeds[0] if seed is None and seeds else seed
     if wanted not in seeds:
-        raise unknown("seed", str(wanted), map(str, dict.fromkeys(seeds)))
+        raise unknown_name_error("seed", str(wanted), map(str, dict.fromkeys(seeds)))
     if not strategy:
         return {line.task: line.stage for line in plan.baselines if line.seed == wanted}
     run = next(run for run in runs if run.seed == wanted)

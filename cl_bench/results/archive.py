@@ -22,7 +22,7 @@ from cl_bench.results.store.scores import FOLDER
 from cl_bench.results.store.store import Store, find_stage, intact, set_damaged_aside
 from cl_bench.utils.archives import Limits, read_members
 from cl_bench.utils.files import replacing, write_whole
-from cl_bench.utils.hashing import sha256
+from cl_bench.utils.hashing import file_hash
 
 MANIFEST = "SHA256SUMS.json"
 
@@ -72,7 +72,7 @@ def import_results(archive: Path, results: Path, store: Store) -> Path:
         # What is exported is not compressed: no archive of ours holds more than its own size.
         for name, content in read_members(archive, lambda _: True, Limits(size=archive.stat().st_size)):
             write_whole(draft / name, content)
-            sums[name] = sha256(draft / name)
+            sums[name] = file_hash(draft / name)
         experiment = _check(archive, draft, sums)
         target = results / experiment
         if (target / "plan.json").exists():

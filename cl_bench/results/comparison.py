@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.metrics import continual, statistics, uncertainty
 from cl_bench.metrics.statistics import mean, t_interval
 from cl_bench.results.rows import BASELINE, REFERENCE, Results
@@ -41,14 +41,15 @@ def differences(results: Results, against: str = REFERENCE) -> pd.DataFrame:
 
     `difference`: of their drops (each a ratio of means over the seeds that both have; negative: it forgets less), with
     its 95 % interval `low`, `high` over seeds and images (over seeds alone where no resamples were kept);
-    `seeds_deviation`, `images_deviation`: the parts, as in `continual.compare`; `p`: of the exact sign-flip test over
-    the seeds' own differences, `adjusted_p`: for all rows of the table (Holm), `least_p`: the smallest that so many
-    seeds can give; `probability`: that a seed of the strategy drops less than one of `against`. Tasks whose baseline is
-    void are left out. Raises UserError where `against` is not in the results, or there is nothing to compare.
+    `seeds_deviation`, `images_deviation`: the parts, as in `continual.task_summary`; `p`: of the exact sign-flip test
+    over the seeds' own differences, `adjusted_p`: for all rows of the table (Holm), `least_p`: the smallest that so
+    many seeds can give; `probability`: that a seed of the strategy drops less than one of `against`. Tasks whose
+    baseline is void are left out. Raises UserError where `against` is not in the results, or there is nothing to
+    compare.
     """
     known = {run.strategy for run in results.plan.runs}
     if against not in known:
-        raise unknown("strategy of this experiment", against, known)
+        raise unknown_name_error("strategy of this experiment", against, known)
     results = results.of()
     table = finals(results)
     table = table[~table["task"].isin(void_tasks(results))]
@@ -113,7 +114,7 @@ def over_orders(results: Results, against: str = "") -> pd.DataFrame:
         raise UserError("no strategy has a seed of which every order is done")
     against = against or (REFERENCE if REFERENCE in found else next(iter(found)))
     if against not in found:
-        raise unknown("strategy of which all orders are done", against, found)
+        raise unknown_name_error("strategy of which all orders are done", against, found)
     rows = [_order_row(name, scores, found[against], images, scored) for name, scores in found.items()]
     frame = pd.DataFrame(rows)
     frame["against"] = against

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 
 _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     **{"<=": operator.le, ">=": operator.ge, "!=": operator.ne},
@@ -30,7 +30,7 @@ def filtered(summary: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
             raise UserError(f"{condition!r} is no filter: write a column, one of = != < <= > >=, and a value: drop<=5%")
         name, sign, text = (part.strip() for part in found.groups())
         if name not in summary:
-            raise unknown("column", name, map(str, summary))
+            raise unknown_name_error("column", name, map(str, summary))
         summary = summary[_COMPARISONS[sign](*_comparable(summary[name], sign, text))]
     if conditions and summary.empty:
         raise UserError(f"no row of the table has {' and '.join(conditions)}")

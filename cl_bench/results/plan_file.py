@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.results.store.json_files import read_json
 from cl_bench.utils import paths
 
@@ -158,7 +158,9 @@ def experiment_folder(path: str | Path) -> Path:
     for folder in (root / path, Path(path)) if len(Path(path).parts) == 1 else (Path(path),):
         if os.path.isfile(folder / "plan.json"):  # which is False for a name that no file system takes
             return folder
-    raise unknown("experiment with results", str(path), [plan.parent.name for plan in root.glob("*/plan.json")])
+    raise unknown_name_error(
+        "experiment with results", str(path), [plan.parent.name for plan in root.glob("*/plan.json")]
+    )
 
 
 def read_plan(folder: Path) -> Plan:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.results.plan_file import Plan, PlannedTask, experiment_folder, read_plan
 from cl_bench.results.stages import EXCESS, Evaluation, Record, read_stages
 from cl_bench.results.store.failures import Failures
@@ -58,7 +58,7 @@ class Results:
                     f"{self.plan.experiment} has no test part that all of its tasks are scored on; "
                     "cl-bench rescore scores what is stored on one"
                 )
-            raise unknown("part that was scored", split, known)
+            raise unknown_name_error("part that was scored", split, known)
         split = split or self.verdict_split
         return replace(self, rows=self.rows[self.rows["split"] == split], split=split)
 
@@ -121,7 +121,7 @@ class Results:
         for column, wanted in (("strategy", strategies), ("order", orders), ("seed", seeds)):
             known = set(self.rows.loc[~single, column])
             for name in set(wanted) - known:
-                raise unknown(column, str(name), map(str, known))
+                raise unknown_name_error(column, str(name), map(str, known))
             keep &= self.rows[column].isin(list(wanted or known))
         return replace(self, rows=self.rows[keep | single])
 

@@ -35,7 +35,7 @@ def summary(results: Results, *, all_metrics: bool = False) -> pd.DataFrame:
     """Return one row a strategy, order and task, over the seeds that have both the baseline and the run.
 
     Of the part that the verdict is of, where `Results.of` has not chosen another.
-    Scores, drops and verdict as in `continual.compare`, of each task's headline metric; `scored`: how many images
+    Scores, drops and verdict as in `continual.task_summary`, of each task's headline metric; `scored`: how many images
     these are of; `settling_seeds`, `settling_images`: as in `power.settling`; all_metrics: also a row, without
     verdict, for every further metric. Costs are of a run: `train_seconds` and `training_flops` means over seeds,
     `relative_cost` and `relative_flops` these against naive on the same seeds and order (nan where their environments
@@ -172,7 +172,7 @@ def _task_row(results: Results, ends: _Ends, images: pd.DataFrame, run: Run, tas
     trivial = results.trivial(task) if headline else math.nan
     pairs = _resampled(results, ends, images, run, name) if headline else None
     scored, together = results.images(task), run in results.plan.joint
-    found = continual.compare(singles, runs, trivial, together, pairs, scored)
+    found = continual.task_summary(singles, runs, trivial, together, pairs, scored)
     found["verdict"] = found["verdict"] if headline and status == "done" else ""
     found |= {"scored": scored, **power.settling(found, scored)}
     head: Record = {"strategy": run[0], "order": run[1], "task": name, "kind": task.kind, "metric": metric}

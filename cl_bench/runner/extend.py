@@ -11,7 +11,7 @@ from cl_bench.errors import UserError
 from cl_bench.results.plan_file import read_plan, settings_by_name
 from cl_bench.results.stages import exported, of_training, scores
 from cl_bench.stages.plan import Plan
-from cl_bench.tasks.catalog import Entry
+from cl_bench.tasks.catalog import TaskEntry
 from cl_bench.utils.nested import differences
 
 
@@ -52,7 +52,7 @@ def _changed_settings(folder: Path, experiment: Experiment) -> list[str]:
     return differences(*(settings_by_name(one.model_dump(mode="json", exclude=free)) for one in (before, experiment)))
 
 
-def kept_stages(folder: Path, plan: Plan, catalog: Sequence[Entry]) -> frozenset[str]:
+def kept_stages(folder: Path, plan: Plan, catalog: Sequence[TaskEntry]) -> frozenset[str]:
     """Return the stages of which all that tables need lies in `folder`."""
     metrics, kept = {entry.task.name: entry.task.kind.metrics for entry in catalog}, set()
     for key, found in scores(folder, plan.stages).items():

@@ -13,7 +13,7 @@ from cl_bench.utils.provenance import commit
 if TYPE_CHECKING:
     from cl_bench.runner.prepare import Prepared
     from cl_bench.stages.plan import Run
-    from cl_bench.tasks.catalog import Entry
+    from cl_bench.tasks.catalog import TaskEntry
 from cl_bench.results.plan_file import read_plan
 
 
@@ -53,7 +53,7 @@ def _added_to(now: Mapping[str, str], before: Mapping[str, str]) -> dict[str, st
     return {"added_to": "; ".join(earlier)} if earlier else {}
 
 
-def _describe_task(entry: Entry) -> dict[str, Any]:
+def _describe_task(entry: TaskEntry) -> dict[str, Any]:
     task, audited = entry.task, entry.audit
     return {
         "name": task.name,
@@ -70,7 +70,7 @@ def _describe_task(entry: Entry) -> dict[str, Any]:
     }
 
 
-def describe_test(entry: Entry) -> dict[str, Any]:
+def describe_test(entry: TaskEntry) -> dict[str, Any]:
     """Return what plan.json says of a task's test part, nothing where it has none."""
     test = entry.audit.test
     if test is None:

@@ -24,7 +24,7 @@ from cl_bench.results.store.store import Store
 from cl_bench.runner.extend import kept_stages, refuse_foreign_rows, requested_so_far
 from cl_bench.stages.plan import Plan, Stage, make_plan
 from cl_bench.stages.scoring import Scorer
-from cl_bench.tasks.catalog import Entry, load_catalog
+from cl_bench.tasks.catalog import TaskEntry, load_catalog
 from cl_bench.utils.files import make_writable
 from cl_bench.utils.machine import set_up_numerics
 from cl_bench.utils.nested import differences
@@ -39,7 +39,7 @@ class Prepared:
     """An experiment with its audited data, its weights and its plan; nothing is trained yet."""
 
     experiment: Experiment
-    catalog: tuple[Entry, ...]
+    catalog: tuple[TaskEntry, ...]
     weights: Weights
     plan: Plan
     store: Store

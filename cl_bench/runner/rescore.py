@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cl_bench.config.schema import NAME, RESERVED, Experiment, validate
 from cl_bench.data.base import Split
-from cl_bench.errors import StageFailedError, UserError, unknown
+from cl_bench.errors import StageFailedError, UserError, unknown_name_error
 from cl_bench.model.backbone import load_weights
 from cl_bench.model.unified import UnifiedModel, build_model
 from cl_bench.results.export import EXPORTED, export
@@ -20,7 +20,7 @@ from cl_bench.results.store.store import Store, find_stage, set_damaged_aside
 from cl_bench.runner.lock import exclusive_plan
 from cl_bench.runner.plan_record import describe_test
 from cl_bench.stages.scoring import Scorer, dataset, evaluated, load_weights_into
-from cl_bench.tasks.catalog import Entry, load_catalog, read_split
+from cl_bench.tasks.catalog import TaskEntry, load_catalog, read_split
 from cl_bench.utils.machine import set_up_numerics
 from cl_bench.utils.paths import results_root, store_root
 from cl_bench.utils.provenance import origin
@@ -114,7 +114,7 @@ def _experiment(plan: Plan, folder: Path) -> Experiment:
 def _other(experiment: Experiment, task: str, path: str, split: str) -> Split:
     configs = {config.name: config for config in experiment.tasks}
     if task not in configs:
-        raise unknown("task", task, configs)
+        raise unknown_name_error("task", task, configs)
     config = configs[task]
     return read_split(config.model_copy(update={"data": {**config.data, "path": path}}), split)
 
@@ -130,7 +130,7 @@ def _stored(plan: Plan, folder: Path) -> dict[str, Path]:
 
 def _score(
     experiment: Experiment,
-    catalog: Sequence[Entry],
+    catalog: Sequence[TaskEntry],
     plan: Plan,
     stored: Mapping[str, Path],
     tell: Told,
@@ -155,7 +155,7 @@ def _score(
     return scored, lost
 
 
-def _model(experiment: Experiment, catalog: Sequence[Entry]) -> UnifiedModel:
+def _model(experiment: Experiment, catalog: Sequence[TaskEntry]) -> UnifiedModel:
     """Return a model for stored weights."""
     untrained = load_weights(experiment.model.backbone, "none")
     return build_model(experiment.model, [entry.task for entry in catalog], untrained, seed=0).to(experiment.device)

@@ -16,7 +16,6 @@ from cl_bench.data.base import Split
 from cl_bench.data.images import open_image
 from cl_bench.kinds.base import Task, gallery_indices
 from cl_bench.metrics.bootstrap import image_weights
-from cl_bench.plugins.registry import code_identity
 from cl_bench.results import per_class
 from cl_bench.results.store import pictures
 from cl_bench.results.store.json_files import write_csv
@@ -108,8 +107,7 @@ def _per_class(metrics: StreamMetrics) -> list[dict[str, Any]]:
 
 
 def _all_report(stage: Stage) -> bool:
-    plugins = (plugin for term in stage.terms for plugin in term.build())
-    return all(code_identity(plugin) is None or not getattr(plugin, "stores_images", True) for plugin in plugins)
+    return all(plugin.tells_of_images for term in stage.terms for plugin in term.traits)
 
 
 def _training_rows(log: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:

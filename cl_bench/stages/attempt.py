@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from cl_bench.errors import DivergedError, said
+from cl_bench.errors import DivergedError, describe_error
 from cl_bench.results.store.failures import Failure
 from cl_bench.stages.plan import Plan
 from cl_bench.stages.trainer import Progress, Trainer
@@ -49,4 +49,4 @@ def attempt(
 def _reason(error: BaseException) -> str:
     where = traceback.extract_tb(error.__traceback__)[-1:]
     place = f" ({Path(where[0].filename).name}:{where[0].lineno})" if where else ""
-    return f"{said(error)}{place}"
+    return f"{describe_error(error)}{place}"

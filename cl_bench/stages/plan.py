@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -14,7 +14,7 @@ from cl_bench.config.schema import Experiment
 from cl_bench.model.backbone import Weights
 from cl_bench.plugins.composition import Composition, Term, parse
 from cl_bench.results.store.key import NUMERICS, stage_key
-from cl_bench.tasks.catalog import Entry
+from cl_bench.tasks.catalog import TaskEntry
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ class Plan:
         return list(dict.fromkeys(stage.chain or (stage.key,) for stage in self.stages.values()))
 
 
-def make_plan(experiment: Experiment, catalog: Sequence[Entry], weights: Weights) -> Plan:
+def make_plan(experiment: Experiment, catalog: Sequence[TaskEntry], weights: Weights) -> Plan:
     """Plan baselines first, so that the runs can log their drops, then every strategy x order x seed."""
     planner = _Planner(experiment, {entry.task.name: entry for entry in catalog}, weights)
     naive = Composition("baseline", ())
@@ -109,7 +109,7 @@ def _versions() -> dict[str, str]:
 
 
 class _Planner:
-    def __init__(self, experiment: Experiment, entries: Mapping[str, Entry], weights: Weights) -> None:
+    def __init__(self, experiment: Experiment, entries: Mapping[str, TaskEntry], weights: Weights) -> None:
         self.experiment, self.entries, self.weights = experiment, entries, weights
         self.plan = Plan(experiment)
 
@@ -132,12 +132,26 @@ class _Planner:
             cached = self.experiment.teacher_cache and (experts or (parent and terms))
             identity.update({"repeats": repeats} if repeats else {}, **({"experts": experts} if experts else {}))
             identity.update({"teacher_cache": True} if cached else {})
-            what = (stage_key(identity), identity, parent, trained, past, seed, terms)
-            stages.append(Stage(*what, epochs, first, total, repeats, experts))
+            stages.append(
+                Stage(
+                    key=stage_key(identity),
+                    identity=identity,
+                    parent=parent,
+                    trained=trained,
+                    past=past,
+                    seed=seed,
+                    terms=terms,
+                    epochs=epochs,
+                    first_epoch=first,
+                    total_epochs=total,
+                    repeats=repeats,
+                    experts=experts,
+                )
+            )
         chain = tuple(stage.key for stage in stages) if composition.chained else ()
         for stage in stages:
             if stage.key not in self.plan.stages:
-                self.plan.stages[stage.key] = Stage(**{**vars(stage), "chain": chain})
+                self.plan.stages[stage.key] = replace(stage, chain=chain)
         return Run(composition.text, order, seed, tuple(stage.key for stage in stages))
 
     def _experts(
@@ -146,8 +160,9 @@ class _Planner:
         """Return by task the keys of the baselines that a stage of one task follows."""
         if len(trained) > 1:
             return {}
-        followed = set(trained) if any(term.follows_expert for term in terms) else set()
-        followed |= set(past) - set(trained) if any(term.follows_past_experts for term in terms) else set()
+        plugins = [plugin for term in terms for plugin in term.traits]
+        followed = set(trained) if any(plugin.follows_expert for plugin in plugins) else set()
+        followed |= set(past) - set(trained) if any(plugin.follows_past_experts for plugin in plugins) else set()
         return {name: self.plan.baseline(name, seed) for name in sorted(followed)}
 
     def _identity(

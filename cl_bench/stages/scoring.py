@@ -15,7 +15,7 @@ from cl_bench.kinds.base import TaskMetric, expected_excess
 from cl_bench.metrics.bootstrap import image_weights
 from cl_bench.model.unified import UnifiedModel
 from cl_bench.results.store.scores import Score, Scores
-from cl_bench.tasks.catalog import Entry, pixels
+from cl_bench.tasks.catalog import TaskEntry, pixels
 from cl_bench.tasks.dataset import TaskDataset, collate
 from cl_bench.training.context import at_precision
 from cl_bench.utils.randomness import isolated
@@ -24,7 +24,7 @@ from cl_bench.utils.randomness import isolated
 class Scorer:
     """Scores the tasks of an experiment on the test parts that they have; scores: where they are kept."""
 
-    def __init__(self, experiment: Experiment, catalog: Sequence[Entry], scores: Scores) -> None:
+    def __init__(self, experiment: Experiment, catalog: Sequence[TaskEntry], scores: Scores) -> None:
         self.experiment = experiment
         self.entries = {entry.task.name: entry for entry in catalog}
         self.scores = scores
@@ -48,7 +48,7 @@ class Scorer:
             metric = evaluated(model, self._dataset(entry), self.experiment)
             self.scores.add(key, entry.test_id, as_score(entry, metric, self._dataset(entry).split), metric.per_image())
 
-    def _dataset(self, entry: Entry) -> TaskDataset:
+    def _dataset(self, entry: TaskEntry) -> TaskDataset:
         if entry.task.name not in self._data:
             test = entry.audit.test
             assert test is not None, "only what has a test part is scored on it"
@@ -66,7 +66,7 @@ def load_weights_into(model: UnifiedModel, weights: Mapping[str, Tensor], key: s
         ) from error
 
 
-def dataset(entry: Entry, split: Split, fingerprint: str) -> TaskDataset:
+def dataset(entry: TaskEntry, split: Split, fingerprint: str) -> TaskDataset:
     """Return the images of a split as evaluation sees them."""
     task = entry.task
     return TaskDataset(task, split, *pixels(task, split, fingerprint, task.image_size, entry.corruption))
@@ -85,7 +85,7 @@ def evaluated(model: UnifiedModel, images: TaskDataset, experiment: Experiment) 
     return metric
 
 
-def as_score(entry: Entry, metric: TaskMetric, split: Split) -> Score:
+def as_score(entry: TaskEntry, metric: TaskMetric, split: Split) -> Score:
     """Return all that is kept of an evaluation but the predictions."""
     values = {name: float(value) for name, value in metric.compute().items()}
     for name, value in values.items():

@@ -21,14 +21,14 @@ from cl_bench.kinds.base import labelled_together
 from cl_bench.model.backbone import Weights
 from cl_bench.model.flops import multiply_adds
 from cl_bench.model.unified import UnifiedModel, build_model
-from cl_bench.plugins.traits import opaque
+from cl_bench.plugins.traits import traits_of
 from cl_bench.results.store.checkpoints import Snapshot
 from cl_bench.results.store.scores import Scores
 from cl_bench.results.store.store import Store
 from cl_bench.stages.artifact import describe, keep
 from cl_bench.stages.plan import Plan, Stage
 from cl_bench.stages.scoring import Scorer, load_weights_into
-from cl_bench.tasks.catalog import Entry, pixels
+from cl_bench.tasks.catalog import TaskEntry, pixels
 from cl_bench.tasks.dataset import TaskDataset
 from cl_bench.training import plugin_state
 from cl_bench.training.evaluation import Row, StreamMetrics
@@ -50,7 +50,7 @@ class Trainer:
     """Everything that the stages of one experiment have in common."""
 
     experiment: Experiment
-    catalog: Sequence[Entry]
+    catalog: Sequence[TaskEntry]
     weights: Weights
     store: Store
     observers: Sequence[SupervisedPlugin] = ()
@@ -86,7 +86,7 @@ class Trainer:
         return Scorer(self.experiment, self.catalog, Scores(self.store.root))
 
     @cached_property
-    def entries(self) -> dict[str, Entry]:
+    def entries(self) -> dict[str, TaskEntry]:
         """The tasks by name."""
         return {entry.task.name: entry for entry in self.catalog}
 
@@ -185,7 +185,7 @@ class _Chain:
             evaluator=evaluator,
             initial=lambda: trainer.untrained(first.seed).state_dict(),
         )
-        self.resumable = len(stages) == 1 and not any(map(opaque, self.plugins))
+        self.resumable = len(stages) == 1 and not any(traits_of(plugin).opaque for plugin in self.plugins)
         self.names = list(dict.fromkeys(name for stage in stages for name in (*stage.past, *stage.trained)))
         # Tasks are trained together in a run's only stage, or not at all.
         data = {name: trainer.datasets(name, first.seed, first.trained) for name in self.names}

@@ -103,7 +103,7 @@ def audit(task: Task, train: Split, val: Split, test: Split | None = None) -> Au
     if set(train.classes) - set(val.classes):
         notes.append(f"val does not know {_listed(sorted(set(train.classes) - set(val.classes)))}")
     train, val = _part(task, _aligned(task, train, "train")), _aligned(task, val, "val")
-    if task.kind.whole:
+    if task.kind.whole_image:
         val = _part(task, val)
     train_fingerprint, val_fingerprint = fingerprint(train), fingerprint(val)
     place = _place(task, train_fingerprint, val_fingerprint)
@@ -130,7 +130,7 @@ def _with_test(found: Audit, test: Split) -> Audit:
     if set(task.classes) - set(test.classes):
         notes.append(f"test does not know {_listed(sorted(set(task.classes) - set(test.classes)))}")
     test = _aligned(task, test, "test")
-    if task.kind.whole:
+    if task.kind.whole_image:
         test = _part(task, test)
     place = _place(task, "test", found.train_fingerprint, found.val_fingerprint, fingerprint(test))
     measured = _cached(place, _MeasuredTest, lambda: _measure_test(found, test))
@@ -181,14 +181,8 @@ def _measure(task: Task, train: Split, val: Split) -> _Measured:
     for label in task.labels:
         if not train_counts[label]:
             raise UserError(f"class {task.classes[label]!r} of task {task.name} has no example in train")
-    absent = [task.classes[label] for label in task.labels if not val_counts[label]]
-    if len(absent) == len(task.labels):
-        raise UserError(f"val of task {task.name} has no example of any class that it learns: {_listed(absent)}")
-    if absent:
-        findings.append(f"val has no example of {_listed(absent)}")
-    trivial = float(task.kind.trivial(task, train, val))
-    figures = {name: float(value) for name, value in task.kind.notes(task, val).items()}
-    return _Measured(leaked, findings, fingerprint(train), train_counts, val_counts, trivial, figures)
+    findings += _absent(task, val_counts, "val")
+    return _Measured(leaked, findings, fingerprint(train), train_counts, val_counts, *_scored(task, train, val))
 
 
 def _measure_test(found: Audit, test: Split) -> _MeasuredTest:
@@ -208,14 +202,22 @@ def _measure_test(found: Audit, test: Split) -> _MeasuredTest:
     if not test.examples:
         raise UserError(f"every image of test of task {task.name} is in train or val too, so that none is left")
     counts = task.kind.count(test).tolist()
+    findings += _absent(task, counts, "test")
+    return _MeasuredTest(dropped, findings, fingerprint(test), counts, *_scored(task, found.train, test))
+
+
+def _absent(task: Task, counts: Sequence[int], where: str) -> list[str]:
+    """Return a sentence where the part `where` lacks classes that `task` learns; raise UserError where it lacks all."""
     absent = [task.classes[label] for label in task.labels if not counts[label]]
     if len(absent) == len(task.labels):
-        raise UserError(f"test of task {task.name} has no example of any class that it learns: {_listed(absent)}")
-    if absent:
-        findings.append(f"test has no example of {_listed(absent)}")
-    trivial = float(task.kind.trivial(task, found.train, test))
-    figures = {name: float(value) for name, value in task.kind.notes(task, test).items()}
-    return _MeasuredTest(dropped, findings, fingerprint(test), counts, trivial, figures)
+        raise UserError(f"{where} of task {task.name} has no example of any class that it learns: {_listed(absent)}")
+    return [f"{where} has no example of {_listed(absent)}"] if absent else []
+
+
+def _scored(task: Task, train: Split, part: Split) -> tuple[float, dict[str, float]]:
+    """Return the trivial score on `part`, and what the kind has to say of it."""
+    figures = {name: float(value) for name, value in task.kind.notes(task, part).items()}
+    return float(task.kind.trivial(task, train, part)), figures
 
 
 def _check(task: Task, split: Split) -> None:
@@ -279,27 +281,3 @@ def _aligned(task: Task, split: Split, where: str) -> Split:
 
 def _listed(names: Sequence[str]) -> str:
     return f"{'class' if len(names) == 1 else 'classes'} {', '.join(names)}"
-
-
-def report(audits: Sequence[Audit]) -> str:
-    """Return the audits as plain text: a block a task with its counts, scores and findings."""
-    return "\n\n".join(map(_block, audits))
-
-
-def _block(result: Audit) -> str:
-    task, test = result.task, result.test
-    counts = {"train": result.train_counts, "val": result.val_counts, **({"test": test.counts} if test else {})}
-    images = {"train": result.train, "val": result.val, **({"test": test.split} if test else {})}
-    sizes = [f"{len(split.examples)} {where}" for where, split in images.items()]
-    trivial = {"": result.trivial, **({" on test": test.trivial} if test else {})}
-    figures = {**result.figures, **({f"{name} on test": value for name, value in test.figures.items()} if test else {})}
-    width = max(len("class"), *map(len, task.classes))
-    lines = [
-        f"{task.name}: {task.kind.name}, {len(task.classes)} classes, {', '.join(sizes[:-1])} and {sizes[-1]} images",
-        f"  {'class':<{width}} {' '.join(f'{where:>12}' for where in counts)}",
-        *(f"  {c:<{width}} {' '.join(f'{count[c]:>12,}' for count in counts.values())}" for c in task.classes),
-        *(f"  trivial {task.kind.metrics[0]}{where}: {value:.4f}" for where, value in trivial.items()),
-        *(f"  {name}: {value:.4f}" for name, value in figures.items()),
-        *(f"  - {finding}" for finding in result.findings),
-    ]
-    return "\n".join(lines)

@@ -14,7 +14,7 @@ from cl_bench.config.schema import DEV, Corruption, Experiment, Protocol, TaskCo
 from cl_bench.data import cache
 from cl_bench.data.base import Split, has_test
 from cl_bench.data.images import decode_image
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.kinds.base import Kind, Settings, Task
 from cl_bench.plugins.registry import code_identity, formats, kinds
 from cl_bench.tasks.audit import Audit, audit
@@ -23,7 +23,7 @@ from cl_bench.tasks.dev_split import dev_split
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class TaskEntry:
     """One task with its protocol and its audited data."""
 
     task: Task
@@ -74,7 +74,7 @@ def score_id(task: Task, fingerprint: str) -> str:
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
-def load_catalog(experiment: Experiment, others: Mapping[str, Split] | None = None) -> tuple[Entry, ...]:
+def load_catalog(experiment: Experiment, others: Mapping[str, Split] | None = None) -> tuple[TaskEntry, ...]:
     """Read and audit the data of every task; raise UserError, naming the culprit, for the first thing that is wrong.
 
     others: by task, images that take the place of its test part.
@@ -87,7 +87,7 @@ def load_catalog(experiment: Experiment, others: Mapping[str, Split] | None = No
     return entries
 
 
-def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split | None) -> Entry:
+def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split | None) -> TaskEntry:
     task, train, val = read_task(experiment, index, config)
     source = formats.get(config.data["format"])
     # Whoever chooses something on dev must not see what the verdict will be.
@@ -102,7 +102,7 @@ def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split 
         said = (f"with {experiment.split} in place of val: {finding}" for finding in inner.findings)
         audited = replace(inner, findings=(*audited.findings, note, *said))
     code = (code_identity(task.kind), code_identity(source))
-    return Entry(task, experiment.protocol(config), audited, code, config.corruption)
+    return TaskEntry(task, experiment.protocol(config), audited, code, config.corruption)
 
 
 def read_task(experiment: Experiment, index: int, config: TaskConfig) -> tuple[Task, Split, Split]:
@@ -136,9 +136,9 @@ def make_task(experiment: Experiment, index: int, config: TaskConfig, classes: t
     kind: Kind = kinds.get(config.kind)
     predictor = config.predictor or kind.predictors[0]
     if predictor not in kind.predictors:
-        raise UserError(f"task {config.name}: {unknown('predictor', predictor, kind.predictors)}")
+        raise UserError(f"task {config.name}: {unknown_name_error('predictor', predictor, kind.predictors)}")
     protocol = experiment.protocol(config)
-    if kind.whole and protocol.augment.mosaic:
+    if kind.whole_image and protocol.augment.mosaic:
         raise UserError(f"task {config.name}: a mosaic of four images has no one label; {kind.name} needs mosaic 0")
     return Task(
         index=index,
@@ -159,11 +159,11 @@ def _learns(kind: Kind, config: TaskConfig, classes: tuple[str, ...]) -> tuple[i
     """Return the indices of the classes that the task learns, empty where it learns all."""
     if config.learns is None:
         return ()
-    if not kind.partial:
+    if not kind.learns_parts:
         raise UserError(f"task {config.name}: {kind.name} has no parts, so that a task cannot learn some classes only")
     for name in config.learns:
         if name not in classes:
-            raise UserError(f"task {config.name} (learns): {unknown('class', name, classes)}")
+            raise UserError(f"task {config.name} (learns): {unknown_name_error('class', name, classes)}")
     found = tuple(sorted({classes.index(name) for name in config.learns}))
     if found == (kind.background,):
         raise UserError(

@@ -66,9 +66,9 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
         self.split = split
         self.augment = augment or Augment()
         self.seed = seed
-        self.occasion: tuple[str | int, ...] = ()
+        self.draw_key: tuple[str | int, ...] = ()
         """What the augmentation of a plain read depends on besides the image: (visit, epoch)."""
-        self.remembered = False
+        self.rehearsed = False
         """Whether only stored images may be looked at, so that a plain read mixes no other image into a mosaic."""
         self._images = images
         self._masks = masks
@@ -77,15 +77,15 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
         return len(self.split.examples)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Target]:
-        return self.read(index, *self.occasion, among=[index] if self.remembered else None)
+        return self.read(index, *self.draw_key, among=[index] if self.rehearsed else None)
 
-    def read(self, index: int, *occasion: str | int, among: Sequence[int] | None = None) -> tuple[Tensor, Target]:
-        """Return image (3, S, S) uint8 and target of example `index` as augmented on this `occasion`.
+    def read(self, index: int, *draw_key: str | int, among: Sequence[int] | None = None) -> tuple[Tensor, Target]:
+        """Return image (3, S, S) uint8 and target of example `index` as `draw_key` has it augmented.
 
         among: the examples that a mosaic may take its other images from, all where None (a memory names its own).
         """
         augment, name = self.augment, self.split.examples[index].name
-        draw = np.random.default_rng(derive(self.seed, "augment", self.task.randomness, *occasion, name))
+        draw = np.random.default_rng(derive(self.seed, "augment", self.task.randomness, *draw_key, name))
         sample = self._view(index, draw)
         if augment.mosaic and draw.random() < augment.mosaic:
             others = draw.choice(len(self) if among is None else among, 3)

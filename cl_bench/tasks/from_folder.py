@@ -11,7 +11,7 @@ import yaml
 from cl_bench.config.schema import validate
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import formats, kinds
-from cl_bench.tasks.audit import report
+from cl_bench.tasks.audit_report import report
 from cl_bench.tasks.catalog import load_catalog
 from cl_bench.utils.files import write_whole
 

@@ -1,4 +1,4 @@
-"""A strategy on a tiny stream, with a watch beside it: what `cl-bench check` looks at."""
+"""A strategy on a tiny stream, with an observer beside it: what `cl-bench check` looks at."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class CutOffError(Exception):
 
 
 @dataclass
-class Seen:
-    """What the watch saw of a stage.
+class Observations:
+    """What the observer saw of a stage.
 
     images: the current task's, by step; norm_updates: of batch norm, in any step; teachers: their hashes; dropped:
     past predictors that the plug-ins' losses reach, with gradients that nothing asked for.
@@ -40,12 +40,12 @@ class Seen:
     dropped: set[str] = field(default_factory=set)
 
 
-class Watch(SupervisedPlugin):
+class Observer(SupervisedPlugin):
     """Looks on while a stage is trained, and changes nothing."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen = Seen()
+        self.seen = Observations()
         self.interrupt = False
         self._updates = 0
 
@@ -62,7 +62,7 @@ class Watch(SupervisedPlugin):
 
     def after_backward(self, strategy: Harness, **_: Any) -> None:
         """Note the past predictors that the loss reaches, and that no part of the strategy activated."""
-        asked = {strategy.model.tasks[index].owner for index in strategy._active | strategy._active_below}
+        asked = {strategy.model.tasks[index].owner for index in strategy.active}
         self.seen.dropped |= {
             task.name
             for task in strategy.past_tasks
@@ -101,9 +101,9 @@ class Bench:
         self.store = Store(folder)
         self.weights = load_weights(self.experiment.model.backbone, self.experiment.model.weights)
         self.catalog = load_catalog(self.experiment)
-        self.watch = Watch()
-        self.trainer = Trainer(self.experiment, self.catalog, self.weights, self.store, (self.watch,))
-        self._seen: dict[tuple[str, ...], Seen] = {}
+        self.observer = Observer()
+        self.trainer = Trainer(self.experiment, self.catalog, self.weights, self.store, (self.observer,))
+        self._seen: dict[tuple[str, ...], Observations] = {}
 
     def plan(self, text: str) -> Plan:
         """Return the plan of one strategy."""
@@ -115,15 +115,15 @@ class Bench:
         for chain in plan.chains():
             if all(key in self.store for key in chain):
                 continue
-            self.watch.seen = Seen()
-            self._seen.setdefault(chain, self.watch.seen)  # what resumes later saw a part of it
-            self.watch.interrupt = interrupt in chain
+            self.observer.seen = Observations()
+            self._seen.setdefault(chain, self.observer.seen)  # what resumes later saw a part of it
+            self.observer.interrupt = interrupt in chain
             outcome = attempt(self.trainer, plan, chain, lambda *_: None)
             if isinstance(outcome, Failure):
                 return outcome
         return None
 
-    def seen(self, plan: Plan) -> list[Seen]:
+    def seen(self, plan: Plan) -> list[Observations]:
         """Return what was seen of the plan's run, stage by stage; of stages trained in one process all at once."""
         chains = dict.fromkeys(plan.stages[key].chain or (key,) for key in plan.runs[0].stages)
         return [self._seen[chain] for chain in chains]

@@ -14,7 +14,6 @@ from avalanche.core import SupervisedPlugin
 
 from cl_bench.errors import UserError
 from cl_bench.plugins.composition import Composition, Term, parse
-from cl_bench.plugins.traits import carries, opaque
 from cl_bench.stages.plan import Plan
 from cl_bench.testing.bench import Bench
 
@@ -107,11 +106,9 @@ def _effect(run: _Run) -> Finding:
             return Finding("effect", "OK", "naive itself")
         return Finding("effect", "failed", "every stage has the bits of naive's: the strategy changes nothing")
     said = f"differs from naive from stage {first} on"
-    early = [
-        plugin for term in run.composition.terms for plugin in term.build() if getattr(plugin, "acts_from", 1) == 1
-    ]
+    early = [plugin for plugin in run.composition.traits if plugin.acts_from == 1]
     # One that carries something may gather it from the first stage on, without a trace in the weights.
-    if first > 1 and any(not carries(plugin) for plugin in early):
+    if first > 1 and not all(plugin.carries for plugin in early):
         advice = f"say `acts_from = {first}` in the plug-in, and earlier stages are shared with other strategies"
         return Finding("effect", "note", f"{said}; {advice}")
     return Finding("effect", "OK", said)
@@ -199,7 +196,7 @@ def _resume(run: _Run) -> Finding:
         return Finding(
             "resume", "failed", "cut off after an epoch and run again, the last stage ends with other weights"
         )
-    if any(opaque(plugin) for term in run.composition.terms for plugin in term.build()):
+    if any(plugin.opaque for plugin in run.composition.traits):
         advice = (
             "say `stateless = True` where it gathers nothing, or have state_dict and load_state_dict, and it goes on"
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from avalanche.training.templates import SupervisedTemplate
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
@@ -19,11 +19,11 @@ from cl_bench.errors import DivergedError
 from cl_bench.model.unified import Outputs, UnifiedModel, frozen_statistics
 from cl_bench.results.store.checkpoints import Snapshot
 from cl_bench.tasks.dataset import Targets, TaskDataset, collate
-from cl_bench.training.context import StageContext
+from cl_bench.training.context import StageContext, StageState, StepState
 from cl_bench.training.ema import averaged, swapped
 from cl_bench.training.loss import StreamLoss
-from cl_bench.training.optimizer import hold_still, parameter_groups, regroup
-from cl_bench.training.schedule import StageSettings, TurnSampler
+from cl_bench.training.optimizer import freeze_rateless, parameter_groups, regroup
+from cl_bench.training.schedule import InterleavedBatchSampler, StageSettings
 from cl_bench.training.snapshot import put_back
 from cl_bench.training.teachers import Ancestor, Teachers
 from cl_bench.utils.randomness import derive, isolated, seed_all
@@ -45,15 +45,16 @@ class Harness(StageContext, SupervisedTemplate):
         evaluator: Any,
         initial: Callable[[], Mapping[str, Tensor]],
     ) -> None:
-        StageContext.__init__(self, model, settings, initial)
+        self.settings, self.initial = settings, initial
+        self.current, self.ancestors = (), ()
         self.seen: Any = ()
+        self.step = self.epoch = 0
+        self.report = {}
         self.log: list[dict[str, float]] = []
         self.evaluation_seconds = 0.0
         self.passes_per_evaluation = 1.0
         self.average: AveragedModel | None = None
-        self._still: list[nn.Parameter] = []
-        self._snapshot: Snapshot | None = None
-        self._between_epochs: Callable[[], None] = lambda: None
+        self._stage, self._step = StageState(Teachers(model, {})), StepState()
         self.scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "float16")
         SupervisedTemplate.__init__(
             self,
@@ -85,8 +86,7 @@ class Harness(StageContext, SupervisedTemplate):
         """
         self.settings, self.current, self.ancestors, self.seen = settings, current, ancestors, seen
         self.report, self.log, self.evaluation_seconds = {}, [], 0.0
-        self._teachers, self._endings = Teachers(self.model, experts or {}), []
-        self._snapshot, self._between_epochs = snapshot, between_epochs
+        self._stage = StageState(Teachers(self.model, experts or {}), snapshot, between_epochs)
         self._criterion.weights = {}
         self.train_mb_size = max(settings.batch_sizes.values())
         self.eval_mb_size = settings.evaluation_batch
@@ -94,11 +94,10 @@ class Harness(StageContext, SupervisedTemplate):
         try:
             self.train(experience, eval_streams=[])
         finally:
-            for p in self._still:
+            for p in self._stage.frozen:
                 p.requires_grad_(True)
-        self.passes, self._taught, self._still, self._teachers = [], None, [], Teachers(self.model, {})
         # What leads back to here would keep a finished stage's models until the collector comes by.
-        self._snapshot, self._between_epochs, self._endings = None, lambda: None, []
+        self._stage, self._step = StageState(Teachers(self.model, {})), StepState()
 
     # Avalanche's seams.
 
@@ -109,23 +108,17 @@ class Harness(StageContext, SupervisedTemplate):
 
     def make_train_dataloader(self, **kwargs: Any) -> None:
         """Load single-task batches in the order that the seed alone decides."""
-        self._sampler = TurnSampler(self.current, self.settings)
-        self.dataloader = DataLoader(
-            self.adapted_dataset,
-            batch_sampler=self._sampler,
-            collate_fn=collate,
-            pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),
-        )
+        self._sampler = InterleavedBatchSampler(self.current, self.settings)
+        self._load(batch_sampler=self._sampler)
 
     def make_eval_dataloader(self, **kwargs: Any) -> None:
         """Load the test images in order."""
+        self._load(batch_size=self.eval_mb_size)
+
+    def _load(self, **batches: Any) -> None:
+        pinned, draws = self.device.type == "cuda", torch.Generator()
         self.dataloader = DataLoader(
-            self.adapted_dataset,
-            batch_size=self.eval_mb_size,
-            collate_fn=collate,
-            pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),
+            self.adapted_dataset, collate_fn=collate, pin_memory=pinned, generator=draws, **batches
         )
 
     def _before_training_exp(self, **kwargs: Any) -> None:
@@ -134,13 +127,13 @@ class Harness(StageContext, SupervisedTemplate):
         seed_all(derive(self.seed, "stage", *(part for pair in trained for part in pair)))
         super()._before_training_exp(reset_optimizer_state=True, **kwargs)
         # After the plug-ins, which may have added parameters or set their rates.
-        self._still = hold_still(self.optimizer)
+        self._stage.frozen = freeze_rateless(self.optimizer)
         self.model.train()
         decay = self.settings.ema_decay
         self.average = averaged(self.model, decay) if decay else None
-        if self._snapshot is not None:
+        if self._stage.snapshot is not None:
             # What they took from the stage's first weights, such as the teacher, they have by now.
-            put_back(self, self._snapshot)
+            put_back(self, self._stage.snapshot)
         self.train_epochs = self._epochs() - self.epoch
 
     def make_optimizer(self, **kwargs: Any) -> None:
@@ -150,14 +143,14 @@ class Harness(StageContext, SupervisedTemplate):
         self.optimized_param_id = dict(self.model.named_parameters())
 
     def _before_training_epoch(self, **kwargs: Any) -> None:
-        self._teachers.moved_on = True
+        self._stage.teachers.moved_on = True
         self._sampler.epoch = self.epoch
         names = [dataset.task.name for dataset in self.current]
         for dataset in self.past:
             # What a plug-in of Avalanche's stores is a part of the past data set, and is read through it.
-            dataset.occasion, dataset.remembered = ("memory", *names, self.epoch), True
+            dataset.draw_key, dataset.rehearsed = ("memory", *names, self.epoch), True
         for dataset in self.current:
-            dataset.occasion, dataset.remembered = (self.settings.visit(dataset.task.name), self.epoch), False
+            dataset.draw_key, dataset.rehearsed = (self.settings.visit(dataset.task.name), self.epoch), False
         self._sums: dict[str, Tensor] = defaultdict(partial(torch.zeros, (), device=self.device))
         self._counts: dict[str, int] = defaultdict(int)
         self._started = time.perf_counter()
@@ -165,8 +158,7 @@ class Harness(StageContext, SupervisedTemplate):
         super()._before_training_epoch(**kwargs)
 
     def _before_training_iteration(self, **kwargs: Any) -> None:
-        self._extra, self._taught = [], None
-        self._active, self._active_below = set(), set()
+        self._step = StepState()
         for group in self.optimizer.param_groups:
             group["lr"] = group["scale"] * self.settings.rate(self.epoch, self.step)
         super()._before_training_iteration(**kwargs)
@@ -176,21 +168,21 @@ class Harness(StageContext, SupervisedTemplate):
         with self.autocast():
             features = self.model.features(self.mb_x)
             outputs = self.model.outputs(features, self.mb_task_id)
-            self.passes = [(self.mb_x, features)]
+            self._step.passes = [(self.mb_x, features)]
             if self.is_training:
-                self._active.update(outputs)
-                for images, targets, labels in self._extra:
+                self._step.active.update(outputs)
+                for images, targets, labels in self._step.added:
                     outputs.update(self._added_pass(images, targets, labels))
         return outputs
 
     def _added_pass(self, images: Tensor, targets: Targets, labels: Tensor) -> Outputs:
         with frozen_statistics(self.model):
             features = self.model.features(images)
-        self.passes.append((images, features))
+        self._step.passes.append((images, features))
         outputs = self.model.outputs(features, labels)
         offset = len(self.mb_y)
         self.mbatch[1] = Targets([*self.mb_y, *targets])
-        self._active.update(outputs)
+        self._step.active.update(outputs)
         return Outputs({index: (where + offset, out) for index, (where, out) in outputs.items()})
 
     def criterion(self) -> Tensor:
@@ -215,8 +207,8 @@ class Harness(StageContext, SupervisedTemplate):
 
     def _drop_inactive(self) -> None:
         """Leave without gradient, so that it keeps its bytes, what serves inactive tasks alone."""
-        idle = self.model.out_of_reach(frozenset(self._active | self._active_below))
-        below, trained = ({self.model.tasks[i].owner for i in s} for s in (self._active_below, self._active))
+        idle = self.model.out_of_reach(self.active)
+        below, trained = ({self.model.tasks[i].owner for i in s} for s in (self._step.active_below, self._step.active))
         for owner in below - trained:
             idle = [*idle, *self.model.predictors[owner].parameters()]
         for parameter in idle:
@@ -276,7 +268,7 @@ class Harness(StageContext, SupervisedTemplate):
             with swapped(self.model, None if last else self.average):
                 self.eval(self.seen)
         if not last:
-            self._between_epochs()
+            self._stage.between_epochs()
 
     def _epochs(self) -> int:
         return max(self.settings.epochs.values())
@@ -284,25 +276,21 @@ class Harness(StageContext, SupervisedTemplate):
     def _end(self) -> None:
         if self.average is not None:
             self.model.load_state_dict(self.average.module.state_dict())
-        for change in self._endings:
+        for change in self._stage.endings:
             change()
 
     def eval(self, experiences: Any, **kwargs: Any) -> Any:
         """Score `experiences`; the random streams of training are left as they are."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)  # what training has queued is not evaluation's time
-        started, calls = time.perf_counter(), [0]
+        started, calls = time.perf_counter(), list[None]()
         batches = sum(-(-len(e.dataset) // self.eval_mb_size) for e in experiences)
-
-        def count(*_: Any) -> None:
-            calls[0] += 1
-
-        counter = self.model.backbone.register_forward_hook(count)
+        counter = self.model.backbone.register_forward_hook(lambda *_: calls.append(None))
         try:
             with isolated():
                 result = super().eval(experiences, **kwargs)
         finally:
             counter.remove()
-        self.passes_per_evaluation = calls[0] / batches
+        self.passes_per_evaluation = len(calls) / batches
         self.evaluation_seconds += time.perf_counter() - started
         return result

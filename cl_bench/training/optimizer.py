@@ -54,10 +54,10 @@ def limit_rate(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Paramet
             scale_rate(optimizer, chosen.intersection(group["params"]), most / group["scale"])
 
 
-def hold_still(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+def freeze_rateless(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     """Have no gradients computed for what has a rate of 0, and return it."""
     groups = [group for group in optimizer.param_groups if group["scale"] == 0]
-    still = [p for group in groups for p in group["params"] if p.requires_grad]
-    for p in still:
+    frozen = [p for group in groups for p in group["params"] if p.requires_grad]
+    for p in frozen:
         p.requires_grad_(False)
-    return still
+    return frozen

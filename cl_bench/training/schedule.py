@@ -46,7 +46,7 @@ class StageSettings(Optimization):
         return warm * self.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
-class TurnSampler:
+class InterleavedBatchSampler:
     """Batches of indices: each of one task, the tasks in turn, each in an order of (seed, task, visit, epoch)."""
 
     def __init__(self, datasets: Sequence[TaskDataset], settings: StageSettings) -> None:

@@ -27,7 +27,7 @@ class Teachers:
         self._weights = experts
         self._experts: dict[str, UnifiedModel] = {}
         self._same: dict[int, frozenset[str]] = {}
-        self._stored: dict[int, StoredFeatures] = {}
+        self._stored: dict[int, FeatureCache] = {}
         self.in_use: UnifiedModel | None = None
         """The parent, where something has asked for it."""
         self.moved_on = False
@@ -49,22 +49,22 @@ class Teachers:
         return self._experts.get(task)
 
     def same_layers(self, other: UnifiedModel) -> frozenset[str]:
-        """Return the names of the backbone's layers that are held still in the stage and `other` has, too."""
+        """Return the names of the backbone's layers that are frozen in the stage and that `other` has, too."""
         if id(other) not in self._same:
             self._same[id(other)] = shared_layers(self._model.backbone, other.backbone)
         return self._same[id(other)]
 
-    def stored(self, other: UnifiedModel, most: int) -> StoredFeatures | None:
+    def stored(self, other: UnifiedModel, most: int) -> FeatureCache | None:
         """Return the features kept of the parent or of an expert, of at most so many images.
 
         None for any other model, which may still change.
         """
         if other is not self.in_use and other not in self._experts.values():
             return None
-        return self._stored.setdefault(id(other), StoredFeatures(other, most))
+        return self._stored.setdefault(id(other), FeatureCache(other, most))
 
 
-class StoredFeatures:
+class FeatureCache:
     """A model's features of single images, each computed when it is first seen and found again by its pixels.
 
     Images run through the model alone, so that what is kept does not depend on which others were beside them, and a

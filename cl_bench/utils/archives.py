@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import os
 import stat
 import tarfile
 import zipfile
@@ -15,6 +14,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
 from cl_bench.errors import UserError
+from cl_bench.utils.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -89,19 +89,7 @@ def extract(archive: Path, wanted: Mapping[str, Path], limits: Limits | None = N
     Raises UserError as `read_all` does, and where the disk refuses.
     """
     for name, content in read_all(archive, wanted, limits):
-        write(wanted[name], content)
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file that survives a power cut from here on, with its folders; raise UserError where the disk refuses."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        write_whole(wanted[name], content)
 
 
 def is_safe_path(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Files that are whole, old or new, at any moment."""
+"""Files and folders that are whole, old or new, at any moment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -25,14 +26,14 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise UserError(f"cannot write {str(path)!r}: {error}") from error
     if no_file:
         raise UserError(f"cannot write {path}: it is no file")
-    make_writable(path.parent)
-    if path.exists() and not path.is_file():  # a pipe or a device, which must not become a file
-        with path.open("wb") as file:
-            yield file
-        return
-    path = path.resolve()  # a link stays one
-    draft = path.with_name(f".{path.stem}-{uuid.uuid4().hex}")  # not tempfile's, which others may not read
     try:
+        if path.exists() and not path.is_file():  # a pipe or a device, which must not become a file
+            with path.open("wb") as file:
+                yield file
+            return
+        make_writable(path.parent)
+        path = path.resolve()  # a link stays one
+        draft = path.with_name(f".{path.stem}-{uuid.uuid4().hex}")  # not tempfile's, which others may not read
         try:
             with draft.open("xb") as file:
                 yield file
@@ -50,6 +51,27 @@ def write_whole(path: Path, content: bytes) -> Path:
     with replacing(path) as file:
         file.write(content)
     return path
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `path`, whole, at the end; nothing is left of it after an exception.
+
+    Where another process is first, its folder stays. Raises UserError where the disk refuses.
+    """
+    parent = make_writable(path.absolute().parent)
+    try:
+        with tempfile.TemporaryDirectory(dir=parent, prefix=f".{path.name}-") as temporary:
+            draft = Path(temporary) / path.name  # not the temporary one, which others may not read
+            draft.mkdir()
+            yield draft
+            # Else a power cut after the renaming could leave empty files. A disk takes many at once for little more.
+            with ThreadPoolExecutor(16) as pool:
+                list(pool.map(sync, draft.rglob("*")))
+            draft.rename(path)
+    except OSError as error:
+        if not path.is_dir():
+            raise UserError(f"cannot write to {parent}: {error.strerror or error}") from error
 
 
 def sync(path: Path) -> None:

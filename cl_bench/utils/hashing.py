@@ -20,10 +20,10 @@ def digest(state: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes in hexadecimal."""
+def file_hash(path: Path, algorithm: str = "sha256") -> str:
+    """Return the digest of a file's bytes in hexadecimal; algorithm: one of hashlib's."""
+    total = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file:
-        digest = hashlib.sha256()
         while block := file.read(2**20):
-            digest.update(block)
-        return digest.hexdigest()
+            total.update(block)
+    return total.hexdigest()

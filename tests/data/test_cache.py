@@ -193,21 +193,21 @@ def test_hash_is_the_sha256_and_is_looked_up(paths, place, monkeypatch):
         age(path)
     expected = [sha256(path.read_bytes()).hexdigest() for path in paths]
     assert cache.file_hashes(paths) == expected
-    monkeypatch.setattr(cache, "sha256", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(cache, "file_hash", lambda path: pytest.fail(f"{path} was read again"))
     assert cache.file_hashes(paths) == expected
-    assert cache.file_hash(paths[1]) == expected[1]
+    assert cache.file_hashes([paths[1]])[0] == expected[1]
 
 
 def test_changed_files_are_hashed_again(paths):
     age(paths[0])
-    before = cache.file_hash(paths[0])
+    before = cache.file_hashes([paths[0]])[0]
     content = paths[0].read_bytes()
     paths[0].write_bytes(content[::-1])  # as long as before
-    assert cache.file_hash(paths[0]) == sha256(content[::-1]).hexdigest() != before
+    assert cache.file_hashes([paths[0]])[0] == sha256(content[::-1]).hexdigest() != before
     state = paths[0].stat()
     paths[0].write_bytes(content)  # within one tick of the clock, as a coarse file system would have it
     os.utime(paths[0], ns=(state.st_atime_ns, state.st_mtime_ns))
-    assert cache.file_hash(paths[0]) == before
+    assert cache.file_hashes([paths[0]])[0] == before
 
 
 @pytest.mark.parametrize(
@@ -217,13 +217,13 @@ def test_a_damaged_index_is_made_again(paths, place, content):
     place.mkdir()
     (place / "hashes.json").write_text(content)
     age(paths[0])
-    assert cache.file_hash(paths[0]) == sha256(paths[0].read_bytes()).hexdigest()
+    assert cache.file_hashes([paths[0]])[0] == sha256(paths[0].read_bytes()).hexdigest()
     assert list(json.loads((place / "hashes.json").read_text())["files"]) == [str(paths[0])]
 
 
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r"gone\.jpg cannot be read"):
-        cache.file_hash(tmp_path / "gone.jpg")
+        cache.file_hashes([tmp_path / "gone.jpg"])
 
 
 def boxes(x=1.5, label=0, crowd=False):

@@ -142,7 +142,7 @@ def test_compare_covers_seeds_and_images():
     draws = 0.05 * np.random.default_rng(0).standard_normal(400)
     baselines, runs = {0: 0.50, 1: 0.52}, {0: [0.5, 0.45], 1: [0.5, 0.46]}
     images = {seed: (np.full(400, baselines[seed]), runs[seed][-1] + draws) for seed in runs}
-    plain, both = (continual.compare(baselines, runs, 0.1, images=given) for given in (None, images))
+    plain, both = (continual.task_summary(baselines, runs, 0.1, images=given) for given in (None, images))
     assert math.isnan(plain["images_deviation"])
     assert plain["seeds_deviation"] == both["seeds_deviation"] > 0
     assert both["images_deviation"] == pytest.approx(draws.std(ddof=1) / 0.51)
@@ -150,12 +150,12 @@ def test_compare_covers_seeds_and_images():
         both["drop_low"],
         both["drop_high"],
     )
-    assert continual.compare(baselines, runs, 0.1, images={0: images[0]}) == pytest.approx(plain, nan_ok=True)
+    assert continual.task_summary(baselines, runs, 0.1, images={0: images[0]}) == pytest.approx(plain, nan_ok=True)
 
 
 def test_compare_of_one_seed_knows_the_images_alone():
     images = {0: (np.full(3, 0.5), np.array([0.4, 0.5, 0.45]))}
-    found = continual.compare({0: 0.5}, {0: [0.45]}, 0.1, images=images)
+    found = continual.task_summary({0: 0.5}, {0: [0.45]}, 0.1, images=images)
     assert found["images_deviation"] == pytest.approx(0.1)
     assert math.isnan(found["seeds_deviation"])
     assert math.isnan(found["drop_low"])

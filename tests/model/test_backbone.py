@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from cl_bench.errors import UserError
-from cl_bench.model.backbone import BUNDLED, Weights, build_backbone, load_weights
+from cl_bench.model.backbone import BUNDLED, Weights, _indices, build_backbone, load_weights
 from cl_bench.utils.hashing import digest
 
 NAME = "mobilenetv3_small_050"
@@ -36,6 +36,29 @@ def test_bundled_weights_with_their_normalisation(bundled: Weights) -> None:
     backbone = build_backbone(BUNDLED)
     backbone.load_state_dict(bundled.state)
     assert digest(backbone.state_dict()) == bundled.digest
+
+
+def test_with_weights_given_a_backbone_is_made_once(bundled: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, create = list[str](), timm.create_model
+
+    def counted(name: str, **options: Any) -> torch.nn.Module:
+        made.append(name)
+        return create(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", counted)
+    backbone = build_backbone(BUNDLED, bundled.state)
+    assert made == [BUNDLED]
+    assert digest(backbone.state_dict()) == bundled.digest
+
+
+def test_random_weights_are_those_of_the_second_network_under_a_seed() -> None:
+    torch.manual_seed(5)
+    timm.create_model(NAME, features_only=True)
+    second = timm.create_model(NAME, features_only=True, out_indices=_indices(NAME))
+    for _ in range(2):  # whether its maps are known or not
+        torch.manual_seed(5)
+        assert digest(build_backbone(NAME).state_dict()) == digest(second.state_dict())
+        _indices.cache_clear()
 
 
 def test_the_bundled_digest_is_stable(bundled: Weights) -> None:

@@ -1,11 +1,11 @@
-"""Layers that are held still, and running without them."""
+"""Layers that are frozen, and running without them."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from cl_bench.model.frozen_layers import answered, recorded, shared_layers, still_layers
+from cl_bench.model.frozen_layers import frozen_parts, recording, replaced, shared_layers
 
 
 class Twice(nn.Module):
@@ -28,14 +28,14 @@ def model(seed: int = 0) -> Twice:
     return found
 
 
-def test_the_largest_still_parts_are_found() -> None:
+def test_the_largest_frozen_parts_are_found() -> None:
     nested = nn.Sequential(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)))
-    assert not still_layers(nested)
+    assert not frozen_parts(nested)
     nested[0].requires_grad_(False)
     nested[1][1].requires_grad_(False)
-    assert list(still_layers(nested)) == ["0", "1.1"]
-    assert still_layers(nested.requires_grad_(False)) == {"": nested}
-    assert not still_layers(nn.ReLU())
+    assert list(frozen_parts(nested)) == ["0", "1.1"]
+    assert frozen_parts(nested.requires_grad_(False)) == {"": nested}
+    assert not frozen_parts(nn.ReLU())
 
 
 def test_only_equal_layers_are_shared_statistics_included() -> None:
@@ -53,11 +53,11 @@ def test_only_equal_layers_are_shared_statistics_included() -> None:
 def test_a_layer_that_runs_twice_is_not_recorded() -> None:
     mine = model()
     x = torch.rand(4, 3)
-    with recorded(mine, ["once", "twice"]) as outputs:
+    with recording(mine, ["once", "twice"]) as outputs:
         mine(x)
     assert list(outputs) == ["once"]
     torch.testing.assert_close(outputs["once"], mine.once(x))
-    with recorded(mine, ["once"]) as again:
+    with recording(mine, ["once"]) as again:
         pass
     mine(x)
     assert not again, "nothing is recorded afterwards"
@@ -67,7 +67,7 @@ def test_what_is_answered_does_not_run_and_does_so_again_afterwards() -> None:
     mine = model()
     x, other = torch.rand(4, 3), torch.rand(4, 3)
     wanted = mine(other)
-    with answered(mine, {"once": mine.once(other)}):
+    with replaced(mine, {"once": mine.once(other)}):
         assert torch.equal(mine(x), wanted)
     assert not torch.equal(mine(x), wanted)
     assert torch.equal(mine(other), wanted)

@@ -120,7 +120,7 @@ def test_pod_is_the_papers_spatial_term(setting: str) -> None:
     old, new = task("old", 21, (8, 16)), task("new", 10)
     at_hand = stage(nn.Identity(), [ancestor(Net())], past_tasks=[old], current=[SimpleNamespace(task=new)])
     at_hand.teacher, at_hand.loss = "there is one", torch.zeros(())
-    at_hand.passes, at_hand.taught = [(torch.zeros(2), student)], lambda: [teacher]
+    at_hand.passes, at_hand.teacher_features = [(torch.zeros(2), student)], lambda: [teacher]
     pod.before_training_exp(at_hand)
     pod.before_backward(at_hand)
     distances = []
@@ -152,7 +152,7 @@ def test_lwf_warms_up_with_all_that_was_learnt_still_statistics_included(
         def before_backward(self, strategy: Harness, **_: Any) -> None:
             ((_, features),) = strategy.passes
             lwf = next(one for one in strategy.plugins if isinstance(one, Distillation))
-            terms.append(float(lwf.term(strategy, features, strategy.taught()[0]).detach()))
+            terms.append(float(lwf.term(strategy, features, strategy.teacher_features()[0]).detach()))
 
         def after_training_epoch(self, strategy: Harness, **_: Any) -> None:
             now = strategy.model.state_dict()
@@ -181,7 +181,7 @@ def test_feature_kd_is_the_papers_hint_loss_by_the_size_of_the_hint() -> None:
     hint, guided = ({level: torch.randn(2, 3, 4, 5) for level in (8, 16)} for _ in range(2))
     at_hand = stage(nn.Identity(), [ancestor(Net())], past_tasks=[task("old", 3, (8, 16))])
     at_hand.teacher, at_hand.loss = "there is one", torch.zeros(())
-    at_hand.passes, at_hand.taught = [(torch.zeros(2), guided)], lambda: [hint]
+    at_hand.passes, at_hand.teacher_features = [(torch.zeros(2), guided)], lambda: [hint]
     feature_kd = plugin("feature_kd[weight=3]")
     feature_kd.before_training_exp(at_hand)
     feature_kd.before_backward(at_hand)

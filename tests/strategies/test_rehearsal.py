@@ -141,7 +141,7 @@ def test_feature_distillation_is_zero_where_student_and_teacher_agree(second_sta
 
         def before_backward(self, strategy: Harness, **_: Any) -> None:
             plugin = plugin_of(strategy, FeatureDistillation)
-            terms.append(float(plugin.term(strategy, strategy.passes[0][1], strategy.taught()[0]).detach()))
+            terms.append(float(plugin.term(strategy, strategy.passes[0][1], strategy.teacher_features()[0]).detach()))
 
     second_stage("feature_kd", Watch())
     assert terms[0] == pytest.approx(0, abs=1e-10)

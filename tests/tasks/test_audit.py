@@ -14,7 +14,8 @@ from cl_bench.data.cache import fingerprint
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Kind, Settings, Task
 from cl_bench.plugins.registry import formats
-from cl_bench.tasks.audit import audit, report
+from cl_bench.tasks.audit import audit
+from cl_bench.tasks.audit_report import report
 from cl_bench.tasks.contact_sheet import contact_sheet
 
 TEN = ("person", "car", "dog", "cat", "chair", "dining table", "book", "bottle", "cup", "bird")

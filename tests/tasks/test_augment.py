@@ -134,9 +134,9 @@ def test_a_memory_s_mosaics_hold_stored_images_only() -> None:
 
 def test_a_past_data_set_mixes_no_other_image_into_a_plain_read() -> None:
     data = dataset(Augment(mosaic=1.0))
-    data.remembered, data.occasion = True, ("memory", "cls", 0)
+    data.rehearsed, data.draw_key = True, ("memory", "cls", 0)
     assert data[3][0].unique().tolist() == [40]
-    data.remembered = False
+    data.rehearsed = False
     assert len(torch.cat([data[i][0] for i in range(8)]).unique()) > 4
     assert len(data[3][0].unique()) > 1
 

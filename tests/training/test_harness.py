@@ -15,7 +15,7 @@ from cl_bench.runner.run import train
 from cl_bench.strategies.kd import Distillation
 from cl_bench.strategies.replay import Replay
 from cl_bench.training.harness import Harness
-from cl_bench.training.schedule import StageSettings, TurnSampler
+from cl_bench.training.schedule import InterleavedBatchSampler, StageSettings
 from cl_bench.utils.hashing import digest
 
 
@@ -73,7 +73,7 @@ def test_distillation_is_zero_where_student_and_teacher_agree(second_stage: Call
             strategy.model.train()
 
         def before_backward(self, strategy: Harness, **_: Any) -> None:
-            terms.append(self.term(strategy, strategy.passes[0][1], strategy.taught()[0]))
+            terms.append(self.term(strategy, strategy.passes[0][1], strategy.teacher_features()[0]))
 
         @torch.no_grad()
         def term(self, strategy: Harness, *seen: Any) -> float:
@@ -161,7 +161,7 @@ class _Fake:
 
 def test_the_order_of_images_depends_on_seed_task_visit_and_epoch() -> None:
     def order(settings: StageSettings, epoch: int = 0) -> list[list[int]]:
-        sampler = TurnSampler([_Fake("a", 10)], settings)  # type: ignore[list-item]
+        sampler = InterleavedBatchSampler([_Fake("a", 10)], settings)  # type: ignore[list-item]
         sampler.epoch = epoch
         return list(sampler)
 
@@ -173,7 +173,7 @@ def test_the_order_of_images_depends_on_seed_task_visit_and_epoch() -> None:
 
 def test_joint_batches_are_of_one_task_and_in_turn() -> None:
     both = changed(epochs={"a": 4, "b": 4}, batch_sizes={"a": 4, "b": 2})
-    batches = list(TurnSampler([_Fake("a", 8), _Fake("b", 4)], both))  # type: ignore[list-item]
+    batches = list(InterleavedBatchSampler([_Fake("a", 8), _Fake("b", 4)], both))  # type: ignore[list-item]
     of = ["a" if batch[0] < 8 else "b" for batch in batches]
     assert of == ["a", "b", "a", "b"]
     assert all((index < 8) == (name == "a") for name, batch in zip(of, batches, strict=True) for index in batch)

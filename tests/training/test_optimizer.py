@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cl_bench.training.optimizer import hold_still, limit_rate, regroup, scale_rate
+from cl_bench.training.optimizer import freeze_rateless, limit_rate, regroup, scale_rate
 
 
 def test_scaling_splits_groups_and_multiplies() -> None:
@@ -41,7 +41,7 @@ def test_what_has_no_rate_gets_no_gradient_until_it_is_let_go() -> None:
     c.requires_grad_(False)
     optimizer = torch.optim.AdamW([{"params": [a, b, c], "scale": 1.0}])
     scale_rate(optimizer, [b, c], 0.0)
-    still = hold_still(optimizer)
-    assert [p is b for p in still] == [True], "what a plug-in holds itself is not ours to let go"
+    frozen = freeze_rateless(optimizer)
+    assert [p is b for p in frozen] == [True], "what a plug-in holds itself is not ours to let go"
     (a * b).sum().backward()
     assert (a.grad is None, b.grad is None) == (False, True)

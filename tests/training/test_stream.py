@@ -48,9 +48,9 @@ def dataset(kind: str, image: Path, flip: bool = True, seed: int = 0, name: str 
     )
 
 
-def flips(data: TaskDataset, *occasion: str | int) -> list[bool]:
-    """Which images are turned on this occasion: the left half is 2 there."""
-    return [bool(data.read(index, *occasion)[0][0, 0, 0] == 2) for index in range(len(data))]
+def flips(data: TaskDataset, *draw_key: str | int) -> list[bool]:
+    """Which images are turned with this draw key: the left half is 2 there."""
+    return [bool(data.read(index, *draw_key)[0][0, 0, 0] == 2) for index in range(len(data))]
 
 
 def test_targets_move_slice_and_copy() -> None:
@@ -105,7 +105,7 @@ def test_a_read_is_the_readers_own(image: Path) -> None:
     assert data[0][1]["mask"].max() == 2
 
 
-def test_flips_depend_on_seed_task_occasion_and_image_only(image: Path) -> None:
+def test_flips_depend_on_seed_task_draw_key_and_image_only(image: Path) -> None:
     base = dataset("classification", image)
     turned = flips(base, 0, 1)
     assert 4 < sum(turned) < 20, "about half of the images"
@@ -129,9 +129,9 @@ def test_the_flip_of_an_image_does_not_depend_on_the_others(image: Path) -> None
     assert flips(part, 0, 1) == turned[5:]
 
 
-def test_a_plain_read_follows_the_data_sets_occasion(image: Path) -> None:
+def test_a_plain_read_follows_the_data_sets_draw_key(image: Path) -> None:
     data = dataset("classification", image)
-    data.occasion = (0, 3)
+    data.draw_key = (0, 3)
     assert all(torch.equal(data[i][0], data.read(i, 0, 3)[0]) for i in range(COUNT))
     assert not any(flips(dataset("classification", image, flip=False), 0, 3))
 

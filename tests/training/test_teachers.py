@@ -14,7 +14,7 @@ from cl_bench.model.pyramid import LEVELS
 from cl_bench.runner.prepare import prepare
 from cl_bench.stages.trainer import Trainer
 from cl_bench.training.harness import Harness
-from cl_bench.training.teachers import StoredFeatures
+from cl_bench.training.teachers import FeatureCache
 
 PLAIN = {"augment": {}, "teacher_cache": True}
 
@@ -33,7 +33,7 @@ class Compare(Spy):
         strategy.teacher.backbone.register_forward_hook(lambda module, maps, out: self.batches_run.append(len(maps[0])))
 
     def before_backward(self, strategy: Harness, **_: Any) -> None:
-        found = strategy.taught()
+        found = strategy.teacher_features()
         ran = list(self.batches_run)
         with torch.no_grad(), strategy.autocast():
             again = [strategy.teacher.features(images) for images, _ in strategy.passes]
@@ -71,7 +71,7 @@ def test_no_more_images_are_kept_than_there_can_be() -> None:
     calls: list[int] = []
     model.features = lambda images: calls.append(len(images)) or dict.fromkeys(LEVELS, images)  # type: ignore[assignment]
     model.shared = torch.nn.Identity()
-    stored = StoredFeatures(model, most=2)  # type: ignore[arg-type]
+    stored = FeatureCache(model, most=2)  # type: ignore[arg-type]
     images = torch.arange(4, dtype=torch.uint8).reshape(4, 1, 1, 1).expand(4, 3, 2, 2)
     assert torch.equal(stored(images)[8], images)
     assert torch.equal(stored(images)[32], images)

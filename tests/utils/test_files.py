@@ -1,4 +1,4 @@
-"""Files that are whole at any moment."""
+"""Files and folders that are whole at any moment."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cl_bench.errors import UserError
-from cl_bench.utils.files import write_whole
-from cl_bench.utils.hashing import sha256
+from cl_bench.utils.files import whole_folder, write_whole
+from cl_bench.utils.hashing import file_hash
 
 
 def test_writes_are_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +30,7 @@ def test_others_may_read_what_is_written(tmp_path: Path) -> None:
 
 def test_a_file_is_known_by_its_bytes(tmp_path: Path) -> None:
     content = bytes(range(256)) * 10_000
-    assert sha256(write_whole(tmp_path / "file", content)) == hashlib.sha256(content).hexdigest()
+    assert file_hash(write_whole(tmp_path / "file", content)) == hashlib.sha256(content).hexdigest()
 
 
 def test_a_link_stays_one_and_what_is_no_file_is_written_to(tmp_path: Path) -> None:
@@ -47,3 +47,25 @@ def test_a_link_stays_one_and_what_is_no_file_is_written_to(tmp_path: Path) -> N
     finally:
         os.close(reading)
     assert pipe.is_fifo()
+
+
+def test_a_folder_is_there_whole_or_not_at_all_and_the_first_one_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+
+    def fail(error: BaseException) -> None:
+        with whole_folder(folder) as draft:
+            (draft / "file").touch()
+            raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        fail(KeyboardInterrupt())
+    with pytest.raises(UserError, match=f"cannot write to {folder.parent}: No space left"):
+        fail(OSError(28, "No space left on device"))
+    assert list(folder.parent.iterdir()) == []
+    with whole_folder(folder) as late, whole_folder(folder) as draft:
+        (draft / "file").write_text("first")
+        (late / "file").write_text("second")
+    assert list(folder.parent.iterdir()) == [folder]
+    assert (folder / "file").read_text() == "first"
+    (tmp_path / "plain").mkdir()
+    assert folder.stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +18,7 @@ from cl_bench.data.base import Example, Split
 from cl_bench.data.embedded.samples import digits, photographs
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import formats
-from cl_bench.utils.files import make_writable
+from cl_bench.utils.files import whole_folder
 from cl_bench.utils.paths import cache_root
 from cl_bench.utils.randomness import derive
 
@@ -79,12 +78,10 @@ def _drawn(options: Options, split: str) -> Path:
         raise UserError("data format cards: there is no test part where test is 0")
     counts = {"test": options.test} if split == "test" else {"train": options.train, "val": options.val}
     sizes = f"test-{options.test}-{options.train}" if split == "test" else f"{options.train}-{options.val}"
-    parent = make_writable(cache_root() / "cards")
-    folder = parent / f"{VERSION}-{sizes}-{options.size}-{options.seed}"
+    folder = cache_root() / "cards" / f"{VERSION}-{sizes}-{options.size}-{options.seed}"
     if folder.is_dir():
         return folder
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".") as temporary:
-        made = Path(temporary) / "made"
+    with whole_folder(folder) as made:
         for part, count in counts.items():
             (made / part).mkdir(parents=True)
             points = {}
@@ -93,11 +90,6 @@ def _drawn(options: Options, split: str) -> Path:
                 image.save(made / part / f"{index:04d}.png")
                 points[f"{index:04d}"] = corners
             (made / part / "points.json").write_text(json.dumps(points), encoding="utf-8")
-        try:
-            made.rename(folder)
-        except OSError as error:
-            if not folder.is_dir():  # else another process was first
-                raise UserError(f"cannot write to {parent}: {error.strerror or error}") from error
     return folder
 
 

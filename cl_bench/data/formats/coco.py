@@ -12,7 +12,7 @@ import numpy as np
 
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.data.formats.reading import chosen, data_folder, missing, ordered
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Coco:
         names = chosen(classes, lambda: sorted(categories))
         for name in names:
             if name not in categories:
-                raise unknown(f"class for the categories of {file}:", name, categories)
+                raise unknown_name_error(f"class for the categories of {file}:", name, categories)
         images = _images(file, folder, content)
         labels = {categories[name]: label for label, name in enumerate(names)}
         left_out = _add_boxes(file, content, images, labels, set(categories.values()))

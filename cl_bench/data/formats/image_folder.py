@@ -8,7 +8,7 @@ from typing import Any
 
 from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats
 
 
@@ -34,7 +34,7 @@ class ImageFolder:
         names = chosen(classes, lambda: folders)
         others, absent = folders.keys() - set(names), [name for name in names if name not in folders]
         if absent and (split == "train" or others):
-            raise unknown(f"class for the folders of {folder}:", absent[0], folders)
+            raise unknown_name_error(f"class for the folders of {folder}:", absent[0], folders)
         notes = [f"left out {len(others)} of {len(folders)} class folders, as asked"] if others else []
         examples: list[Example] = []
         for label, name in enumerate(names):

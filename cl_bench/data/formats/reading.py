@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_bench.data.base import DataFormat, Example
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.paths import expand
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
@@ -22,7 +22,7 @@ def data_folder(reader: DataFormat, options: Mapping[str, Any], kind: str) -> Pa
         raise UserError(f"format {reader.name} holds data for {', '.join(reader.kinds)}, not for {kind}")
     for key in options:
         if key != "path":
-            raise unknown(f"key in the data of format {reader.name}", key, ["path"])
+            raise unknown_name_error(f"key in the data of format {reader.name}", key, ["path"])
     path = options.get("path")
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise UserError(f"data of format {reader.name} needs a 'path', the folder that holds it, not {path!r}")

@@ -18,8 +18,6 @@ import colorsys
 import hashlib
 import itertools
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +32,10 @@ from cl_bench.data.base import Split
 from cl_bench.data.embedded.glyphs import RIM, arrange
 from cl_bench.data.embedded.samples import digits as handwriting
 from cl_bench.data.embedded.samples import photographs
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats
 from cl_bench.utils import paths
-from cl_bench.utils.files import make_writable
+from cl_bench.utils.files import whole_folder
 
 VERSION = 1  # raise it with every change of what is generated: cached sets of other versions are not used
 # Of the photographs, split between two 16 x 16 blocks of their JPEGs; test has a photograph of its own.
@@ -126,7 +124,7 @@ def parse(options: Mapping[str, Any]) -> Options:
     """Return the validated options; raise UserError naming the key that is unknown or out of range."""
     for key in options:
         if key not in Options.model_fields:
-            raise unknown("option of data format scenes", str(key), Options.model_fields)
+            raise unknown_name_error("option of data format scenes", str(key), Options.model_fields)
     try:
         parsed = Options.model_validate(dict(options))
     except ValidationError as error:
@@ -145,27 +143,16 @@ def generate(options: Options, kind: str, split: str = "train") -> Path:
     It is written whole or not at all. Raises UserError where no test part is asked for, or train leaves too few digits.
     """
     if kind not in STYLES:
-        raise unknown("kind of data format scenes", kind, STYLES)
+        raise unknown_name_error("kind of data format scenes", kind, STYLES)
     if split == "test" and not options.test:
         raise UserError("data format scenes: there is no test part where test is 0")
     parts = ("test",) if split == "test" else ("train", "val")
     content = json.dumps([VERSION, _deciding(options, parts)], sort_keys=True)
-    parent = paths.cache_root() / "scenes" / hashlib.sha256(content.encode()).hexdigest()[:16]
-    folder = parent / kind
+    folder = paths.cache_root() / "scenes" / hashlib.sha256(content.encode()).hexdigest()[:16] / kind
     if folder.is_dir():
         return folder
-    make_writable(parent)
-    try:
-        with tempfile.TemporaryDirectory(dir=parent, prefix=".") as temporary:
-            made = Path(temporary) / kind
-            _write(made, options, kind, parts)
-            for path in made.rglob("*.*"):  # else a power cut after the renaming could leave empty files
-                with path.open("r+b") as file:
-                    os.fsync(file.fileno())
-            made.rename(folder)
-    except OSError as error:
-        if not folder.is_dir():  # else another process was first
-            raise UserError(f"cannot write to {parent}: {error.strerror or error}") from error
+    with whole_folder(folder) as made:
+        _write(made, options, kind, parts)
     return folder
 
 

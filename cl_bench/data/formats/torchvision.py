@@ -10,7 +10,6 @@ import functools
 import hashlib
 import inspect
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +22,9 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.reading import chosen, ordered
-from cl_bench.errors import UserError, said, unknown
+from cl_bench.errors import UserError, describe_error, unknown_name_error
 from cl_bench.plugins.registry import formats
-from cl_bench.utils.files import make_writable
+from cl_bench.utils.files import whole_folder
 from cl_bench.utils.paths import cache_root, expand
 from cl_bench.utils.randomness import derive
 
@@ -84,7 +83,7 @@ class Torchvision:
         names = chosen(classes, lambda: train.classes)
         for name in names:
             if name not in train.classes:
-                raise unknown(f"class for torchvision's {found.dataset}:", name, train.classes)
+                raise unknown_name_error(f"class for torchvision's {found.dataset}:", name, train.classes)
         where, places, notes = _places(found, split, names)
         part = _part(found.dataset, found.root, where, found.download)
         if len(names) < len(train.classes):
@@ -103,7 +102,7 @@ def _parse(options: Mapping[str, Any], kind: str) -> Options:
         raise UserError(f"format torchvision holds data for {', '.join(Torchvision.kinds)}, not for {kind}")
     for key in options:
         if key not in Options.model_fields:
-            raise unknown("key in the data of format torchvision", str(key), Options.model_fields)
+            raise unknown_name_error("key in the data of format torchvision", str(key), Options.model_fields)
     try:
         found = Options.model_validate(dict(options))
     except ValidationError as error:
@@ -111,7 +110,7 @@ def _parse(options: Mapping[str, Any], kind: str) -> Options:
         reason = first["msg"].removeprefix("Value error, ")
         raise UserError(f"data format torchvision: {'.'.join(map(str, first['loc']))}: {reason}") from error
     if found.dataset not in _known():
-        raise unknown("data set of torchvision", found.dataset, _known())
+        raise unknown_name_error("data set of torchvision", found.dataset, _known())
     if "train" not in _parts(found.dataset):
         raise UserError(f"torchvision's {found.dataset} has no part that is called train, so that it cannot be read")
     return found.model_copy(update={"root": str(expand(found.root))})
@@ -142,7 +141,7 @@ def _parts(dataset: str) -> dict[str, dict[str, Any]]:
     except ValueError as error:
         there = re.findall(r"'([^']*)'", str(error).partition("Valid values are")[2])
     except Exception as error:  # a library that the data set needs
-        raise UserError(f"torchvision's {dataset} cannot be read: {said(error)}") from error
+        raise UserError(f"torchvision's {dataset} cannot be read: {describe_error(error)}") from error
     called = {part: next((name for name in names if name in there), None) for part, names in NAMES.items()}
     return {part: {"split": name} for part, name in called.items() if name}
 
@@ -206,7 +205,7 @@ def _constructed(dataset: str, root: str, part: str, download: bool) -> Any:
         return build(root=root, **options, **({"download": True} if download else {}))
     except Exception as error:  # each data set raises its own
         hint = "" if download else f"; {_how_to_get(dataset, root, options)}"
-        raise UserError(f"torchvision cannot read {dataset} from {root}: {said(error)}{hint}") from error
+        raise UserError(f"torchvision cannot read {dataset} from {root}: {describe_error(error)}{hint}") from error
 
 
 def _how_to_get(dataset: str, root: str, options: Mapping[str, Any]) -> str:
@@ -242,19 +241,11 @@ def _written(dataset: str, part: str, data: Any) -> tuple[tuple[Path, ...], tupl
         labels.append(label)
         content.update(f"{image.mode} {image.size}".encode())
         content.update(image.tobytes())
-    parent = make_writable(cache_root() / "torchvision")
-    folder = parent / f"{dataset}-{part}-{content.hexdigest()[:16]}"
+    folder = cache_root() / "torchvision" / f"{dataset}-{part}-{content.hexdigest()[:16]}"
     if not folder.is_dir():
-        with tempfile.TemporaryDirectory(dir=parent, prefix=".") as temporary:
-            made = Path(temporary) / "made"
-            made.mkdir()
-            try:
-                for place, (image, _) in enumerate(_items(dataset, part, data)):
-                    image.save(made / f"{place:06d}.ppm")
-                made.rename(folder)
-            except OSError as error:
-                if not folder.is_dir():  # else another process was first
-                    raise UserError(f"cannot write to {parent}: {error.strerror or error}") from error
+        with whole_folder(folder) as made:
+            for place, (image, _) in enumerate(_items(dataset, part, data)):
+                image.save(made / f"{place:06d}.ppm")
     return tuple(folder / f"{place:06d}.ppm" for place in range(len(labels))), tuple(labels)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import time
@@ -14,6 +13,7 @@ from urllib.request import Request, urlopen
 from PIL import Image
 
 from cl_bench.errors import UserError
+from cl_bench.utils.hashing import file_hash
 
 Progress = Callable[[str, int, int], None]
 """Told (what, done, total): bytes of a download (total 0 where the server does not say) or a number of images."""
@@ -37,15 +37,6 @@ class _TransferError(Exception):
 
 def quiet(what: str, done: int, total: int) -> None:
     """Report nothing: the `Progress` of a caller who wants none."""
-
-
-def file_hash(path: Path, algorithm: str = "sha256") -> str:
-    """Return the hex digest of a file's bytes."""
-    digest = hashlib.new(algorithm, usedforsecurity=False)
-    with path.open("rb") as source:
-        while chunk := source.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def has_md5(expected: str) -> Check:

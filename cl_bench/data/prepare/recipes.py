@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cl_bench.data.prepare.fetch import Progress, fetch, file_hash, file_name, has_md5, has_size
+from cl_bench.data.prepare.fetch import Progress, fetch, file_name, has_md5, has_size
 from cl_bench.errors import UserError
-from cl_bench.utils.archives import extract, is_safe_path, read_all, read_members, write
+from cl_bench.utils.archives import extract, is_safe_path, read_all, read_members
+from cl_bench.utils.files import write_whole
+from cl_bench.utils.hashing import file_hash
 from cl_bench.utils.paths import cache_root
 
 SALT = "cl_bench mini data 1"
@@ -170,14 +172,14 @@ def _write_coco_split(job: Job, split: str, count: int, document: dict[str, Any]
     candidates = {name: present[image["id"]] for name, image in images.items()}
     names = choose(candidates, [category["id"] for category in document["categories"]], count, accept)
     for name in names:
-        write(job.folder / split / "data" / name, downloaded[name].read_bytes())
+        write_whole(job.folder / split / "data" / name, downloaded[name].read_bytes())
     chosen = {images[name]["id"] for name in names}
     labels = {
         "categories": document["categories"],
         "images": sorted((images[name] for name in names), key=itemgetter("id")),
         "annotations": [one for one in document["annotations"] if one["image_id"] in chosen],
     }
-    write(job.folder / split / "labels.json", json.dumps(labels, sort_keys=True).encode())
+    write_whole(job.folder / split / "labels.json", json.dumps(labels, sort_keys=True).encode())
 
 
 def _ten_classes(path: str, content: bytes) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 
-from cl_bench.data.prepare.fetch import Progress, file_hash, quiet
+from cl_bench.data.prepare.fetch import Progress, quiet
 from cl_bench.data.prepare.recipes import RECIPES, SALT, Job, Sources
-from cl_bench.errors import UserError, unknown
-from cl_bench.utils.archives import write
-from cl_bench.utils.files import make_writable
+from cl_bench.errors import UserError, unknown_name_error
+from cl_bench.utils.files import whole_folder, write_whole
+from cl_bench.utils.hashing import file_hash
 
 MANIFEST = "MANIFEST.json"
 
@@ -35,7 +34,7 @@ def prepare(
     the disk is full, the images do not suffice, or `destination/name` holds something else.
     """
     if name not in RECIPES:
-        raise unknown("data set", name, RECIPES)
+        raise unknown_name_error("data set", name, RECIPES)
     recipe, progress = RECIPES[name], progress or quiet
     test = recipe.test if test is None else test
     target = destination / name
@@ -46,17 +45,12 @@ def prepare(
         return target
     if target.exists():
         raise UserError(f"{target} exists but was not made by this command (it has no {MANIFEST}): move it away first")
-    make_writable(destination)
     # Val before train, so that an image which is in both is dropped from train; test takes of what is left.
     sizes = {"val": val, "train": train, **({"test": test} if test else {})}
-    with tempfile.TemporaryDirectory(dir=destination, prefix=f".{name}-") as temporary:
-        job = Job(sources or Sources(), sizes, Path(temporary) / name, progress)
+    with whole_folder(target) as made:
+        job = Job(sources or Sources(), sizes, made, progress)
         recipe.write(job)
         _write_manifest(job)
-        try:
-            job.folder.replace(target)
-        except OSError as error:
-            raise UserError(f"cannot move the data set to {target}: {error.strerror or error}") from error
     return target
 
 
@@ -85,4 +79,4 @@ def _write_manifest(job: Job) -> None:
         "sources": job.origins,
         "files": {path: file_hash(files[path]) for path in sorted(files)},
     }
-    write(job.folder / MANIFEST, json.dumps(content, indent=1).encode())
+    write_whole(job.folder / MANIFEST, json.dumps(content, indent=1).encode())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ from torchvision.utils import draw_bounding_boxes
 
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.errors import UserError
-from cl_bench.kinds.base import Distill, Kind, Predictor, Target, Task, only
+from cl_bench.kinds.base import Distill, Kind, Predictor, Target, Task, select_classes
 from cl_bench.kinds.detection.assigner import by_centre
 from cl_bench.kinds.detection.grid import Cells, cells, decode_boxes, encode_boxes
 from cl_bench.kinds.detection.head import (
@@ -32,52 +30,15 @@ from cl_bench.kinds.detection.head import (
     quality_focal_loss,
     total_loss,
 )
+from cl_bench.kinds.detection.metric import DetectionMetric, average_precision, image_size, shown
 from cl_bench.kinds.divergence import bernoulli_kl, kl
 from cl_bench.kinds.drawing import write_label
-from cl_bench.metrics.average_precision import AveragePrecision
 from cl_bench.metrics.rarity import rare_classes
 from cl_bench.plugins.registry import kinds
 
 MIN_SCORE, CANDIDATES, KEPT = 0.01, 400, 100
 SHOWN = 0.25
 """Score from which a detection is drawn; AP counts all of them."""
-
-
-class DetectionMetric:
-    """COCO AP in the original frame."""
-
-    def __init__(self, kind: Detection, task: Task, split: Split) -> None:
-        self._kind, self._task = kind, task
-        self._sizes = [image_size(example) for example in split.examples]
-        self._ap = AveragePrecision(task.classes, [shown(task, example) for example in split.examples], self._sizes)
-
-    def update(self, output: Tensor, indices: Sequence[int]) -> None:
-        """Take raw outputs (B, channels, N) of the examples at `indices`."""
-        for raw, index in zip(output, indices, strict=True):
-            boxes, scores, labels = self._kind.decode_detections(self._task, raw)
-            width, height = self._sizes[index]
-            scale = boxes.new_tensor([width, height, width, height]) / self._task.image_size
-            self._ap.update(index, (boxes * scale).cpu().numpy(), scores.cpu().numpy(), labels.cpu().numpy())
-
-    def compute(self) -> dict[str, float]:
-        """Return {"AP50", "AP"}, each in 0..1."""
-        return self._ap.compute()
-
-    def per_class(self) -> npt.NDArray[np.float64]:
-        """Return each class' AP50 (classes,)."""
-        return self._ap.per_class()
-
-    def resampled(self, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Return the AP50 of each resample."""
-        return self._ap.resampled(weights)
-
-    def expected_excess(self) -> float:
-        """Return by how much the AP50 of so few images is expected to exceed that of many."""
-        return self._ap.expected_excess()
-
-    def per_image(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the detections as flat arrays (see AveragePrecision)."""
-        return self._ap.per_image()
 
 
 @kinds.register
@@ -88,7 +49,7 @@ class Detection(Kind):
     metrics = ("AP50", "AP")
     predictors = ("per_class", "literal")
     levels = (32,)
-    partial = True
+    learns_parts = True
     Settings = DetectionSettings
 
     def predictor(self, task: Task, channels: int) -> Predictor:
@@ -196,12 +157,11 @@ class Detection(Kind):
 
     def metric(self, task: Task, val: Split) -> DetectionMetric:
         """Return an empty COCO AP over `val`."""
-        return DetectionMetric(self, task, val)
+        return DetectionMetric(task, val, self.decode_detections)
 
     def notes(self, task: Task, val: Split) -> Mapping[str, float]:
         """Return the AP50 that one box a cell allows on the task's grid."""
-        sizes = [image_size(example) for example in val.examples]
-        ap = AveragePrecision(task.classes, [shown(task, example) for example in val.examples], sizes)
+        ap, sizes = average_precision(task, val)
         for index, (example, (width, height)) in enumerate(zip(val.examples, sizes, strict=True)):
             boxes, scores, labels = self.decode_detections(task, self.ideal(task, example), nms_iou=1.0)
             scale = np.array([width, height, width, height]) / task.image_size
@@ -218,8 +178,7 @@ class Detection(Kind):
             boxes = example.target.without_crowds()
             shares.append(boxes.xyxy[boxes.labels == commonest] / np.tile(image_size(example), 2))
         mean = np.concatenate(shares).mean(0, keepdims=True)
-        sizes = [image_size(example) for example in val.examples]
-        ap = AveragePrecision(task.classes, [shown(task, example) for example in val.examples], sizes)
+        ap, sizes = average_precision(task, val)
         for index, size in enumerate(sizes):
             ap.update(index, mean * np.tile(size, 2), np.ones(1), np.array([commonest]))
         return ap.compute()["AP50"]
@@ -275,29 +234,11 @@ class Detection(Kind):
         return Image.fromarray(pixels.permute(1, 2, 0).numpy())
 
 
-def shown(task: Task, example: Example) -> Boxes:
-    """Return the boxes of the classes that the task learns."""
-    boxes: Boxes = example.target
-    kept = np.isin(boxes.labels, task.labels)
-    return boxes if kept.all() else Boxes(boxes.xyxy[kept], boxes.labels[kept], boxes.crowd[kept])
-
-
 def _classes(task: Task, raw: Tensor) -> Tensor:
     """Return the class channels of raw outputs (B, channels, N): of the classes that the task learns, or the one."""
     channels = raw[:, CONFIDENCE + 1 :]
-    return channels if task.predictor == "literal" else only(channels, task.labels)
+    return channels if task.predictor == "literal" else select_classes(channels, task.labels)
 
 
 def _cells(task: Task, like: Tensor) -> Cells:
     return cells(task.image_size, task.levels, task.settings.largest, like.device)
-
-
-def image_size(example: Example) -> tuple[int, int]:
-    """Return (width, height) of the image file."""
-    return _size_of(example.image)
-
-
-@cache
-def _size_of(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.size

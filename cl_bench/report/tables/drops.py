@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.report.tables.layout import NARROW, Bold, Heading, Section, write
 from cl_bench.report.tables.power import settled_by
 from cl_bench.report.text import count, interval, number, percent
@@ -102,7 +102,7 @@ def known_columns(summary: pd.DataFrame) -> list[Column]:
 def _column(field: str) -> Column:
     found = next((column for column in COLUMNS if column.field == field), None)
     if found is None:
-        raise unknown("column", field, [column.field for column in COLUMNS])
+        raise unknown_name_error("column", field, [column.field for column in COLUMNS])
     return found
 
 

@@ -12,7 +12,7 @@ from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from cl_bench.errors import unknown
+from cl_bench.errors import unknown_name_error
 from cl_bench.report.text import breakable, folded
 
 FORMATS = ("terminal", "markdown", "csv", "latex")
@@ -76,7 +76,7 @@ def write(
         return _markdown(sections, notes)
     if format == "latex":
         return _latex(sections, notes)
-    raise unknown("table format", format, FORMATS)
+    raise unknown_name_error("table format", format, FORMATS)
 
 
 def _terminal(

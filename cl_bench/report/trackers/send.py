@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from cl_bench.errors import UserError, unknown
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.report.trackers.base import Tracker, tracked
 from cl_bench.results.rows import read_results
 
@@ -48,7 +48,7 @@ def send_results(folder: Path, names: Iterable[str], split: str = "") -> dict[st
 
 def _tracker(name: str) -> Tracker:
     if name not in TRACKERS:
-        raise unknown("tracker", name, TRACKERS)
+        raise unknown_name_error("tracker", name, TRACKERS)
     try:
         return importlib.import_module(f"cl_bench.report.trackers.{name}")
     except ImportError as error:

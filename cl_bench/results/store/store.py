@@ -20,7 +20,7 @@ from cl_bench.errors import UserError
 from cl_bench.results.store.checkpoints import Checkpoints
 from cl_bench.results.store.json_files import SCHEMA, _read_mapping, _refuse_newer, read_json, write_json
 from cl_bench.utils.files import make_writable, sync
-from cl_bench.utils.hashing import sha256
+from cl_bench.utils.hashing import file_hash
 from cl_bench.utils.paths import store_root
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def _seal(description: Mapping[str, Any]) -> str:
 def _hash_of(path: Path) -> str | None:
     """Return the SHA-256 of a file; None where there is none that can be read."""
     try:
-        return sha256(path)
+        return file_hash(path)
     except OSError:
         return None
 

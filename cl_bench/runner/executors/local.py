@@ -19,7 +19,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from cl_bench.errors import StageFailedError, said
+from cl_bench.errors import StageFailedError, describe_error
 from cl_bench.results.store.failures import Failure
 from cl_bench.runner.executors.base import POLL, Executor, Job, Report, record_outcome
 from cl_bench.runner.executors.forkserver import worker_context
@@ -107,7 +107,7 @@ def _outcome(future: Future[Outcome], job: Job, chain: Chain) -> Outcome:
     except CancelledError:
         return Failure("killed", "its process is gone", _last_lines(job, chain))
     except Exception as error:  # the worker could not be set up, or its answer not be read
-        return Failure("raised", said(error), _last_lines(job, chain))
+        return Failure("raised", describe_error(error), _last_lines(job, chain))
 
 
 class _Owners:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cl_bench.config.schema import Experiment
-from cl_bench.errors import UserError, said
+from cl_bench.errors import UserError, describe_error
 from cl_bench.results.store.failures import Failure
 from cl_bench.runner.executors.base import POLL, Executor, Job, Report, record_outcome
 from cl_bench.runner.executors.frontier import Chain, Frontier
@@ -103,7 +103,7 @@ def _outcome(ray: Any, reference: Any) -> Outcome:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        return Failure("raised", said(error.cause), tuple(str(error).splitlines()[-LINES:]))
+        return Failure("raised", describe_error(error.cause), tuple(str(error).splitlines()[-LINES:]))
     except ray.exceptions.RayError as error:
         return Failure("killed", f"lost {RETRIES + 1} times: {' '.join(str(error).split())}")
 

@@ -17,7 +17,8 @@ from servers import Server, serving
 import cl_bench.data.prepare.fetch as fetching
 from cl_bench.data.prepare.fetch import fetch, has_md5
 from cl_bench.errors import UserError
-from cl_bench.utils.archives import Limits, extract, read_members, write
+from cl_bench.utils.archives import Limits, extract, read_members
+from cl_bench.utils.files import write_whole
 
 
 @pytest.fixture
@@ -150,7 +151,7 @@ def test_a_full_disk_is_one_sentence_with_the_address(server: Server, tmp_path: 
         get(server, tmp_path)
     assert len(server.requests) == 1
     with pytest.raises(UserError, match="cannot write /dev/full: No space left on device"):
-        write(Path("/dev/full"), CONTENT)
+        write_whole(Path("/dev/full"), CONTENT)
 
 
 def tar_with(path: Path, *entries: tarfile.TarInfo, mode: str = "w") -> Path:

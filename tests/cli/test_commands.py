@@ -12,6 +12,8 @@ import pytest
 
 from cl_bench import cli
 
+pytestmark = pytest.mark.usefixtures("full_sizes")  # as the processes that are started have
+
 Run = Callable[..., tuple[int, str, str]]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -16,19 +14,10 @@ from cl_bench.tasks.catalog import pixels, read_task
 from cl_bench.tasks.dataset import TaskDataset, collate
 
 
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "metric", "wanted"), [("seg", "mIoU", 0.9), ("det", "AP50", 0.95), ("cls", "Top-1", 1.0)]
 )
-@pytest.mark.usefixtures("two_threads")
 def test_eight_images_are_learnt_by_heart(name: str, metric: str, wanted: float) -> None:
     experiment = load_experiment("quickstart")
     index = [config.name for config in experiment.tasks].index(name)

@@ -15,6 +15,8 @@ from conftest import message
 from cl_bench.runner.prepare import prepare
 from cl_bench.runner.run import train
 
+pytestmark = pytest.mark.usefixtures("full_sizes")  # as the processes that are started have
+
 HOLD = """
 import json, sys
 from pathlib import Path

@@ -19,6 +19,8 @@ from cl_bench.runner.executors.local import on_this_machine
 from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.runner.run import train as train_missing
 
+pytestmark = pytest.mark.usefixtures("full_sizes")  # as the processes that are started have
+
 EWC = "avalanche.training.plugins.EWCPlugin[ewc_lambda=0.5]"
 
 

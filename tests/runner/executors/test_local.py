@@ -24,6 +24,8 @@ from cl_bench.runner.executors.local import Workers, on_this_machine
 from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.runner.run import train as train_missing
 
+pytestmark = pytest.mark.usefixtures("full_sizes")  # as the processes that are started have
+
 FAULTY = """
 import os, signal, sys
 from avalanche.core import SupervisedPlugin

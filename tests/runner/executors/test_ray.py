@@ -19,6 +19,8 @@ from cl_bench.runner.executors.ray import Ray
 from cl_bench.runner.prepare import prepare
 from cl_bench.runner.run import train
 
+pytestmark = pytest.mark.usefixtures("full_sizes")  # as the processes that are started have
+
 # Has Ray take 127.0.0.1 for this machine's address, as it does where a firewall would ask; read when it is imported.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 # Its workers are otherwise niced, and on a machine that is busy with something else they never get to begin.

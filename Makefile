@@ -13,7 +13,7 @@ compare: $(STAMP)
 	$(BIN)/cl-bench plot quickstart
 	$(BIN)/cl-bench report quickstart
 
-# What is done before a commit: no processes, no exports, and one tiny stream of all that is trained.
+# What is done before a commit: no processes, no exports, and of training one tiny stream.
 quick: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 
@@ -26,7 +26,7 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@# import-linter looks at folders alone, and strategies/ and experiments/ lie where setup.cfg maps them from.
-	rm -rf .lint && cp -r cl_bench .lint-tree && mkdir .lint && mv .lint-tree .lint/cl_bench
+	rm -rf .lint && mkdir .lint && cp -r cl_bench .lint/
 	cp -r strategies experiments .lint/cl_bench
 	cd .lint && PYTHONPATH=. $(abspath $(BIN))/lint-imports ../importlinter.toml
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, wraps
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -185,15 +186,7 @@ def second_stage(
             else:
                 trainer.train(prepared.plan, [first])
                 shutil.copytree(prepared.store.folder(first), first_stages / first)
-        build = Harness.__init__
-
-        @wraps(build)  # Avalanche inspects the signature
-        def with_spy(self: Harness, **options: Any) -> None:
-            build(self, **{**options, "plugins": [*options["plugins"], spy]})
-
-        monkeypatch.setattr(Harness, "__init__", with_spy)
-        trainer.train(prepared.plan, [second])
-        monkeypatch.setattr(Harness, "__init__", build)
+        replace(trainer, observers=(spy,)).train(prepared.plan, [second])
         return spy
 
     return train

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["CONTRIBUTING.md", "docs/architecture.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))]
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
@@ -22,14 +22,13 @@ def anchors(page: Path) -> set[str]:
 def test_every_file_that_it_names_is_there(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:cl_bench|strategies|experiments|tests)/[^` ]*)`", text))
-    assert named
     assert [name for name in sorted(named) if "NAME" not in name and not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_leads_somewhere(page: str) -> None:
     here = ROOT / page
-    for link in re.findall(r"\]\(([^)]+)\)", here.read_text(encoding="utf-8")):
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", here.read_text(encoding="utf-8")):
         file, _, anchor = link.partition("#")
         target = (here.parent / file).resolve() if file else here
         assert target.exists(), link

@@ -89,13 +89,13 @@ def compare(
     """
     from cl_bench.report.tables.versions import render
     from cl_bench.results.comparison import of_one_part, versions
-    from cl_bench.results.parts import told
+    from cl_bench.results.parts import with_split
     from cl_bench.results.rows import read_results
 
     one, other = (read_results(results_folder(experiment)) for experiment in (first, second))
     sides = of_one_part(one, other, split)
     frame = versions(*sides)
-    emit(told(frame, *sides), lambda: render(frame, *sides, format.value), format, output)
+    emit(with_split(frame, *sides), lambda: render(frame, *sides, format.value), format, output)
 
 
 class Figures(str, Enum):

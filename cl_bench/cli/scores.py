@@ -67,7 +67,7 @@ def power(
     By the variance that was seen: more seeds lessen one part of it, more test images the other.
     """
     from cl_bench.report.tables.power import render
-    from cl_bench.results.parts import told
+    from cl_bench.results.parts import with_split
     from cl_bench.results.rows import read_results
     from cl_bench.results.summary import summary
 
@@ -77,7 +77,7 @@ def power(
     frame = summary(found)
     if not (frame["verdict"] != "").any():
         raise UserError(f"{found.plan.experiment} has no verdict yet: its runs are not done, or not scored")
-    emit(told(frame, found), lambda: render(frame, found, format.value), format, output)
+    emit(with_split(frame, found), lambda: render(frame, found, format.value), format, output)
 
 
 def _folders(data: list[str] | tuple[str, ...]) -> dict[str, str]:

@@ -65,7 +65,7 @@ class Table:
 def print_table(folder: Path, wanted: Table, outputs: Sequence[Output] = ((Format.terminal, None),)) -> None:
     """Print a table, or write it to files, once for each output; of the baselines where nothing else was run."""
     from cl_bench.config.orders import parse_orders
-    from cl_bench.results.parts import told
+    from cl_bench.results.parts import with_split
     from cl_bench.results.rows import read_results
 
     found = read_results(folder).chosen(wanted.split)
@@ -87,7 +87,7 @@ def print_table(folder: Path, wanted: Table, outputs: Sequence[Output] = ((Forma
     if (wanted.columns or wanted.sort) and (not of_drops or any(format in _RAW for format, _ in outputs)):
         raise UserError("--columns and --sort are for the table of drops in the terminal, in Markdown or LaTeX")
     frame = _frame(found, wanted)
-    shown = told(frame, found)
+    shown = with_split(frame, found)
     for format, output in outputs:
         seen = output is None and sys.stdout.isatty()
         emit(shown, partial(_text, frame, found, wanted, format.value, seen), format, output)

@@ -40,6 +40,7 @@ BatchNorm = Literal["train", "frozen"]
 Level = Literal[8, 16, 32, 64]
 Scored = Literal["val", "dev", "dev1", "dev2", "dev3"]
 DEV: tuple[str, ...] = get_args(Scored)[1:]
+TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
 
 def _name_of(task: Any) -> str:
@@ -213,7 +214,7 @@ class Experiment(Protocol):
     flipped. Takes memory in every worker: with 64 shared channels about 0.35 MB an image and teacher at 256 px, twice
     that with flips, four times at 512 px."""
     resources: Resources = Resources()
-    trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+    trackers: tuple[TrackerName, ...] = ()
     """Where the results are sent to when all is trained, stages that were trained earlier included."""
 
     @model_validator(mode="before")

@@ -8,7 +8,7 @@ from cl_bench.plugins.registry import code_identity
 
 
 class Traits(NamedTuple):
-    """Each with what holds of a plug-in that says nothing, such as a stock one; the last two it does not say itself.
+    """Defaults are those of a plug-in that says nothing; `carries` and `code` are found out, not said.
 
     acts_from: the first stage (1, 2, ...) in which it changes anything; follows_expert: it needs the baseline of the
     task at hand, follows_past_experts: the past tasks', too; rehearses: it trains stored images with their labels;
@@ -43,7 +43,8 @@ class Traits(NamedTuple):
 
 def traits_of(plugin: Any) -> Traits:
     """Return what `plugin` says of itself."""
-    said = {name: getattr(plugin, name) for name in Traits._fields[:-2] if hasattr(plugin, name)}
+    names = [name for name in Traits._fields if name not in ("carries", "code")]
+    said = {name: getattr(plugin, name) for name in names if hasattr(plugin, name)}
     return Traits(**said, carries=carries(plugin), code=code_identity(plugin))
 
 

@@ -1,1 +1,1 @@
-"""What do results look like: tables, figures, the page, trackers; knows nothing that trains, and no torch."""
+"""What do results look like: tables, figures, the page, trackers; knows nothing that trains; torch only to send."""

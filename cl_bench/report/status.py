@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cl_bench.results.plan_file import Plan, read_plan
-from cl_bench.results.stages import exported, scores
+from cl_bench.results.stages import exported_rows, exported_stages
 from cl_bench.results.store.failures import Failures
 from cl_bench.results.store.scores import find_score
 from cl_bench.results.store.store import Store
@@ -31,7 +31,7 @@ def status(folder: Path) -> list[StageStatus]:
     """Return the state of every stage of the plan in an experiment's folder, as it is at this moment."""
     plan = read_plan(folder)
     store, failures = Store(store_root(), writable=False), Failures(folder.parent)
-    there = exported(folder)
+    there = exported_stages(folder)
     labels = _labels(plan)
     found = []
     for key, stage in plan.stages.items():
@@ -69,7 +69,7 @@ def _unscored(folder: Path, plan: Plan, key: str) -> str:
     """Return of which tasks' test parts a stage has no score, neither in the store nor exported."""
     known = plan.tests
     absent = [task for task in plan.seen(key) if task in known and find_score(folder, key, known[task]) is None]
-    exported = scores(folder, [key] if absent else []).get(key, [])
+    exported = exported_rows(folder, [key] if absent else []).get(key, [])
     there = {row.task for row in exported if row.data == known.get(row.task)}
     lacking = [task for task in absent if task not in there]
     return f"not scored on test: {', '.join(lacking)}" if lacking else ""

@@ -13,12 +13,12 @@ def suffix(results: Results) -> str:
     return f" ({results.of().split})" if len(results.plan.splits) > 1 else ""
 
 
-def raw(table: pd.DataFrame, *sides: Results) -> str:
+def csv_with_split(table: pd.DataFrame, *sides: Results) -> str:
     """Return a table's numbers as CSV, with the part that they are of as its last column."""
-    return told(table, *sides).to_csv(index=False, lineterminator="\n").removesuffix("\n")
+    return with_split(table, *sides).to_csv(index=False, lineterminator="\n").removesuffix("\n")
 
 
-def told(table: pd.DataFrame, *sides: Results) -> pd.DataFrame:
+def with_split(table: pd.DataFrame, *sides: Results) -> pd.DataFrame:
     """Return a table with the part that it is of in a column `split`: that of its results, or of both of them."""
     return table.assign(split=" and ".join(dict.fromkeys(side.of().split for side in sides)))
 

@@ -19,7 +19,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True)  # what is read is handed on as it is
 
 
-class TestPart(_Strict):
+class PlannedTest(_Strict):
     """A task's test part; id: what scores on it go by (`catalog.score_id`); weakness: why it may flatter, in words."""
 
     id: str
@@ -41,7 +41,7 @@ class PlannedTask(_Strict):
     val_images: int
     epochs: int
     image_size: int
-    test: TestPart | None = None
+    test: PlannedTest | None = None
 
     @property
     def headline(self) -> str:

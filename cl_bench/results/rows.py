@@ -51,7 +51,7 @@ class Results:
         """
         if self.split and split in ("", self.split):
             return self
-        known = self.plan.splits
+        known = (self.split,) if self.split else self.plan.splits
         if split and split not in known:
             if split == "test" and known == ("val",):
                 raise UserError(

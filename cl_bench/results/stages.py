@@ -43,12 +43,12 @@ def of_training(rows: Iterable[Evaluation]) -> list[Evaluation]:
     return [row for row in rows if not row.data]
 
 
-def exported(folder: Path) -> set[str]:
+def exported_stages(folder: Path) -> set[str]:
     """Return the keys of the stages whose rows lie beside the plan."""
     return set(_parse(folder / "rows.csv", lambda line: line["stage"]))
 
 
-def scores(folder: Path, stages: Iterable[str]) -> dict[str, list[Evaluation]]:
+def exported_rows(folder: Path, stages: Iterable[str]) -> dict[str, list[Evaluation]]:
     """Return the exported rows of those of `stages` that have any."""
     wanted, found = set(stages), dict[str, list[Evaluation]]()
     if not wanted:  # then a damaged file does no harm
@@ -73,7 +73,7 @@ def read_stages(
     if store_first:
         _read_store(folder, plan.stages, rows, costs)
     if absent := plan.stages.keys() - rows.keys():
-        rows |= scores(folder, absent)
+        rows |= exported_rows(folder, absent)
         for key, cost in lines_of(absent, folder / "stages.csv", read_cost):
             if key in costs:
                 raise UserError(f"{folder / 'stages.csv'} has stage {key[:12]} twice")
@@ -82,7 +82,7 @@ def read_stages(
         _read_store(folder, plan.stages.keys() - (rows.keys() & costs.keys()), rows, costs)
     trained = [key for key in plan.stages if key in rows]
     known = plan.tests
-    exported = scores(folder, rows) if known and store_first else rows
+    exported = exported_rows(folder, rows) if known and store_first else rows
     evaluations = {key: _with_tests(folder, key, rows[key], exported.get(key, []), known) for key in trained}
     return evaluations, {key: costs[key] for key in trained if key in costs}
 

@@ -9,7 +9,7 @@ from typing import Any
 from cl_bench.config.schema import Experiment, validate
 from cl_bench.errors import UserError
 from cl_bench.results.plan_file import read_plan, settings_by_name
-from cl_bench.results.stages import exported, of_training, scores
+from cl_bench.results.stages import exported_rows, exported_stages, of_training
 from cl_bench.stages.plan import Plan
 from cl_bench.tasks.catalog import TaskEntry
 from cl_bench.utils.nested import differences
@@ -35,7 +35,7 @@ def refuse_foreign_rows(folder: Path, plan: Plan, experiment: Experiment, extend
     free, due = set[str](), {single.stage for single in there.baselines}
     for run in there.runs:
         (free if run.strategy in extended else due).update(run.stages)
-    if exported(folder) - (free - due) - plan.stages.keys():
+    if exported_stages(folder) - (free - due) - plan.stages.keys():
         changed = _changed_settings(folder, experiment)
         reason = f"other settings ({'; '.join(changed[:3])})" if changed else "another version, other libraries or data"
         raise UserError(f"the results in {folder} were made with {reason}: name these otherwise")
@@ -55,7 +55,7 @@ def _changed_settings(folder: Path, experiment: Experiment) -> list[str]:
 def kept_stages(folder: Path, plan: Plan, catalog: Sequence[TaskEntry]) -> frozenset[str]:
     """Return the stages of which all that tables need lies in `folder`."""
     metrics, kept = {entry.task.name: entry.task.kind.metrics for entry in catalog}, set()
-    for key, found in scores(folder, plan.stages).items():
+    for key, found in exported_rows(folder, plan.stages).items():
         stage = plan.stages[key]
         due = {(stage.epochs, task, metric) for task in (*stage.past, *stage.trained) for metric in metrics[task]}
         if due <= {(row.epoch, row.task, row.metric) for row in of_training(found)}:

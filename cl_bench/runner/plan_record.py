@@ -5,22 +5,19 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cl_bench
-from cl_bench.utils.provenance import commit
-
-if TYPE_CHECKING:
-    from cl_bench.runner.prepare import Prepared
-    from cl_bench.stages.plan import Run
-    from cl_bench.tasks.catalog import TaskEntry
 from cl_bench.results.plan_file import read_plan
+from cl_bench.runner.prepare import Prepared
+from cl_bench.stages.plan import Run
+from cl_bench.tasks.catalog import TaskEntry
+from cl_bench.utils.machine import processor
+from cl_bench.utils.provenance import commit
 
 
 def describe_plan(prepared: Prepared, command: str = "") -> dict[str, Any]:
     """Return the plan as plan.json holds it: all that tables and plots need besides the rows."""
-    from cl_bench.utils.machine import processor
-
     plan = prepared.plan
     provenance = {
         "command": command or "cl_bench.run (Python)",

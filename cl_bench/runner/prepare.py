@@ -92,7 +92,7 @@ class Prepared:
 
 
 class Request(TypedDict, total=False):
-    """What of an experiment is wanted; where nothing is said, or what is empty, it is as the experiment says."""
+    """What is asked for; what is left out or empty is as the experiment says."""
 
     strategies: Sequence[str]
     orders: str | Sequence[Sequence[str]]
@@ -114,7 +114,7 @@ def prepare(experiment: str, **request: Unpack[Request]) -> Prepared:
     add, as `Request` explains them.
     """
     if unknown := request.keys() - Request.__annotations__.keys():
-        raise TypeError(f"prepare() got an unexpected keyword argument {min(unknown)!r}")
+        raise TypeError(f"run or prepare got an unexpected keyword argument {min(unknown)!r}")
     files, add = request.get("plugin_files", ()), request.get("add", False)
     load_plugin_files(files)
     loaded = _requested(experiment, request)
@@ -139,8 +139,9 @@ def prepare(experiment: str, **request: Unpack[Request]) -> Prepared:
 
 def _requested(experiment: str, request: Request) -> Experiment:
     """Return the experiment with what is requested in place of its own or, with `add`, beside what its results have."""
-    loaded = load_experiment(experiment, request.get("changes", ()))
-    split, orders = request.get("split") or loaded.split, request.get("orders", ())
+    loaded, orders = load_experiment(experiment, request.get("changes", ())), request.get("orders", ())
+    if split := request.get("split"):
+        loaded = validate({**loaded.model_dump(), "split": split}, experiment)
     if isinstance(orders, str):
         orders = parse_orders(orders, [task.name for task in loaded.tasks]) if orders else ()
     own: dict[str, tuple[Any, ...]] = {
@@ -149,8 +150,8 @@ def _requested(experiment: str, request: Request) -> Experiment:
         "seeds": tuple(request.get("seeds", ())),
     }
     if request.get("add"):
-        own = requested_so_far(_folder(loaded.name, split), own)
-    content = {**loaded.model_dump(), "split": split, **{key: values for key, values in own.items() if values}}
+        own = requested_so_far(_folder(loaded.name, loaded.split), own)
+    content = {**loaded.model_dump(), **{key: values for key, values in own.items() if values}}
     return validate({**content, "strategies": _spread(content["strategies"])}, experiment)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cl_bench.report.trackers.send import send_results
 from cl_bench.results.export import export
 from cl_bench.results.rows import load_results
-from cl_bench.results.stages import of_training, scores
+from cl_bench.results.stages import exported_rows, of_training
 from cl_bench.results.store.failures import Failure, Failures
 from cl_bench.runner.executors.base import Executor, Report
 from cl_bench.runner.executors.frontier import Frontier
@@ -74,7 +74,7 @@ def _train(
         report(key, state)
 
     plan, due = prepared.plan, {stage.key for stage in (*prepared.missing(), *prepared.unscored())}
-    before = scores(folder, prepared.satisfied)
+    before = exported_rows(folder, prepared.satisfied)
     stored = prepared.store.__contains__
 
     def settled(key: str) -> bool:
@@ -88,7 +88,7 @@ def _train(
         executor.train(frontier, prepared, progress, record)
     finally:
         export(folder, before)
-    for key, found in scores(folder, before).items():
+    for key, found in exported_rows(folder, before).items():
         if of_training(found) != of_training(before[key]):
             report(key, "differs")
     return frontier.failures

@@ -177,7 +177,7 @@ class _Planner:
         experiment = self.experiment
         optimizer = experiment.optimized_like([self.entries[task].protocol for task in trained])
         if optimizer["early_rate"] == 1:
-            del optimizer["early_rate"]  # named where it acts, so that all other stages keep their keys
+            del optimizer["early_rate"]  # it came later, and stages of before keep their keys
         return {
             "numerics": NUMERICS,
             "parent": parent,

@@ -54,7 +54,7 @@ class Harness(StageContext, SupervisedTemplate):
         self.evaluation_seconds = 0.0
         self.passes_per_evaluation = 1.0
         self.average: AveragedModel | None = None
-        self._stage, self._step = StageState(Teachers(model, {})), StepState()
+        self._forget_stage(model)
         self.scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "float16")
         SupervisedTemplate.__init__(
             self,
@@ -96,8 +96,11 @@ class Harness(StageContext, SupervisedTemplate):
         finally:
             for p in self._stage.frozen:
                 p.requires_grad_(True)
+        self._forget_stage(self.model)
+
+    def _forget_stage(self, model: UnifiedModel) -> None:
         # What leads back to here would keep a finished stage's models until the collector comes by.
-        self._stage, self._step = StageState(Teachers(self.model, {})), StepState()
+        self._stage, self._step = StageState(Teachers(model, {})), StepState()
 
     # Avalanche's seams.
 

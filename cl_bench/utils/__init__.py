@@ -1,1 +1,1 @@
-"""What could serve any project: files, hashes, random streams, the machine; knows nothing of the benchmark."""
+"""What does not depend on the benchmark: files, places, hashes, random streams, the machine; imports none of it."""

@@ -54,10 +54,11 @@ def write_whole(path: Path, content: bytes) -> Path:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(path: Path, shared: bool = False) -> Iterator[Path]:
     """Yield an empty folder that becomes `path`, whole, at the end; nothing is left of it after an exception.
 
-    Where another process is first, its folder stays. Raises UserError where the disk refuses.
+    shared: where another process was first, its folder stays, which holds the same. Raises UserError where the disk
+    refuses, and where `path` has come to be there meanwhile and is not shared.
     """
     parent = make_writable(path.absolute().parent)
     try:
@@ -68,10 +69,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
             # Else a power cut after the renaming could leave empty files. A disk takes many at once for little more.
             with ThreadPoolExecutor(16) as pool:
                 list(pool.map(sync, draft.rglob("*")))
-            draft.rename(path)
+            try:
+                draft.rename(path)
+            except OSError:
+                if not (shared and path.is_dir()):
+                    raise
     except OSError as error:
-        if not path.is_dir():
-            raise UserError(f"cannot write to {parent}: {error.strerror or error}") from error
+        raise UserError(f"cannot write to {parent}: {error.strerror or error}") from error
 
 
 def sync(path: Path) -> None:

@@ -16,7 +16,7 @@ from cl_bench.plugins.registry import strategies
 from cl_bench.report.tables.drops import render
 from cl_bench.results.plan_file import read_plan
 from cl_bench.results.rows import load_results, read_results
-from cl_bench.results.stages import exported
+from cl_bench.results.stages import exported_stages
 from cl_bench.results.summary import summary
 from cl_bench.runner.prepare import prepare
 from cl_bench.runner.run import train
@@ -90,7 +90,7 @@ def test_an_edited_strategy_takes_the_place_of_its_rows_and_is_needed_by_name(
             stages.append(prepared.plan.runs[1].stages)
         assert stages[0][0] == stages[1][0]
         assert stages[0][1] != stages[1][1]
-        assert not set(stages[0][1:]) & exported(published)
+        assert not set(stages[0][1:]) & exported_stages(published)
         made = read_plan(published).provenance
         train(prepare(tiny(), plugin_files=[file], add=True), command="nothing new")
         assert read_plan(published).provenance == made

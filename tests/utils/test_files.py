@@ -62,9 +62,11 @@ def test_a_folder_is_there_whole_or_not_at_all_and_the_first_one_stays(tmp_path:
     with pytest.raises(UserError, match=f"cannot write to {folder.parent}: No space left"):
         fail(OSError(28, "No space left on device"))
     assert list(folder.parent.iterdir()) == []
-    with whole_folder(folder) as late, whole_folder(folder) as draft:
+    with whole_folder(folder, shared=True) as late, whole_folder(folder) as draft:
         (draft / "file").write_text("first")
         (late / "file").write_text("second")
+    with pytest.raises(UserError, match=f"cannot write to {folder.parent}: "), whole_folder(folder) as draft:
+        (draft / "file").write_text("not shared")
     assert list(folder.parent.iterdir()) == [folder]
     assert (folder / "file").read_text() == "first"
     (tmp_path / "plain").mkdir()

@@ -81,7 +81,7 @@ def _drawn(options: Options, split: str) -> Path:
     folder = cache_root() / "cards" / f"{VERSION}-{sizes}-{options.size}-{options.seed}"
     if folder.is_dir():
         return folder
-    with whole_folder(folder) as made:
+    with whole_folder(folder, shared=True) as made:
         for part, count in counts.items():
             (made / part).mkdir(parents=True)
             points = {}

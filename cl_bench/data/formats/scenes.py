@@ -151,7 +151,7 @@ def generate(options: Options, kind: str, split: str = "train") -> Path:
     folder = paths.cache_root() / "scenes" / hashlib.sha256(content.encode()).hexdigest()[:16] / kind
     if folder.is_dir():
         return folder
-    with whole_folder(folder) as made:
+    with whole_folder(folder, shared=True) as made:
         _write(made, options, kind, parts)
     return folder
 

@@ -243,7 +243,7 @@ def _written(dataset: str, part: str, data: Any) -> tuple[tuple[Path, ...], tupl
         content.update(image.tobytes())
     folder = cache_root() / "torchvision" / f"{dataset}-{part}-{content.hexdigest()[:16]}"
     if not folder.is_dir():
-        with whole_folder(folder) as made:
+        with whole_folder(folder, shared=True) as made:
             for place, (image, _) in enumerate(_items(dataset, part, data)):
                 image.save(made / f"{place:06d}.ppm")
     return tuple(folder / f"{place:06d}.ppm" for place in range(len(labels))), tuple(labels)

@@ -1,1 +1,1 @@
-"""Downloads of the real data sets, and the subsets cut from them; nothing else imports it."""
+"""Downloads of the real data sets, and the subsets cut from them; only the command line imports it."""

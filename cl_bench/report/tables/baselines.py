@@ -22,7 +22,7 @@ MEANING = (
 def render(baselines: pd.DataFrame, results: Results, format: str, *, width: int = 120) -> str:
     """Return the table of `summary.baselines`; format: "terminal", "markdown", "latex" or "csv" (raw numbers)."""
     if format == "csv":
-        return parts.raw(baselines, results)
+        return parts.csv_with_split(baselines, results)
     headings = [Heading("task", left=True, free=True), Heading("metric", left=True), Heading("score")]
     headings += [Heading("95 %"), Heading("trivial"), Heading("", left=True), Heading("seeds"), Heading("train\ns")]
     groups = [

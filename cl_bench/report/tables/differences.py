@@ -28,7 +28,7 @@ MEANING = (
 def render(differences: pd.DataFrame, results: Results, against: str, format: str, *, width: int = 120) -> str:
     """Return the table of `comparison.differences` from `against`; format: "terminal", "markdown", "latex" or "csv"."""
     if format == "csv":
-        return parts.raw(differences, results)
+        return parts.csv_with_split(differences, results)
     sections = []
     for order, part in differences.groupby("order", sort=False):
         groups = [

@@ -22,7 +22,7 @@ MEANING = (
 def render(table: pd.DataFrame, results: Results, format: str, *, width: int = 120) -> str:
     """Return the table of `comparison.over_orders`; format: "terminal", "markdown", "latex" or "csv" (raw numbers)."""
     if format == "csv":
-        return parts.raw(table, results)
+        return parts.csv_with_split(table, results)
     against, names = table["against"].iloc[0], results.rows["strategy"].unique()
     left_out = [name for name in names if name not in {BASELINE, *table["strategy"]}]
     headings = [Heading("strategy", left=True, free=True), Heading("mean drop % ↓\n[95 %]")]

@@ -30,7 +30,7 @@ def render(summary: pd.DataFrame, results: Results, format: str, *, width: int =
     """Return the table of a summary's verdicts; format: "terminal", "markdown", "latex" or "csv" (raw numbers)."""
     rows = summary[summary["headline"] & ~summary["verdict"].isin(["", "void"])]
     if format == "csv":
-        return parts.raw(rows, results)
+        return parts.csv_with_split(rows, results)
     sections = []
     for order, part in rows.groupby("order", sort=False):
         groups = [

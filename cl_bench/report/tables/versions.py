@@ -34,7 +34,7 @@ def render(versions: pd.DataFrame, first: Results, second: Results, format: str,
     What only one of the two has is named below it.
     """
     if format == "csv":
-        return parts.raw(versions, first, second)
+        return parts.csv_with_split(versions, first, second)
     sections, alone = [], []
     orders = versions["order"].where(versions["strategy"] != BASELINE, "single-task baselines")
     for order, part in versions.groupby(orders, sort=False):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from cl_bench.metrics import continual
 from cl_bench.report.tables import baselines, drops
-from cl_bench.results.parts import told
+from cl_bench.results.parts import with_split
 from cl_bench.results.plan_file import Plan
 from cl_bench.results.rows import BASELINE, Results
 from cl_bench.results.stages import EXCESS
@@ -76,7 +76,7 @@ def tracked(results: Results, figures: Sequence[Path] = (), split: str = "") -> 
     else:
         rows = single_scores(part)
         text = baselines.render(rows, part, "markdown")
-    return Tracked(plan.experiment, list(_runs(results)), told(rows, part), text, list(figures))
+    return Tracked(plan.experiment, list(_runs(results)), with_split(rows, part), text, list(figures))
 
 
 def _runs(results: Results) -> Iterator[TrackedRun]:

@@ -16,12 +16,13 @@ SCHEMA = 2
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the mapping in `path`; UserError where it is torn, NewerVersionError where a newer version wrote it."""
-    content = _read_mapping(path)
-    _refuse_newer(path, content)
+    content = read_mapping(path)
+    refuse_newer(path, content)
     return content
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return the mapping in `path`, of whatever version; UserError where it is torn or none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -31,7 +32,8 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     return content
 
 
-def _refuse_newer(path: Path, content: Mapping[str, Any]) -> None:
+def refuse_newer(path: Path, content: Mapping[str, Any]) -> None:
+    """Raise NewerVersionError where a newer version wrote `path`."""
     if content.get("schema", 0) > SCHEMA:
         raise NewerVersionError(f"{path} was written by a newer version of cl_bench")
 

@@ -18,7 +18,7 @@ from filelock import FileLock, SoftFileLock, Timeout
 
 from cl_bench.errors import UserError
 from cl_bench.results.store.checkpoints import Checkpoints
-from cl_bench.results.store.json_files import SCHEMA, _read_mapping, _refuse_newer, read_json, write_json
+from cl_bench.results.store.json_files import SCHEMA, read_json, read_mapping, refuse_newer, write_json
 from cl_bench.utils.files import make_writable, sync
 from cl_bench.utils.hashing import file_hash
 from cl_bench.utils.paths import store_root
@@ -163,12 +163,12 @@ def intact(folder: Path, tensors: bool = False) -> bool:
     """
     path = folder / "stage.json"
     try:
-        description = _read_mapping(path)
+        description = read_mapping(path)
     except UserError:
         return False
     if description.pop("sha256", None) != _seal(description):
         return False
-    _refuse_newer(path, description)
+    refuse_newer(path, description)
     files = description.get("files")
     return isinstance(files, dict) and all(
         _hash_of(folder / name) == digest for name, digest in files.items() if tensors or name not in LARGE

@@ -32,7 +32,7 @@ class Executor(ABC):
     """Who trains the chains of a plan, and where."""
 
     def check(self, experiment: Experiment) -> None:
-        """Raise UserError where it cannot train the experiment: here, where this machine does not have the device."""
+        """Raise UserError where it cannot train the experiment; by default, where this machine lacks the device."""
         check_device(experiment, here=True)
 
     @abstractmethod
@@ -47,6 +47,11 @@ class Job:
     experiment: Experiment
     plugin_files: tuple[str, ...]
     store: Path
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> Job:
+        """Return what workers need for what was prepared here."""
+        return cls(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve())
 
     def trainer(self) -> tuple[Plan, Trainer]:
         """Return the plan and a trainer, in a process that has nothing yet."""

@@ -18,18 +18,17 @@ class Frontier:
         self,
         chains: Sequence[Chain],
         parents: Mapping[str, Sequence[str]],
-        stored: Callable[[str], bool],
+        settled: Callable[[str], bool],
         kept: Mapping[str, Failure],
-        trained: Callable[[str], bool] | None = None,
+        stored: Callable[[str], bool],
     ) -> None:
-        """Start with what is not stored.
+        """Start with what is not settled, that is, stored and scored.
 
         chains: in an order in which parents come first; parents: of every stage, what it starts from or reads; kept:
-        failures of earlier runs, by key, that are not to be tried again; trained: whether a stage can be
-        started from, though it may lack what comes after (None: `stored`).
+        failures of earlier runs, by key, that are not to be tried again; stored: whether a stage can be started from.
         """
-        self._stored, self._trained = stored, trained or stored
-        self._todo = {chain: None for chain in chains if not all(map(stored, chain))}
+        self._settled, self._stored = settled, stored
+        self._todo = {chain: None for chain in chains if not all(map(settled, chain))}
         of = {key: chain for chain in self._todo for key in chain}
         self._children: dict[Chain, list[Chain]] = {}
         self._waiting: dict[Chain, set[Chain]] = {}
@@ -43,7 +42,7 @@ class Frontier:
                 self._ready.append(chain)
         self.failures: dict[str, Failure] = {}
         for chain in list(self._todo):
-            again = next((kept[key] for key in chain if key in kept and not stored(key)), None)
+            again = next((kept[key] for key in chain if key in kept and not settled(key)), None)
             if again is not None and chain in self._todo:
                 self.failed(chain, again)
 
@@ -74,9 +73,9 @@ class Frontier:
 
         What the chain stored before it failed is there, and no failure. Nothing is skipped for what is trained.
         """
-        if all(map(self._trained, chain)):
+        if all(map(self._stored, chain)):
             self.done(chain)
-            lacking = [key for key in chain if not self._stored(key)]
+            lacking = [key for key in chain if not self._settled(key)]
             self.failures.update(dict.fromkeys(lacking, failure))
             return lacking
         ended = [one for one in dict.fromkeys(self._with_descendants(chain)) if one in self._todo]
@@ -85,7 +84,7 @@ class Frontier:
             if one in self._ready:
                 self._ready.remove(one)
             own = failure if one == chain else Failure("skipped", f"stage {chain[0][:12]}, its ancestor, failed")
-            self.failures.update((key, own) for key in one if not self._stored(key))
+            self.failures.update((key, own) for key in one if not self._settled(key))
         return [key for one in ended for key in one if key in self.failures]
 
     def _with_descendants(self, chain: Chain) -> Iterator[Chain]:

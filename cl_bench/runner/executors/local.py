@@ -53,7 +53,7 @@ class Workers(Executor):
 
     def train(self, frontier: Frontier, prepared: Prepared, progress: Progress, report: Report) -> None:
         """Train as many chains side by side as there are processes."""
-        job = Job(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve())
+        job = Job.of(prepared)
         owners, running = _Owners(), dict[Future[Outcome], Chain]()
         # Datagrams, as a worker that is killed while it sends leaves no lock taken and no message half-sent.
         here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)

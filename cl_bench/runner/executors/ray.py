@@ -50,7 +50,7 @@ class Ray(Executor):
                 signal.signal(signal.SIGTERM, on_terminate)  # Ray puts its own there, which ends without a word
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(f"no Ray cluster answers at {self.address!r}: {' '.join(str(error).split())}") from error
-        job = Job(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve())
+        job = Job.of(prepared)
         try:
             _train(ray, frontier, job, report)
         finally:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from cl_bench.results.store.failures import Failure
 from cl_bench.runner.executors.frontier import Frontier
 
-UNITS = [("a",), ("b",), ("a1",), ("a2", "a3"), ("a11",), ("b1",)]
+CHAINS = [("a",), ("b",), ("a1",), ("a2", "a3"), ("a11",), ("b1",)]
 PARENTS = {"a": "", "b": "", "a1": "a", "a2": "a", "a3": "a2", "a11": "a1", "b1": "b"}
 WHY = Failure("raised", "boom")
 
 
 def frontier(done: str = "", kept: dict[str, Failure] | None = None) -> Frontier:
     parents = {key: above.split() for key, above in PARENTS.items()}
-    return Frontier(UNITS, parents, done.split().__contains__, kept or {})
+    stored = done.split().__contains__
+    return Frontier(CHAINS, parents, stored, kept or {}, stored)
 
 
 def taken(found: Frontier) -> list[tuple[str, ...]]:
@@ -78,11 +79,13 @@ def test_a_unit_that_another_process_is_at_is_asked_for_later() -> None:
     assert chain == ("a",)
     found.give_back(chain)
     assert taken(found) == [("b",), ("a",)]
-    assert len(found) == len(UNITS)
+    assert len(found) == len(CHAINS)
 
 
 def test_a_stage_waits_for_all_that_it_reads() -> None:
-    found = Frontier([("a",), ("b",), ("ab",)], {"a": [], "b": [], "ab": ["a", "b"]}, lambda _: False, {})
+    found = Frontier(
+        [("a",), ("b",), ("ab",)], {"a": [], "b": [], "ab": ["a", "b"]}, lambda _: False, {}, lambda _: False
+    )
     assert taken(found) == [("a",), ("b",)]
     found.done(("b",))
     assert taken(found) == []
@@ -91,7 +94,9 @@ def test_a_stage_waits_for_all_that_it_reads() -> None:
 
 
 def test_a_stage_is_skipped_once_whichever_of_its_parents_fail() -> None:
-    found = Frontier([("a",), ("b",), ("ab",)], {"a": [], "b": [], "ab": ["a", "b"]}, lambda _: False, {})
+    found = Frontier(
+        [("a",), ("b",), ("ab",)], {"a": [], "b": [], "ab": ["a", "b"]}, lambda _: False, {}, lambda _: False
+    )
     taken(found)
     assert found.failed(("a",), WHY) == ["a", "ab"]
     assert found.failed(("b",), WHY) == ["b"]
@@ -101,7 +106,7 @@ def test_a_stage_is_skipped_once_whichever_of_its_parents_fail() -> None:
 def test_what_a_chain_stored_before_it_failed_is_no_failure() -> None:
     stored = {"a", "b"}
     parents = {key: above.split() for key, above in PARENTS.items()}
-    found = Frontier(UNITS, parents, stored.__contains__, {})
+    found = Frontier(CHAINS, parents, stored.__contains__, {}, stored.__contains__)
     taken(found)
     stored.add("a2")
     assert found.failed(("a2", "a3"), WHY) == ["a3"]
@@ -110,14 +115,14 @@ def test_what_a_chain_stored_before_it_failed_is_no_failure() -> None:
 
 def test_a_chain_is_not_blamed_for_another_that_shares_its_beginning() -> None:
     chains, parents = [("a", "x"), ("a", "y")], {"a": [], "x": ["a"], "y": ["a"]}
-    found = Frontier(chains, parents, {"a"}.__contains__, {"a": WHY, "x": WHY})
+    found = Frontier(chains, parents, {"a"}.__contains__, {"a": WHY, "x": WHY}, {"a"}.__contains__)
     assert found.failures == {"x": WHY}
     assert taken(found) == [("a", "y")]
 
 
 def test_what_is_trained_and_fails_afterwards_is_told_and_skips_nothing() -> None:
     parents = {key: above.split() for key, above in PARENTS.items()}
-    found = Frontier(UNITS, parents, ["b", "b1"].__contains__, {}, {"a", "b", "b1"}.__contains__)
+    found = Frontier(CHAINS, parents, ["b", "b1"].__contains__, {}, {"a", "b", "b1"}.__contains__)
     assert found.take() == ("a",)
     assert found.failed(("a",), WHY) == ["a"]
     assert taken(found) == [("a1",), ("a2", "a3")]

@@ -34,20 +34,24 @@ class _Ends(NamedTuple):
 def summary(results: Results, *, all_metrics: bool = False) -> pd.DataFrame:
     """Return one row a strategy, order and task, over the seeds that have both the baseline and the run.
 
-    Of the part that the verdict is of, where `Results.of` has not chosen another.
-    Scores, drops and verdict as in `continual.task_summary`, of each task's headline metric; `scored`: how many images
-    these are of; `settling_seeds`, `settling_images`: as in `power.settling`; all_metrics: also a row, without
-    verdict, for every further metric. Costs are of a run: `train_seconds` and `training_flops` means over seeds,
-    `relative_cost` and `relative_flops` these against naive on the same seeds and order (nan where their environments
-    differ, or the ways of counting), `peak_memory_mb` the largest, `stored_images` for one past task.
-    `together`: the run learns all tasks in one stage.
-    `mixed_environment`: the stages compared ran on different software or machines. `status`: "done", or "failed",
-    "incomplete" or "unscored" where stages are, and then there is no verdict. `average_drop`: the mean relative drop of
-    the run's tasks (never of their scores, whose metrics differ); void and unfinished ones take no part, `averaged`
-    did. `lowest`: the lowest score since the task was learnt; `stability_gap`: the most that was lost and came back
-    within a later stage (nan where stages were scored at their ends alone); both of the curves, so of val, means over
-    seeds. `leading`: as
-    in `continual.leaders`, among the runs that learn one task after the other, by their headline metric.
+    Of the part that the verdict is of, where `Results.of` has not chosen another. all_metrics: also a row, without
+    verdict, for every metric of a task but its headline metric.
+
+    Scores, drop and verdict: as in `continual.task_summary`; `scored`: how many images these are of;
+    `settling_seeds`, `settling_images`: as in `power.settling`; `average_drop`: the mean relative drop of the run's
+    tasks (never of their scores, whose metrics differ), void and unfinished ones left out, `averaged` did take part;
+    `leading`: as in `continual.leaders`, among the runs that learn one task after the other.
+
+    Curves, so of val, means over seeds: `lowest`: the lowest score since the task was learnt; `stability_gap`: the most
+    that was lost and came back within a later stage (nan where stages were scored at their ends alone).
+
+    Costs of a run: `train_seconds` and `training_flops`: means over seeds; `relative_cost` and `relative_flops`: these
+    against naive on the same seeds and order (nan where their environments differ, or the ways of counting);
+    `peak_memory_mb`: the largest; `stored_images`: for one past task.
+
+    State: `status`: "done", or, and then without a verdict, "failed", "incomplete" or "unscored" where stages are;
+    `together`: the run learns all tasks in one stage; `mixed_environment`: the stages compared ran on different
+    software or machines.
     """
     curves, results = results.curves, results.of()
     ends, images = _stage_ends(results), load_resamples(results)

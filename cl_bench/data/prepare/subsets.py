@@ -54,22 +54,6 @@ def prepare(
     return target
 
 
-def prepare_all(
-    destination: Path,
-    *,
-    sources: Sources | None = None,
-    progress: Progress | None = None,
-    train: int = 240,
-    val: int = 60,
-    test: int | None = None,
-) -> list[Path]:
-    """Prepare every data set as `prepare` does; return their folders."""
-    return [
-        prepare(name, destination, sources=sources, progress=progress, train=train, val=val, test=test)
-        for name in RECIPES
-    ]
-
-
 def _write_manifest(job: Job) -> None:
     files = {path.relative_to(job.folder).as_posix(): path for path in job.folder.rglob("*") if path.is_file()}
     content = {

@@ -18,7 +18,7 @@ from PIL import Image
 from servers import Server, serving
 
 from cl_bench.data.prepare.recipes import COCO_CLASSES, RECIPES, Archive, Sources, choose
-from cl_bench.data.prepare.subsets import prepare, prepare_all
+from cl_bench.data.prepare.subsets import prepare
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import formats
 
@@ -216,10 +216,11 @@ def test_the_manifest_names_all_files_and_sources(make: Callable[..., Path], ser
 
 def test_a_second_run_says_so_and_asks_no_server(server: Server, tmp_path: Path) -> None:
     sources = serve(server)
-    folders = prepare_all(tmp_path, sources=sources, test=0, **SIZES)
+    folders = [prepare(name, tmp_path, sources=sources, test=0, **SIZES) for name in NAMES]
     assert folders == [tmp_path / name for name in NAMES]
     before, asked, said = [files_of(folder) for folder in folders], len(server.requests), []
-    prepare_all(tmp_path, sources=sources, progress=lambda *state: said.append(state), test=0, **SIZES)
+    for name in NAMES:
+        prepare(name, tmp_path, sources=sources, progress=lambda *state: said.append(state), test=0, **SIZES)
     assert said == [(f"{name} is already in {tmp_path / name}", 1, 1) for name in NAMES]
     assert len(server.requests) == asked
     assert [files_of(folder) for folder in folders] == before

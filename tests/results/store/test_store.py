@@ -108,6 +108,15 @@ def test_a_damaged_stage_is_noticed_and_trained_again(
     assert len(list((again.store.root / ".damaged").iterdir())) == 1, "kept for a look at it"
 
 
+def test_a_description_that_was_edited_is_noticed(trained: Prepared) -> None:
+    first = trained.plan.runs[0].stages[0]
+    path = trained.store.folder(first) / "stage.json"
+    content = json.loads(path.read_text())
+    content["cost"]["train_seconds"] += 1
+    path.write_text(json.dumps(content))
+    assert first not in Store(trained.store.root)
+
+
 def test_a_stage_of_a_newer_version_is_refused_and_left_alone(trained: Prepared, tiny: Callable[..., str]) -> None:
     first = trained.plan.runs[0].stages[0]
     path = trained.store.folder(first) / "stage.json"

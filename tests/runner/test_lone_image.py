@@ -45,9 +45,7 @@ def own(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.mark.parametrize("size", [5, 2, 10, 1])
 def test_a_last_batch_of_one_is_told_of_before_anything_is_trained(own: Callable[..., str], size: int) -> None:
-    said = (
-        rf"task own: 11 training images in batches of {size} leave a batch of one, .* at 32 pixels: change"
-    )
+    said = rf"task own: 11 training images in batches of {size} leave a batch of one, .* at 32 pixels: change"
     with pytest.raises(UserError, match=said):
         prepare(own(batch_size=size))
 

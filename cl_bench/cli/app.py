@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from cl_bench.errors import StageFailedError, UserError
+from cl_bench.utils.streams import take_any_text
 
 app = typer.Typer(
     name="cl-bench",
@@ -68,6 +69,7 @@ def numbers(seeds: str) -> list[int]:
 def main() -> None:
     """Run the command line: bad input exits with 2 and one sentence, a failed stage with 1, a stopped one with 130."""
     debug = "--debug" in sys.argv
+    take_any_text()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's way to say Ctrl-C
     try:
         app()

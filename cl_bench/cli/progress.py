@@ -30,7 +30,7 @@ class StageProgress:
         self._stages = stages
         self._console = Console(stderr=True)
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # brackets are settings here
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
             TimeElapsedColumn(),

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import PIL
 
 from cl_bench.data.base import Boxes, Split
+from cl_bench.data.readings import identity, readings
 from cl_bench.errors import UserError
 from cl_bench.utils.files import replacing
 from cl_bench.utils.hashing import file_hash
@@ -161,15 +162,18 @@ def _read_index(place: Path) -> dict[str, list[Any]]:
 def fingerprint(split: Split) -> str:
     """Return a SHA-256 over classes, names, image bytes and targets, wherever the files lie.
 
-    Targets: a mask's bytes, boxes with labels and crowd flags, a class index, or any other JSON value.
+    Files that are turned, scaled or laid on white are marked, so that none is taken for what it was before. Targets: a
+    mask's bytes, boxes with labels and crowd flags, a class index, or any other JSON value.
     """
     masks = [example.target for example in split.examples if isinstance(example.target, Path)]
-    hashes = file_hashes([*(example.image for example in split.examples), *masks])
-    images, mask_hashes = hashes[: len(split.examples)], iter(hashes[len(split.examples) :])
-    rows = [
-        [example.name, image, next(mask_hashes) if isinstance(example.target, Path) else _identity(example.target)]
-        for example, image in zip(split.examples, images, strict=True)
-    ]
+    paths = [*(example.image for example in split.examples), *masks]
+    hashes, count = file_hashes(paths), len(split.examples)
+    read = [identity(one, mask=place >= count) for place, one in enumerate(readings(paths, hashes))]
+    targets = iter(zip(hashes[count:], read[count:], strict=True))
+    rows = []
+    for example, image, made in zip(split.examples, hashes, read, strict=False):
+        target, turned = next(targets) if isinstance(example.target, Path) else (_identity(example.target), [])
+        rows.append([example.name, image, target, *([made, turned] if made or turned else [])])
     try:
         content = json.dumps([split.classes, rows])
     except TypeError as error:

@@ -10,15 +10,13 @@ from typing import Any
 import torch
 from PIL import Image
 
-from cl_bench.data.formats.reading import visible
+from cl_bench.data.formats.reading import IMAGE_SUFFIXES, visible
 from cl_bench.data.images import decode_image, open_image
 from cl_bench.deploy.inputs import as_images
 from cl_bench.deploy.runtimes import eager
 from cl_bench.deploy.trained import Trained
 from cl_bench.errors import UserError
 from cl_bench.utils.files import make_writable, replacing, write_whole
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def predict(trained: Trained, source: Path, output: Path) -> Iterator[Path]:
@@ -52,9 +50,9 @@ def predict(trained: Trained, source: Path, output: Path) -> Iterator[Path]:
 def _images(source: Path) -> list[Path]:
     if not source.is_dir():
         return [source]
-    images = [file for file in visible(source) if file.suffix.lower() in SUFFIXES]
+    images = [file for file in visible(source) if file.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
-        raise UserError(f"{source} holds no image ({', '.join(SUFFIXES)})")
+        raise UserError(f"{source} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return images
 
 

@@ -227,6 +227,10 @@ class Kind(ABC):
         """
         raise UserError(f"{self.name} has no answer to an image from outside an experiment")
 
+    def remarks(self, split: Split) -> list[str]:
+        """Return what should be known of the targets of `split` beside the counts of the classes, a sentence each."""
+        return []
+
     def weakness(self, task: Task, counts: Sequence[int]) -> str:
         """Return a sentence that names the classes too rare for the headline metric to rest on; empty where none is.
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision.tv_tensors import KeyPoints
 
 from cl_bench.data.base import Example, Split
+from cl_bench.data.images import image_size
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task
 from cl_bench.kinds.divergence import kl
@@ -41,7 +42,7 @@ class KeypointMetric:
 
     def __init__(self, split: Split) -> None:
         self._truth = np.array([example.target for example in split.examples], np.float64)
-        self._sizes = np.array([_size(example) for example in split.examples], np.float64)
+        self._sizes = np.array([image_size(example.image) for example in split.examples], np.float64)
         self._found = np.full(self._truth.shape, np.nan)
 
     def update(self, output: Tensor, indices: Sequence[int]) -> None:
@@ -99,7 +100,7 @@ class Keypoints(Kind):
 
     def target(self, task: Task, example: Example, resized: npt.NDArray[np.uint8] | None) -> Target:
         """Return {"points": (n, 2) float32} in the resized frame."""
-        scale = task.image_size / np.array(_size(example))
+        scale = task.image_size / np.array(image_size(example.image))
         points = torch.from_numpy((np.array(example.target) * scale).astype(np.float32))
         return {"points": KeyPoints(points, canvas_size=(task.image_size, task.image_size))}
 
@@ -121,7 +122,7 @@ class Keypoints(Kind):
 
     def trivial(self, task: Task, train: Split, val: Split) -> float:
         """Return the PCK of putting every point where it is in `train` on average."""
-        mean = np.mean([np.array(example.target) / _size(example) for example in train.examples], axis=0)
+        mean = np.mean([np.array(example.target) / image_size(example.image) for example in train.examples], axis=0)
         metric = KeypointMetric(val)
         metric.place(range(len(val.examples)), np.broadcast_to(mean, (len(val.examples), *mean.shape)))
         return metric.compute()[self.metrics[0]]
@@ -137,7 +138,7 @@ class Keypoints(Kind):
 
     def check(self, example: Example, classes: tuple[str, ...]) -> None:
         """Raise UserError where the points are not as many as the classes, not finite, or outside the image."""
-        points, size = np.array(example.target, np.float64), _size(example)
+        points, size = np.array(example.target, np.float64), image_size(example.image)
         if points.shape != (len(classes), 2):
             raise UserError(f"image {example.image}: {len(classes)} points of x and y are due, not {points.shape}")
         if not ((points >= 0) & (points <= size)).all():
@@ -172,8 +173,3 @@ def gaussians(points: Tensor, shape: Sequence[int], spread: float) -> Tensor:
     x = torch.arange(width, device=points.device) + 0.5 - points[..., :1] * width
     y = torch.arange(height, device=points.device) + 0.5 - points[..., 1:] * height
     return (-(x[..., None, :] ** 2 + y[..., :, None] ** 2) / (2 * spread**2)).flatten(2).softmax(2)
-
-
-def _size(example: Example) -> tuple[int, int]:
-    with Image.open(example.image) as image:
-        return image.size

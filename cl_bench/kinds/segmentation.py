@@ -18,13 +18,16 @@ from torchvision.utils import draw_segmentation_masks
 
 from cl_bench.data.base import VOID, Example, Split
 from cl_bench.data.cache import Decoder
-from cl_bench.data.images import decode_mask
+from cl_bench.data.images import decode_mask, image_size, reading
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, gallery_indices, select_classes
 from cl_bench.kinds.divergence import kl
 from cl_bench.kinds.drawing import write_label
 from cl_bench.metrics.mean_iou import MeanIoU
 from cl_bench.plugins.registry import kinds
+
+MUCH_VOID = 0.15
+"""Share of void pixels from which it is told of; PASCAL VOC's rims take a twentieth."""
 
 
 class PixelPredictor(Predictor):
@@ -170,9 +173,11 @@ class Segmentation(Kind):
     def check(self, example: Example, classes: tuple[str, ...]) -> None:
         """Raise UserError where the mask's size is not the image's or a value is neither a class nor void."""
         mask = decode_mask(example.target, None)
-        with Image.open(example.image) as image:
-            if image.size != mask.shape[::-1]:
-                raise UserError(f"mask {example.target} is {mask.shape[::-1]} pixels, its image {image.size}")
+        size = image_size(example.image)
+        if size != mask.shape[::-1]:
+            turn = reading(example.image).orientation
+            seen = f", upright by its EXIF orientation {turn}, which the mask must be too" if turn != 1 else ""
+            raise UserError(f"mask {example.target} is {mask.shape[::-1]} pixels, its image {size}{seen}")
         wrong = sorted({int(value) for value in np.unique(mask)} - {*range(len(classes)), VOID})
         if wrong:
             raise UserError(
@@ -181,10 +186,18 @@ class Segmentation(Kind):
 
     def count(self, split: Split) -> npt.NDArray[np.int64]:
         """Return the pixels of each class."""
-        total = np.zeros(256, np.int64)
-        for example in split.examples:
-            total += np.bincount(decode_mask(example.target, None).ravel(), minlength=256)
-        return total[: len(split.classes)]
+        return _values(split)[: len(split.classes)]
+
+    def remarks(self, split: Split) -> list[str]:
+        """Return a sentence where so many pixels are void that it may be meant as a class."""
+        total = _values(split)
+        share = total[VOID] / max(total.sum(), 1)
+        if share < MUCH_VOID:
+            return []
+        return [
+            f"{share:.1%} of the pixels are {VOID}, which is void and counts for nothing; where {VOID} is meant as a "
+            "class, write that class's place among the classes, from 0, into the masks instead (of two classes, 1)"
+        ]
 
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Draw a mask, a file or an (H, W) array of class indices, with its classes' names.
@@ -207,6 +220,14 @@ class Segmentation(Kind):
             # A mask is looked at, too, to see what is wrong with it.
             write_label(drawn, (x, y), classes[label] if label < len(classes) else f"{label}?", "mm")
         return drawn
+
+
+def _values(split: Split) -> npt.NDArray[np.int64]:
+    """Return how often the masks of `split` hold each of 0..255."""
+    total = np.zeros(256, np.int64)
+    for example in split.examples:
+        total += np.bincount(decode_mask(example.target, None).ravel(), minlength=256)
+    return total
 
 
 def soft_iou_loss(logits: Tensor, masks: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from cl_bench.report.trackers.send import check_trackers
 from cl_bench.results.store.scores import Scores
 from cl_bench.results.store.store import Store
 from cl_bench.runner.extend import kept_stages, refuse_foreign_rows, requested_so_far
+from cl_bench.runner.lone_image import check_lone_images
 from cl_bench.stages.plan import Plan, Stage, make_plan
 from cl_bench.stages.scoring import Scorer
 from cl_bench.tasks.catalog import TaskEntry, load_catalog
@@ -129,6 +130,7 @@ def prepare(experiment: str, **request: Unpack[Request]) -> Prepared:
     weights = load_weights(loaded.model.backbone, loaded.model.weights)
     catalog = load_catalog(loaded)
     plan = make_plan(loaded, catalog, weights)
+    check_lone_images(loaded, catalog, weights, plan)
     paths = tuple(str(Path(path).resolve()) for path in files)
     if not add:
         return Prepared(loaded, catalog, weights, plan, store, folder, paths)

@@ -11,6 +11,7 @@ from cl_bench.results.rows import load_results
 from cl_bench.results.stages import exported_rows, of_training
 from cl_bench.results.store.failures import Failure, Failures
 from cl_bench.runner.executors.base import Executor, Report
+from cl_bench.runner.executors.forkserver import end_if_imported_by_a_worker
 from cl_bench.runner.executors.frontier import Frontier
 from cl_bench.runner.executors.local import IN_PROCESS, on_this_machine
 from cl_bench.runner.extend import refuse_foreign_rows
@@ -33,6 +34,7 @@ def run(experiment: str, *, workers: int = 1, **request: Unpack[Request]) -> pd.
     orders, seeds and split in place of the experiment's own, changes (further settings), plugin_files and add, as
     `prepare` takes them.
     """
+    end_if_imported_by_a_worker()
     prepared = prepare(experiment, **request)
     train(prepared, on_this_machine(workers))
     if prepared.experiment.trackers:

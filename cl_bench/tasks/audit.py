@@ -15,6 +15,7 @@ import numpy as np
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.data.cache import file_hashes, fingerprint
 from cl_bench.data.images import open_image
+from cl_bench.data.readings import readings, told
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import source_of
 from cl_bench.utils.files import replacing
@@ -25,7 +26,7 @@ if TYPE_CHECKING:  # it imports torch
 
 Measured = TypeVar("Measured", "_Measured", "_MeasuredTest")
 
-VERSION = 2
+VERSION = 3
 """To be raised when the audit, or what a kind measures with code outside its own file, becomes another."""
 
 
@@ -170,6 +171,7 @@ def _measure(task: Task, train: Split, val: Split) -> _Measured:
     for split in (train, val):
         _check(task, split)
     (in_train, in_val), findings = _by_hash({"train": train, "val": val})
+    findings += _told(task, train, "train") + _told(task, val, "val")
     leaked = _in_both(in_train, in_val)
     if leaked:
         findings.append(
@@ -180,7 +182,8 @@ def _measure(task: Task, train: Split, val: Split) -> _Measured:
     train_counts, val_counts = task.kind.count(train).tolist(), task.kind.count(val).tolist()
     for label in task.labels:
         if not train_counts[label]:
-            raise UserError(f"class {task.classes[label]!r} of task {task.name} has no example in train")
+            why = "".join(f"; {remark}" for remark in task.kind.remarks(train))
+            raise UserError(f"class {task.classes[label]!r} of task {task.name} has no example in train{why}")
     findings += _absent(task, val_counts, "val")
     return _Measured(leaked, findings, fingerprint(train), train_counts, val_counts, *_scored(task, train, val))
 
@@ -189,6 +192,7 @@ def _measure_test(found: Audit, test: Split) -> _MeasuredTest:
     task = found.task
     _check(task, test)
     (in_test,), findings = _by_hash({"test": test})
+    findings += _told(task, test, "test")
     (in_train, in_val), _ = _by_hash({"train": found.train, "val": found.val})
     leaked = {where: _in_both(in_test, other) for where, other in (("train", in_train), ("val", in_val))}
     for where, names in leaked.items():
@@ -204,6 +208,13 @@ def _measure_test(found: Audit, test: Split) -> _MeasuredTest:
     counts = task.kind.count(test).tolist()
     findings += _absent(task, counts, "test")
     return _MeasuredTest(dropped, findings, fingerprint(test), counts, *_scored(task, found.train, test))
+
+
+def _told(task: Task, split: Split, where: str) -> list[str]:
+    """Return how files of the part `where` are read where it is not as they are stored, and what the kind remarks."""
+    images = [example.image for example in split.examples]
+    said = told(readings(images, file_hashes(images)))
+    return [f"{where}: {sentence}" for sentence in (*said, *task.kind.remarks(split))]
 
 
 def _absent(task: Task, counts: Sequence[int], where: str) -> list[str]:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-import numpy as np
-
-from cl_bench.data.base import Boxes, Example, Split
+from cl_bench.data.base import Example, Split
+from cl_bench.data.formats.coco_boxes import ROUNDING, Labelled, Tally
 from cl_bench.data.formats.reading import chosen, data_folder, missing, ordered
+from cl_bench.data.images import image_size, reading
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats
 
 T = TypeVar("T")
-
-MAX_OVERHANG = 1.0
-"""Pixels that rounding may push a box out of its image; such boxes are clipped, others are errors."""
 
 
 @formats.register
@@ -31,62 +27,30 @@ class Coco:
     def read(self, options: Mapping[str, Any], kind: str, split: str, classes: tuple[str, ...] | None) -> Split:
         """Read `split`; each target is the `Boxes` of the classes asked for, by default all of the file, sorted.
 
-        Category ids are mapped by name, as they differ between files. Raises UserError, naming the file and the
-        image or the annotation, for whatever is broken in it; boxes of classes not asked for are not looked at.
+        Category ids are mapped by name, as they differ between files. Rows that exports leave behind (boxes without
+        area or outside their images, of images that are not listed, doubled categories without boxes) are dropped and
+        counted in the notes; boxes that reach out of their images are clipped. Raises UserError, naming the file and
+        the image or the annotation, for whatever else is broken; boxes of classes not asked for are not looked at.
         """
         file, folder = _locate(data_folder(self, options, kind), split, options)
         content = _load(file)
-        categories = _categories(file, content)
+        categories, doubled = _categories(file, content)
         names = chosen(classes, lambda: sorted(categories))
         for name in names:
             if name not in categories:
                 raise unknown_name_error(f"class for the categories of {file}:", name, categories)
-        images = _images(file, folder, content)
+        images, notes = _images(file, folder, content)
         labels = {categories[name]: label for label, name in enumerate(names)}
-        left_out = _add_boxes(file, content, images, labels, set(categories.values()))
+        tally = _add_boxes(file, content, images, labels, set(categories.values()))
         examples = ordered((Example(image.name, image.path, image.boxes()) for image in images.values()), file)
         ids = ", ".join(f"{name} {categories[name]}" for name in names)
-        notes = [f"category ids of {file.name}, mapped by name: {ids}", *_notes(images.values(), left_out)]
-        return Split(names, examples, tuple(notes))
+        mapped = f"category ids of {file.name}, mapped by name: {ids}"
+        return Split(names, examples, (mapped, *doubled, *notes, *tally.notes(), *_notes(images.values())))
 
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
         """Return whether there is a file of test boxes (COCO's own `image_info_test2017.json` has none)."""
         root = data_folder(self, options, kind)
         return any(file.is_file() for file, _ in _places(root, "test"))
-
-
-@dataclass
-class _Image:
-    name: str
-    path: Path
-    width: int
-    height: int
-    rows: list[tuple[tuple[float, float, float, float], int, bool]] = field(default_factory=list)
-    clipped: int = 0
-
-    def add(self, bbox: Any, label: int, crowd: bool, where: str) -> None:
-        """Add a box given as left, top, width, height; raise UserError for one that is not in the image."""
-        # the comparison is false for NaN, and takes integers that no float can hold
-        if not isinstance(bbox, list) or len(bbox) != 4 or not all(_is_number(v) and abs(v) < 1e7 for v in bbox):
-            raise UserError(f"{where}: bbox {bbox} is not four finite numbers")
-        left, top, width, height = map(float, bbox)
-        if width <= 0 or height <= 0:
-            raise UserError(f"{where}: bbox {bbox} has no area")
-        overhang = max(-left, -top, left + width - self.width, top + height - self.height)
-        box = (max(left, 0.0), max(top, 0.0), min(left + width, self.width), min(top + height, self.height))
-        x1, y1, x2, y2 = np.array(box, np.float32)
-        if overhang > MAX_OVERHANG or x1 >= x2 or y1 >= y2:
-            raise UserError(f"{where}: bbox {bbox} does not lie in the image of {self.width} x {self.height} pixels")
-        self.clipped += overhang > 1e-6
-        self.rows.append((box, label, crowd))
-
-    def boxes(self) -> Boxes:
-        """Return what was added."""
-        return Boxes(
-            np.array([box for box, _, _ in self.rows], np.float32).reshape(-1, 4),
-            np.array([label for _, label, _ in self.rows], np.int64),
-            np.array([crowd for _, _, crowd in self.rows], np.bool_),
-        )
 
 
 def _places(root: Path, split: str) -> tuple[tuple[Path, Path], tuple[Path, Path]]:
@@ -115,10 +79,6 @@ def _load(file: Path) -> dict[str, Any]:
     return content
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _get(row: Any, key: str, kind: type[T], where: str) -> T:
     value = row.get(key) if isinstance(row, dict) else None
     if not isinstance(value, kind) or isinstance(value, bool):
@@ -139,44 +99,72 @@ def _by_id(file: Path, content: dict[str, Any], table: str) -> dict[int, Any]:
     return found
 
 
-def _categories(file: Path, content: dict[str, Any]) -> dict[str, int]:
+def _categories(file: Path, content: dict[str, Any]) -> tuple[dict[str, int], list[str]]:
+    """Return the id of each category by name, and a note of those that are there twice, once without any box."""
+    rows = content.get("annotations")
+    used = {row.get("category_id") for row in rows if isinstance(row, dict)} if isinstance(rows, list) else set()
     found: dict[str, int] = {}
+    doubled = list[str]()
     for number, row in _by_id(file, content, "categories").items():
         name = _get(row, "name", str, f"{file}: category {number}")
-        if name in found:
+        if name in found and {found[name], number} <= used:
             raise UserError(f"{file}: categories {found[name]} and {number} are both named {name!r}")
-        found[name] = number
+        if name in found:
+            doubled.append(name)
+        if name not in found or number in used:
+            found[name] = number
     if not found:
         raise UserError(f"{file} has no categories")
-    return found
+    return found, [f"{len(doubled)} categories without boxes share another's name and are dropped"] if doubled else []
 
 
-def _images(file: Path, folder: Path, content: dict[str, Any]) -> dict[int, _Image]:
-    found: dict[int, _Image] = {}
+def _images(file: Path, folder: Path, content: dict[str, Any]) -> tuple[dict[int, Labelled], list[str]]:
+    """Return the images by id, with their true sizes, and a note of sizes that are a pixel off."""
+    found: dict[int, Labelled] = {}
+    near = 0
     for number, row in _by_id(file, content, "images").items():
         where = f"{file}: image {number}"
         relative = PurePosixPath(_get(row, "file_name", str, where))
-        width, height = (_get(row, side, int, where) for side in ("width", "height"))
-        if width < 1 or height < 1:
-            raise UserError(f"{where} ({relative}) has a size of {width} x {height} pixels")
         if relative.is_absolute() or ".." in relative.parts:
             raise UserError(f"{where}: file_name {relative} leads out of {folder}")
         if not (folder / relative).is_file():
             raise UserError(f"{where}: file {folder / relative} does not exist")
-        found[number] = _Image(relative.with_suffix("").as_posix(), folder / relative, width, height)
-    return found
+        true = image_size(folder / relative)
+        declared = true
+        if "width" in row or "height" in row:  # what is not declared cannot be wrong
+            declared = _get(row, "width", int, where), _get(row, "height", int, where)
+        _check_size(declared, true, folder / relative, where)
+        near += declared != true
+        found[number] = Labelled(relative.with_suffix("").as_posix(), folder / relative, *true)
+    return found, [f"{near} images are declared a pixel larger or smaller than they are"] if near else []
+
+
+def _check_size(declared: tuple[int, int], true: tuple[int, int], path: Path, where: str) -> None:
+    """Raise UserError where boxes in pixels of the declared size would not fit the picture."""
+    if min(declared) < 1:
+        raise UserError(f"{where} ({path.name}) has a size of {declared[0]} x {declared[1]} pixels")
+    if max(abs(one - other) for one, other in zip(declared, true, strict=True)) <= ROUNDING:
+        return
+    turn = reading(path).orientation
+    seen = f" upright, as its EXIF orientation {turn} has it" if turn != 1 else ""
+    raise UserError(
+        f"{where} is declared as {declared[0]} x {declared[1]} pixels, but {path} has {true[0]} x {true[1]}{seen}: "
+        "bring its boxes and its size to the file's, or take the file that was labelled"
+    )
 
 
 def _add_boxes(
-    file: Path, content: dict[str, Any], images: dict[int, _Image], labels: Mapping[int, int], known: set[int]
-) -> int:
-    """Give each image its boxes of the categories in `labels`; return how many annotations had another one."""
-    left_out = 0
-    for number, row in _by_id(file, content, "annotations").items():
+    file: Path, content: dict[str, Any], images: dict[int, Labelled], labels: Mapping[int, int], known: set[int]
+) -> Tally:
+    """Give each image its boxes of the categories in `labels`; return what became of the annotations."""
+    tally = Tally(file)
+    rows = _by_id(file, content, "annotations")
+    for number, row in rows.items():
         where = f"{file}: annotation {number}"
         image = images.get(_get(row, "image_id", int, where))
         if image is None:
-            raise UserError(f"{where} has the image_id {row['image_id']}, which no image has")
+            tally.orphans += 1
+            continue
         where += f" of image {image.name}"
         category = _get(row, "category_id", int, where)
         if category not in known:
@@ -185,17 +173,19 @@ def _add_boxes(
         if crowd not in (0, 1):
             raise UserError(f"{where}: iscrowd must be 0 or 1, not {crowd!r}")
         if category in labels:
-            image.add(row.get("bbox"), labels[category], bool(crowd), where)
+            tally.add(image, row.get("bbox"), labels[category], bool(crowd), where)
         else:
-            left_out += 1
-    return left_out
+            tally.others += 1
+    if images and rows and tally.orphans == len(rows):
+        first = next(iter(rows.values()))["image_id"]
+        raise UserError(f"{file}: no annotation is of an image in the file (the first has the image_id {first})")
+    tally.check()
+    return tally
 
 
-def _notes(images: Collection[_Image], left_out: int) -> list[str]:
+def _notes(images: Collection[Labelled]) -> list[str]:
     boxes = [image.boxes() for image in images]
     counts = {
-        "annotations of other categories are left out": left_out,
-        "boxes reached up to a pixel out of their images and are clipped": sum(image.clipped for image in images),
         "boxes are crowds, which count as neither hit nor miss": sum(int(box.crowd.sum()) for box in boxes),
         "images hold no box": sum(not len(box.labels) for box in boxes),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ from cl_bench.plugins.registry import formats
 
 @formats.register
 class ImageFolder:
-    """`path/{train,val,test}/CLASS/NAME.jpg` (jpeg and png too); an example is named CLASS/NAME."""
+    """`path/{train,val,test}/CLASS/NAME.jpg`, any ending of images; an example is named CLASS/NAME.
+
+    What lies in folders inside a class folder is of that class, too, and is named CLASS/FOLDER/NAME.
+    """
 
     name = "image_folder"
     kinds: tuple[str, ...] = ("classification",)
@@ -41,7 +44,7 @@ class ImageFolder:
             images = _images(folders[name], notes) if name in folders else []
             if not images and split == "train":
                 raise UserError(f"class folder {folder / name} holds no images")
-            examples += [Example(f"{name}/{path.stem}", path, label) for path in images]
+            examples += [Example(_name(name, folders[name], path), path, label) for path in images]
         return Split(names, ordered(examples, folder), tuple(notes))
 
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
@@ -52,11 +55,32 @@ class ImageFolder:
         return any(_images(folder, []) for folder in folders if folder.is_dir() and folder.name in known)
 
 
+def _name(name: str, folder: Path, image: Path) -> str:
+    return f"{name}/{image.relative_to(folder).with_suffix('').as_posix()}"
+
+
 def _images(folder: Path, notes: list[str]) -> list[Path]:
-    found = visible(folder)
-    # A pipe or a device would never end; a link that leads nowhere is told of when it is read.
-    files = [path for path in found if path.is_file() or not path.exists()]
-    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
-    if len(images) < len(found):
-        notes.append(f"left out {len(found) - len(images)} things in {folder.name} that are no images")
+    images, others = list[Path](), 0
+    for path in _files(folder, set()):
+        # A pipe or a device would never end; a link that leads nowhere is told of when it is read.
+        if path.suffix.lower() in IMAGE_SUFFIXES and (path.is_file() or not path.exists()):
+            images.append(path)
+        else:
+            others += 1
+    if others:
+        notes.append(f"left out {others} things in {folder.name} that are no images")
+    if deeper := sum(path.parent != folder for path in images):
+        notes.append(f"{deeper} images lie in folders inside {folder.name} and are of that class")
     return images
+
+
+def _files(folder: Path, above: set[Path]) -> Iterator[Path]:
+    """Yield what is no folder in `folder` and the folders in it; a link to a folder above is not followed."""
+    here = folder.resolve()
+    if here in above:
+        return
+    for path in visible(folder):
+        if path.is_dir():
+            yield from _files(path, above | {here})
+        else:
+            yield path

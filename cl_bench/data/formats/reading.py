@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ from cl_bench.data.base import DataFormat, Example
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.paths import expand
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
+)
 """Endings of image files, in lower case."""
 
 
@@ -56,11 +60,24 @@ def chosen(classes: tuple[str, ...] | None, default: Callable[[], Iterable[str]]
 
 
 def ordered(examples: Iterable[Example], where: Path) -> tuple[Example, ...]:
-    """Return `examples` sorted by name; raise UserError where there are none or two share a name."""
-    result = tuple(sorted(examples, key=lambda example: example.name))
+    """Return `examples` sorted by name; raise UserError where there are none or two share a name.
+
+    Images that differ in the endings of their files alone have these in their names.
+    """
+    result = _told_apart(sorted(examples, key=lambda example: example.name))
     if not result:
         raise UserError(f"{where} holds no images")
     for left, right in pairwise(result):
         if left.name == right.name:
             raise UserError(f"{where} holds two images named {left.name!r}: {left.image.name} and {right.image.name}")
     return result
+
+
+def _told_apart(examples: list[Example]) -> tuple[Example, ...]:
+    endings: dict[str, set[str]] = defaultdict(set)
+    for example in examples:
+        endings[example.name].add(example.image.suffix)
+    named = [
+        replace(one, name=f"{one.name}{one.image.suffix}") if len(endings[one.name]) > 1 else one for one in examples
+    ]
+    return tuple(sorted(named, key=lambda example: example.name))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from cl_bench.data.base import Example, Split
-from cl_bench.data.formats.reading import chosen, data_folder, missing, ordered, visible
+from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import formats
 
@@ -21,7 +24,10 @@ VOC_CLASSES = (
 
 @formats.register
 class Voc:
-    """`path/{train,val,test}/NAME.jpg + NAME.png`, or a folder that holds (VOCdevkit/VOC2012/) JPEGImages and so on."""
+    """`path/{train,val,test}/NAME.jpg + NAME.png`, or a folder that holds (VOCdevkit/VOC2012/) JPEGImages and so on.
+
+    Images may have any ending; beside their masks, any but .png.
+    """
 
     name = "voc"
     kinds: tuple[str, ...] = ("segmentation",)
@@ -58,22 +64,53 @@ def _listing(root: Path, split: str) -> Path | None:
 def _listed(listing: Path) -> list[tuple[str, Path, Path]]:
     """Return each name with where its image and its mask must be."""
     tree = listing.parents[2]
+    images, masks = _by_stem(tree / "JPEGImages"), _by_stem(tree / "SegmentationClass")
+    found = []
+    for line in _lines(listing):
+        # Some lists name the files with their endings.
+        name = line if line in images else line[: -len(_ending(line))] if _ending(line) else line
+        image = images.get(name, tree / "JPEGImages" / f"{name}.jpg")
+        found.append((name, image, masks.get(name, tree / "SegmentationClass" / f"{name}.png")))
+    return found
+
+
+def _lines(listing: Path) -> list[str]:
+    """Return the names in a list, one a line, which may hold blanks; editors put a mark of their encoding in front."""
     try:
-        names = listing.read_text(encoding="utf-8").split()
+        content = listing.read_bytes()
+        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if marked else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{listing} cannot be read: {error}") from error
-    return [(name, tree / "JPEGImages" / f"{name}.jpg", tree / "SegmentationClass" / f"{name}.png") for name in names]
+    return [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+
+
+def _ending(name: str) -> str:
+    ending = Path(name).suffix
+    return ending if ending.lower() in IMAGE_SUFFIXES else ""
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    """Return the images or masks of `folder` by name without ending; of two, the one that VOC itself would have."""
+    files = [path for path in visible(folder) if _ending(path.name)] if folder.is_dir() else []
+    usual = ".jpg" if folder.name == "JPEGImages" else ".png"
+    return {path.stem: path for path in sorted(files, key=lambda path: path.suffix.lower() == usual)}
 
 
 def _read_pairs(folder: Path) -> tuple[Example, ...]:
     files = visible(folder)
     masks = {path.stem: path for path in files if path.suffix.lower() == ".png"}
-    images = [path for path in files if path.suffix.lower() in (".jpg", ".jpeg")]
+    images = [path for path in files if _ending(path.name) and path.suffix.lower() != ".png"]
     for image in images:
         if image.stem not in masks:
             raise UserError(f"image {image} has no mask {image.stem}.png beside it")
     for name in sorted(masks.keys() - {image.stem for image in images}):
         raise UserError(f"mask {masks[name]} has no image {name}.jpg beside it")
+    for first, second in pairwise(sorted(images)):
+        if first.stem == second.stem:
+            raise UserError(
+                f"{folder} holds two images of the mask {masks[first.stem].name}: {first.name} and {second.name}"
+            )
     return ordered((Example(image.stem, image, masks[image.stem]) for image in images), folder)
 
 

@@ -17,6 +17,7 @@ from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 from torchvision.utils import draw_bounding_boxes
 
 from cl_bench.data.base import Boxes, Example, Split
+from cl_bench.data.images import image_size
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill, Kind, Predictor, Target, Task, select_classes
 from cl_bench.kinds.detection.assigner import by_centre
@@ -30,7 +31,7 @@ from cl_bench.kinds.detection.head import (
     quality_focal_loss,
     total_loss,
 )
-from cl_bench.kinds.detection.metric import DetectionMetric, average_precision, image_size, shown
+from cl_bench.kinds.detection.metric import DetectionMetric, average_precision, shown
 from cl_bench.kinds.divergence import bernoulli_kl, kl
 from cl_bench.kinds.drawing import write_label
 from cl_bench.metrics.rarity import rare_classes
@@ -59,7 +60,7 @@ class Detection(Kind):
     def target(self, task: Task, example: Example, resized: npt.NDArray[np.uint8] | None) -> Target:
         """Return {"boxes": (n, 4) float32 xyxy in the resized frame, "labels": (n,) int64} without crowds."""
         found = shown(task, example).without_crowds()
-        scale = np.float32(task.image_size) / np.tile(np.array(image_size(example), np.float32), 2)
+        scale = np.float32(task.image_size) / np.tile(np.array(image_size(example.image), np.float32), 2)
         scaled, canvas = torch.from_numpy(found.xyxy * scale), (task.image_size, task.image_size)
         boxes = BoundingBoxes(scaled, format=BoundingBoxFormat.XYXY, canvas_size=canvas)
         return {"boxes": boxes, "labels": torch.from_numpy(found.labels.copy())}
@@ -176,7 +177,7 @@ class Detection(Kind):
         shares = []
         for example in train.examples:
             boxes = example.target.without_crowds()
-            shares.append(boxes.xyxy[boxes.labels == commonest] / np.tile(image_size(example), 2))
+            shares.append(boxes.xyxy[boxes.labels == commonest] / np.tile(image_size(example.image), 2))
         mean = np.concatenate(shares).mean(0, keepdims=True)
         ap, sizes = average_precision(task, val)
         for index, size in enumerate(sizes):
@@ -203,7 +204,7 @@ class Detection(Kind):
 
     def check(self, example: Example, classes: tuple[str, ...]) -> None:
         """Raise UserError where a box is not finite, has no area or lies outside the image."""
-        boxes, (width, height) = example.target.xyxy, image_size(example)
+        boxes, (width, height) = example.target.xyxy, image_size(example.image)
         for box in boxes.tolist():
             left, top, right, bottom = box
             if not all(map(math.isfinite, box)):

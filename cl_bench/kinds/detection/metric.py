@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from torch import Tensor
 
 from cl_bench.data.base import Boxes, Example, Split
+from cl_bench.data.images import image_size
 from cl_bench.kinds.base import Task
 from cl_bench.metrics.average_precision import AveragePrecision
 
@@ -57,7 +55,7 @@ class DetectionMetric:
 
 def average_precision(task: Task, split: Split) -> tuple[AveragePrecision, list[tuple[int, int]]]:
     """Return an empty AP over the boxes that `task` learns, and the sizes of the images."""
-    sizes = [image_size(example) for example in split.examples]
+    sizes = [image_size(example.image) for example in split.examples]
     return AveragePrecision(task.classes, [shown(task, example) for example in split.examples], sizes), sizes
 
 
@@ -66,14 +64,3 @@ def shown(task: Task, example: Example) -> Boxes:
     boxes: Boxes = example.target
     kept = np.isin(boxes.labels, task.labels)
     return boxes if kept.all() else Boxes(boxes.xyxy[kept], boxes.labels[kept], boxes.crowd[kept])
-
-
-def image_size(example: Example) -> tuple[int, int]:
-    """Return (width, height) of the image file."""
-    return _size_of(example.image)
-
-
-@cache
-def _size_of(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.size

@@ -10,7 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cl_bench.errors import UserError
-from cl_bench.report.figures.style import GREY, TEXT, WIDTH, inches, legend_below, mark, marks, open_frame, sheet
+from cl_bench.report.figures.style import (
+    GREY,
+    TEXT,
+    WIDTH,
+    inches,
+    legend_below,
+    literal,
+    mark,
+    marks,
+    open_frame,
+    sheet,
+)
 from cl_bench.report.text import folded
 from cl_bench.results import per_class
 from cl_bench.results.comparison import finals
@@ -77,7 +88,7 @@ def _panel(ax: Axes, title: str, part: pd.DataFrame, strategies: Sequence[str]) 
         own = part[part["strategy"] == strategy]
         ax.plot(own["change"], own["class"].map(heights), linestyle="", markersize=5, alpha=0.9, **mark(place))
     ax.axvline(0, color=GREY, linewidth=0.7)
-    ax.set_yticks(range(len(single)), [f"{name} ({score:.2f})" for name, score in single.items()])
+    ax.set_yticks(range(len(single)), [f"{literal(name)} ({score:.2f})" for name, score in single.items()])
     ax.grid(axis="y", color="#dddddd", linewidth=0.5)
     ax.set_axisbelow(True)
     ax.xaxis.set_major_locator(MaxNLocator(4))

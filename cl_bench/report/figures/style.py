@@ -63,6 +63,11 @@ def letters(inches: float) -> int:
     return int(inches / _LETTER)
 
 
+def literal(name: str) -> str:
+    """Return a name as matplotlib draws it letter by letter: two dollar signs would begin and end a formula."""
+    return name.replace("$", r"\$")
+
+
 def inches(letters: int) -> float:
     """Return how wide so many letters of the smallest size are."""
     return letters * _LETTER
@@ -86,7 +91,7 @@ def legend_below(figure: Figure, handles: Sequence[Artist], **style: Any) -> Non
     room = figure.bbox.width * 0.98
     limit = letters(figure.get_figwidth() - 0.9)
     for handle in handles:
-        handle.set_label("\n".join(folded(str(handle.get_label()), limit)))
+        handle.set_label(literal("\n".join(folded(str(handle.get_label()), limit))))
     for columns in range(min(5, len(handles)), 0, -1):
         box = figure.legend(
             handles=handles, loc="outside lower center", frameon=False, fontsize=TEXT, ncols=columns, **style

@@ -98,7 +98,7 @@ def _rich(section: Section, styles: Mapping[str, str], wrap: bool) -> Table:
         side: JustifyMethod = "left" if heading.left else "right"
         free = wrap or heading.free
         table.add_column(
-            heading.text, justify=side, no_wrap=not free, overflow="fold", min_width=9 if heading.free else None
+            Text(heading.text), justify=side, no_wrap=not free, overflow="fold", min_width=9 if heading.free else None
         )
     for group in section.groups:
         lines = _run_on(group) if section.headings[0].free else group
@@ -128,7 +128,12 @@ def _markdown(sections: Sequence[Section], notes: Sequence[str]) -> str:
         lines.append(_piped([_one_line(heading.text) for heading in section.headings]))
         lines.append(_piped([":--" if heading.left else "--:" for heading in section.headings]))
         lines += [_piped(line) for group in section.groups for line in group] + [""]
-    return "\n".join([*lines, *(f"- {note}" for note in notes), ""])
+    return "\n".join([*lines, *(f"- {_plain(note)}" for note in notes), ""])
+
+
+def _plain(text: str) -> str:
+    """Return `text` so that Markdown shows it letter by letter; what is set as code stays code."""
+    return re.sub(r"(?<!\w)_|_(?!\w)|[*<|]|&(?=#?\w+;)", r"\\\g<0>", text)
 
 
 def _one_line(header: str) -> str:
@@ -136,7 +141,7 @@ def _one_line(header: str) -> str:
 
 
 def _piped(cells: Sequence[str]) -> str:
-    escaped = [cell.replace("|", "\\|") for cell in cells]
+    escaped = [_plain(cell) for cell in cells]
     return (
         "| " + " | ".join(f"**{e}**" if isinstance(c, Bold) else e for c, e in zip(cells, escaped, strict=True)) + " |"
     )

@@ -31,6 +31,12 @@ def start_server() -> None:
         forkserver.ensure_running()
 
 
+def end_if_imported_by_a_worker() -> None:
+    """End this process where it is a worker that imports its parent's script, which must not train in it once more."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing itself finds out
+        sys.exit(1)
+
+
 class _ForkedWorker(ForkServerProcess):
     """A worker before whose start a server that was killed is started as it had been at first."""
 

@@ -27,9 +27,14 @@ from cl_bench.runner.executors.frontier import Chain, Frontier
 from cl_bench.runner.prepare import Prepared
 from cl_bench.stages.attempt import LINES, Outcome, attempt
 from cl_bench.stages.trainer import Progress, Trainer
+from cl_bench.utils.streams import take_any_text
 
 MUTE = 5.0
 """Seconds after which a process that is gone, and of whose end the pool says nothing, is given up."""
+NO_WORKERS = (
+    "no worker process can be started (its own words, if any, are above; a script that trains in workers must do so"
+    " below `if __name__ == '__main__':`)"
+)
 
 
 class InProcess(Executor):
@@ -67,6 +72,8 @@ class Workers(Executor):
                         running[_schedule(pool, chain)] = chain
                     ended, _ = wait(running, timeout=POLL, return_when=FIRST_COMPLETED)
                     owners.listen(here, progress)
+                    if not pool.active:  # it does not tell of all that it was given
+                        raise StageFailedError(NO_WORKERS)
                     for future in running:
                         if owners.are_gone(running[future]):
                             future.cancel()
@@ -91,10 +98,7 @@ def _schedule(pool: ProcessPool, chain: Chain) -> Future[Outcome]:
     try:
         found: Future[Outcome] = pool.schedule(_train_in_worker, args=[chain])
     except RuntimeError as error:  # it comes to every call, once a process cannot be started
-        raise StageFailedError(
-            "no worker process can be started (its own words, if any, are above; a script that trains in workers must"
-            " do so below `if __name__ == '__main__':`)"
-        ) from error
+        raise StageFailedError(NO_WORKERS) from error
     return found
 
 
@@ -153,6 +157,7 @@ _worker: dict[str, Any] = {}
 
 def _start_worker(job: Job, wire: socket.socket, environment: dict[str, str]) -> None:
     _watch_parent()
+    take_any_text()
     os.environ.clear()  # it is the server's, of when that was started, as is the mask
     os.environ.update(environment)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -102,16 +102,132 @@ def change(table, place, **values):
     return content
 
 
+def boxes(*rows):
+    content = deepcopy(CONTENT)
+    one = {"image_id": 11, "category_id": 7, "iscrowd": 0}
+    content["annotations"] = [{"id": number, "bbox": list(row), **one} for number, row in enumerate(rows, 1)]
+    return content
+
+
+def orphans(*numbers):
+    content = deepcopy(CONTENT)
+    for row in content["annotations"]:
+        if row["id"] in numbers:
+            row["image_id"] = 98
+    return content
+
+
+GOOD = [[1, 1, 4, 4], [2, 2, 8, 5], [3, 3, 10, 6]]
+
+
+@pytest.mark.parametrize(
+    ("content", "kept", "note"),
+    [
+        (boxes(*GOOD, [1, 1, 0, 2], [5, 5, 3, 0.0]), GOOD, "2 annotations are dropped: 2 without area"),
+        (boxes(*GOOD, [1, 1, 1e-12, 2]), GOOD, "1 annotations are dropped: 1 without area"),
+        (boxes(*GOOD, [20, 10, 0, 0]), GOOD, "1 annotations are dropped: 1 without area"),
+        (boxes(*GOOD, [20, 1, 0.5, 2]), GOOD, "1 annotations are dropped: 1 outside their images"),
+        (boxes(*GOOD, [-9, 1, 4, 2]), GOOD, "1 annotations are dropped: 1 outside their images"),
+        (
+            boxes(*GOOD, [16, 2, 9.5, 3]),
+            [*GOOD, [16, 2, 4, 3]],
+            "1 boxes reached up to 5.5 pixels out of their images and are clipped",
+        ),
+        (boxes(*GOOD, [-3, 8, 5, 4]), [*GOOD, [0, 8, 2, 2]], "1 boxes reached up to 3.0 pixels out of their images"),
+        (
+            orphans(2),
+            [[1.5, 2, 3, 4.25], [5, 5, 1, 1]],
+            "1 annotations are dropped: 1 of images that the file does not list",
+        ),
+    ],
+)
+def test_harmless_rows_of_exports_are_dropped_or_clipped_and_counted(tmp_path, content, kept, note):
+    write(tmp_path, content)
+    split = read(tmp_path)
+    corners = split.examples[1].target.xyxy
+    assert np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], 1).tolist() == kept
+    assert [said for said in split.notes if note in said]
+    assert len([said for said in split.notes if "dropped" in said or "clipped" in said]) == 1
+
+
+def test_all_that_is_dropped_is_one_note(tmp_path):
+    content = boxes(*GOOD, [1, 1, 0, 2], [30, 1, 2, 2], [3, 3, 3, 3])
+    content["annotations"][-1]["image_id"] = 5
+    write(tmp_path, content)
+    said = "3 annotations are dropped: 1 without area, 1 outside their images, 1 of images that the file does not list"
+    assert said in read(tmp_path).notes
+
+
+def test_few_boxes_that_fit_as_corners_alone_are_asked_after(tmp_path):
+    write(tmp_path, boxes([5, 2, 18, 8], [1, 1, 4, 4]))
+    (said,) = (note for note in read(tmp_path).notes if "corners" in note)
+    assert "every bbox would lie in its image as corners" in said
+    assert "annotation 1 of image b: bbox [5, 2, 18, 8]" in said
+    write(tmp_path, boxes([5, 2, 18, 8], [4, 4, 1, 1]))
+    assert not [note for note in read(tmp_path).notes if "corners" in note]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_doubled_category_without_boxes_is_dropped(tmp_path, first):
+    content = deepcopy(CONTENT)
+    content["categories"].insert(0 if first else 3, {"id": 0, "name": "dog"})
+    write(tmp_path, content)
+    split = read(tmp_path)
+    assert split.classes == ("bird", "cat", "dog")
+    assert split.examples[1].target.labels.tolist() == [2, 1, 0]
+    assert "1 categories without boxes share another's name and are dropped" in split.notes
+    assert "bird 5, cat 3, dog 7" in split.notes[0]
+
+
+def test_sizes_that_are_a_pixel_off_or_not_declared_are_the_files(tmp_path):
+    write(tmp_path, change("images", 0, width=21, height=10))
+    assert "1 images are declared a pixel larger or smaller than they are" in read(tmp_path).notes
+    content = deepcopy(CONTENT)
+    for row in content["images"]:
+        del row["width"], row["height"]
+    content["annotations"][0]["bbox"] = [15, 2, 5.5, 3]
+    write(tmp_path, content)
+    split = read(tmp_path)
+    assert split.examples[1].target.xyxy[0].tolist() == [15, 2, 20, 5]
+    assert not [note for note in split.notes if "declared" in note]
+
+
+@pytest.mark.parametrize(("declared", "fits"), [((10, 20), True), ((20, 10), False)])
+def test_boxes_are_of_the_upright_photo(tmp_path, declared, fits):
+    write(tmp_path, change("images", 0, width=declared[0], height=declared[1]))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (20, 10)).save(tmp_path / "train" / "data" / "b.jpg", exif=exif)
+    if fits:
+        assert read(tmp_path).examples[1].target.xyxy[0].tolist() == [1.5, 2, 4.5, 6.25]
+        return
+    with pytest.raises(UserError, match=r"20 x 10 pixels, but .*b\.jpg has 10 x 20 upright, as its EXIF orientation 6"):
+        read(tmp_path)
+
+
+def test_images_that_differ_in_their_endings_alone_keep_them(tmp_path):
+    write(tmp_path, change("images", 1, file_name="b.png"))
+    Image.new("RGB", (16, 12)).save(tmp_path / "train" / "data" / "b.png")
+    split = read(tmp_path)
+    assert [(example.name, len(example.target.labels)) for example in split.examples] == [("b.jpg", 3), ("b.png", 0)]
+
+
+def test_a_byte_order_mark_before_the_labels_is_read_over(tmp_path):
+    file = write(tmp_path)
+    for encoding in ("utf-8-sig", "utf-16"):
+        file.write_text(json.dumps(CONTENT), encoding=encoding)
+        assert len(read(tmp_path).examples) == 2
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (change("annotations", 0, category_id=99), "annotation 1 of image b has the category_id 99, which no"),
-        (change("annotations", 0, image_id=99), "annotation 1 has the image_id 99, which no image has"),
         (change("annotations", 1, id=1), "annotations id 1 is there twice"),
         (change("images", 1, id=11), "images id 11 is there twice"),
         (change("categories", 1, id=7), "categories id 7 is there twice"),
         (change("categories", 1, name="dog"), "categories 7 and 3 are both named 'dog'"),
-        (change("images", 1, file_name="b.jpg"), "two images named 'b'"),
+        (change("images", 1, file_name="b.jpg", width=20, height=10), "two images named 'b'"),
         (change("images", 1, file_name="gone.jpg"), r"image 12: file .*gone\.jpg does not exist"),
         (change("images", 1, file_name="../labels.json"), "leads out of"),
         (change("images", 1, file_name=None), "image 12: file_name must be a text, not None"),
@@ -122,12 +238,23 @@ def change(table, place, **values):
         (change("annotations", 0, bbox=[1, 1, "2", 2]), "not four finite numbers"),
         (change("annotations", 0, bbox=[1, 1, 2]), "not four finite numbers"),
         (change("annotations", 0, bbox=None), "annotation 1 of image b: bbox None is not four"),
-        (change("annotations", 0, bbox=[1, 1, 0, 2]), "annotation 1 of image b: bbox .* has no area"),
-        (change("annotations", 0, bbox=[1, 1, 2, -3]), "annotation 1 of image b: bbox .* has no area"),
-        (change("annotations", 0, bbox=[1, 1, 20.5, 2]), "annotation 1 of image b: .* not lie in the image of 20 x 10"),
-        (change("annotations", 0, bbox=[-2, 1, 5, 2]), "does not lie in the image"),
-        (change("annotations", 0, bbox=[20, 1, 0.5, 2]), "does not lie in the image"),
-        (change("annotations", 0, bbox=[1, 1, 1e-12, 2]), "does not lie in the image"),
+        (change("annotations", 0, bbox=[1, 1, 2, -3]), "annotation 1 of image b: bbox .* has a negative width or"),
+        (
+            change("images", 1, width=32, height=24),
+            r"image 12 is declared as 32 x 24 .*, but .*a\.jpg has 16 x 12:",
+        ),
+        (
+            change("images", 1, width=12, height=16),
+            r"image 12 is declared as 12 x 16 .*, but .*a\.jpg has 16 x 12:",
+        ),
+        (change("images", 1, width=18), "image 12 is declared as 18 x 12 pixels"),
+        (boxes([0.1, 0.2, 0.5, 0.5], [0, 0, 1, 1]), "no number of any bbox is over 1, as if they were shares"),
+        (
+            boxes([5, 2, 18, 8], [8, 4, 19, 9], [9, 3, 20, 10], [1, 1, 4, 4]),
+            r"3 of 4 boxes do not lie in their images, and all would as corners: .* \(.*annotation 1 of image b: bbox",
+        ),
+        (boxes([15, 2, 18, 8], [28, 4, 9, 3], [9, 30, 8, 4]), r"3 of 3 boxes do not lie in their images \("),
+        (orphans(1, 2, 3), r"no annotation is of an image in the file \(the first has the image_id 98\)"),
         (change("annotations", 0, iscrowd=2), "iscrowd must be 0 or 1, not 2"),
         (change("annotations", 0, category_id="7"), "category_id must be a whole number, not '7'"),
         ({**CONTENT, "images": [], "annotations": []}, r"labels\.json holds no images"),

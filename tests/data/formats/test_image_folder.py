@@ -100,10 +100,35 @@ def test_what_would_never_end_is_left_out(root):
     assert not {"cat/pipe", "cat/zeros"} & {example.name for example in read(root).examples}
 
 
-def test_two_images_of_one_name_are_an_error(root):
+def test_images_that_differ_in_their_endings_alone_keep_them(root):
     Image.new("RGB", (4, 4)).save(root / "train" / "cat" / "1.png")
-    with pytest.raises(UserError, match=r"two images named 'cat/1': 1\.JPEG and 1\.png"):
+    names = {example.name: example.image.name for example in read(root).examples}
+    assert names == {"cat/1.JPEG": "1.JPEG", "cat/1.png": "1.png", "cat/2": "2.jpg", "dog/1": "1.png"}
+    Image.new("RGB", (4, 4)).save(root / "train" / "cat" / "1.png.bmp")
+    with pytest.raises(UserError, match=r"two images named 'cat/1\.png': 1\.png and 1\.png\.bmp"):
         read(root)
+
+
+def test_folders_inside_a_class_are_of_it(root):
+    for name in ("cat/tabby/1.jpg", "cat/tabby/old/7.webp", "cat/.hidden/2.jpg"):
+        (root / "train" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(root / "train" / name)
+    (root / "train" / "cat" / "tabby" / "notes.txt").write_text("x")
+    (root / "train" / "cat" / "loop").symlink_to(root / "train" / "cat")
+    split = read(root)
+    names = ["cat/1", "cat/2", "cat/tabby/1", "cat/tabby/old/7", "dog/1"]
+    assert [example.name for example in split.examples] == names
+    assert [example.target for example in split.examples] == [0, 0, 0, 0, 1]
+    assert split.notes == (
+        "left out 1 things in cat that are no images",
+        "2 images lie in folders inside cat and are of that class",
+    )
+
+
+@pytest.mark.parametrize("ending", ["bmp", "gif", "tif", "tiff", "webp", "ppm", "JPG", "Png", "jpe"])
+def test_any_ending_of_images_is_read(root, ending):
+    Image.new("RGB", (4, 4)).save(root / "train" / "dog" / f"5.{ending}")
+    assert [example.name for example in read(root, classes=("dog",)).examples] == ["dog/1", "dog/5"]
 
 
 def test_missing_folders_are_named(root, monkeypatch):

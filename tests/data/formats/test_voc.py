@@ -58,6 +58,35 @@ def test_official_tree_follows_its_listing(tmp_path, below):
         read(tmp_path, "val")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_list_is_read_a_line_a_name(tmp_path, encoding, end):
+    for name, ending in (("img 0", ".jpg"), ("naïve  1", ".JPEG"), ("c.d", ".png"), ("e", ".bmp")):
+        write_pair(tmp_path / "JPEGImages" / f"{name}{ending}", tmp_path / "SegmentationClass" / f"{name}.png")
+    listing = tmp_path / "ImageSets" / "Segmentation" / "train.txt"
+    listing.parent.mkdir(parents=True)
+    listing.write_bytes(end.join(["img 0", "  naïve  1 ", "", "c.d", "e.bmp", ""]).encode(encoding))
+    found = {example.name: (example.image.name, example.target.name) for example in read(tmp_path).examples}
+    assert found == {
+        "img 0": ("img 0.jpg", "img 0.png"),
+        "naïve  1": ("naïve  1.JPEG", "naïve  1.png"),
+        "c.d": ("c.d.png", "c.d.png"),
+        "e": ("e.bmp", "e.png"),
+    }
+    listing.write_text("img 9\n")
+    with pytest.raises(UserError, match=r"lists img 9, whose image .*img 9\.jpg does not exist"):
+        read(tmp_path)
+
+
+def test_flat_images_may_have_any_ending_but_that_of_masks(tmp_path):
+    for name in ("a.JPG", "b.bmp", "c d.webp"):
+        write_pair(tmp_path / "train" / name, (tmp_path / "train" / name).with_suffix(".png"))
+    assert [example.image.name for example in read(tmp_path).examples] == ["a.JPG", "b.bmp", "c d.webp"]
+    Image.new("RGB", (8, 6)).save(tmp_path / "train" / "a.bmp")
+    with pytest.raises(UserError, match=r"two images of the mask a\.png: a\.JPG and a\.bmp"):
+        read(tmp_path)
+
+
 def has(path):
     return has_test(formats.get("voc"), {"path": str(path)}, "segmentation")
 

@@ -1,12 +1,16 @@
 """Scores by class: kept with a stage, exported, and drawn against the baseline."""
 
+import html
 import math
+import re
 
+import matplotlib
 import pytest
 from synthetic import Experiment
 
 from cl_bench.errors import UserError
 from cl_bench.report.figures.classes import class_changes
+from cl_bench.report.figures.style import save
 from cl_bench.results import per_class
 from cl_bench.results.export import export
 from cl_bench.results.plan_file import read_plan
@@ -40,6 +44,22 @@ def test_a_mark_is_the_mean_change_of_a_class_over_seeds(tmp_path):
     drawn = dict(zip(seg.lines[0].get_ydata(), seg.lines[0].get_xdata(), strict=True))
     assert drawn == pytest.approx({0: 10.0, 1: -40.0})
     assert cls.lines[0].get_xdata() == pytest.approx([-10.0])
+
+
+NAMES = ("under_$5_to_$10", "_background_", "a|b", "<b>x&amp", "100%", "$\\frac$", r"\$1", "{x}^2_", "$")
+
+
+def test_names_are_drawn_letter_by_letter(tmp_path):
+    experiment = by_hand(tmp_path)
+    for scores in experiment.classes.values():
+        if "seg" in scores:
+            scores["seg"] = {name: 0.5 + place / 100 for place, name in enumerate(NAMES)}
+    (figure,) = class_changes(read_results(experiment.write())).values()
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        _, svg, _ = save(figure, tmp_path, "names")
+    drawn = [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", svg.read_text("utf-8"))]
+    for place, name in enumerate(NAMES):
+        assert f"{name} ({0.5 + place / 100:.2f})" in drawn
 
 
 def test_classes_are_of_the_test_part_where_the_verdict_is(tmp_path):

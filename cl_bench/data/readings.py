@@ -1,0 +1,69 @@
+"""How a set's files are read: kept by their hashes, part of its fingerprint where it changed pixels, and told of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from cl_bench.data.images import Reading, reading
+from cl_bench.data.modes import DEEP
+from cl_bench.errors import UserError
+from cl_bench.utils.files import replacing
+from cl_bench.utils.paths import cache_root
+
+SCHEMA = 1
+"""To be raised when a file is read in another way."""
+
+
+def readings(paths: Sequence[Path], hashes: Sequence[str]) -> list[Reading]:
+    """Return how each file is read; a file that cannot be is plain here, as whoever decodes it says what is wrong.
+
+    hashes: those of the files' bytes, of which no file is opened twice.
+    """
+    place = cache_root() / "readings.json"
+    known = _known(place)
+    missing = {digest: path for path, digest in zip(paths, hashes, strict=True) if digest not in known}
+    for digest, path in missing.items():
+        try:
+            known[digest] = reading(path)
+        except UserError:
+            known[digest] = Reading()
+    if missing:
+        with replacing(place) as file:
+            content: dict[str, list[Any]] = {
+                digest: [] if one == Reading() else list(astuple(one)) for digest, one in known.items()
+            }
+            file.write(json.dumps({"schema": SCHEMA, "files": content}).encode())
+    return [known[digest] for digest in hashes]
+
+
+def _known(place: Path) -> dict[str, Reading]:
+    try:
+        content = json.loads(place.read_bytes())
+        files = content["files"] if content["schema"] == SCHEMA else {}
+        return {str(digest): Reading(*values) for digest, values in files.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}  # it only saves time
+
+
+def identity(one: Reading, mask: bool = False) -> list[Any]:
+    """Return what a fingerprint holds beside a file's bytes: nothing where its pixels are taken as they are stored."""
+    made = one.mode if one.mode in ("deep", "transparent") and not mask else ""
+    return [one.orientation, made] if made or one.orientation != 1 else []
+
+
+def told(found: Sequence[Reading]) -> list[str]:
+    """Return a sentence for every way in which images are read other than as they are stored."""
+    deep = [one.largest for one in found if one.mode == "deep"]
+    counts = {
+        "images are turned upright, as their EXIF orientation says": sum(one.orientation != 1 for one in found),
+        f"images are 16-bit grey, scaled from 0..{DEEP} to 8 bits; their largest value is {max(deep, default=0)}": len(
+            deep
+        ),
+        "images are transparent in places and laid on white": sum(one.mode == "transparent" for one in found),
+        "images are CMYK, converted without their colour profile": sum(one.mode == "CMYK" for one in found),
+    }
+    return [f"{count} {text}" for text, count in counts.items() if count]

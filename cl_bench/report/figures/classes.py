@@ -88,7 +88,7 @@ def _panel(ax: Axes, title: str, part: pd.DataFrame, strategies: Sequence[str]) 
         own = part[part["strategy"] == strategy]
         ax.plot(own["change"], own["class"].map(heights), linestyle="", markersize=5, alpha=0.9, **mark(place))
     ax.axvline(0, color=GREY, linewidth=0.7)
-    ax.set_yticks(range(len(single)), [f"{literal(name)} ({score:.2f})" for name, score in single.items()])
+    ax.set_yticks(range(len(single)), [f"{literal(str(name))} ({score:.2f})" for name, score in single.items()])
     ax.grid(axis="y", color="#dddddd", linewidth=0.5)
     ax.set_axisbelow(True)
     ax.xaxis.set_major_locator(MaxNLocator(4))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -258,3 +259,45 @@ def test_workers_that_cannot_be_started_are_told_in_a_sentence(
     monkeypatch.setattr(BaseProcess, "start", start)
     with pytest.raises(StageFailedError, match="no worker process can be started"):
         train_missing(prepare(tiny()), Workers(2))
+
+
+def test_a_pool_that_is_dead_ends_the_run_though_it_tells_of_nothing_that_it_was_given(
+    tiny: Callable[..., str], results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dead:
+        active = False
+
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def schedule(self, *_: Any, **__: Any) -> Future[Any]:
+            return Future()
+
+        def stop(self) -> None:
+            pass
+
+        join = stop
+
+    monkeypatch.setattr("cl_bench.runner.executors.local.ProcessPool", Dead)
+    prepared = prepare(tiny())
+    began = time.monotonic()
+    with pytest.raises(StageFailedError, match="no worker process can be started"):
+        train_missing(prepared, Workers(2))
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("piped", [False, True])
+def test_a_script_that_trains_when_it_is_imported_ends_with_a_sentence(tmp_path: Path, piped: bool) -> None:
+    script = 'import cl_bench\ncl_bench.run("check", workers=2)\n'
+    (tmp_path / "script.py").write_text(script)
+    ran = subprocess.run(
+        [sys.executable, "-" if piped else str(tmp_path / "script.py")],
+        input=script if piped else "",
+        env={**os.environ, "CL_BENCH_RESULTS": str(tmp_path / "results"), "CL_BENCH_STORE": str(tmp_path / "store")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.count("StageFailedError: no worker process can be started") == 1

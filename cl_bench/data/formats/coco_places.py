@@ -72,7 +72,7 @@ def _places(root: Path, split: str) -> Iterator[Place]:
     if split == ALL:
         yield Place(root / "labels.json", (root / "data",), "labels.json with data/ (FiftyOne)")
         yield Place(root / "_annotations.coco.json", (root,), "_annotations.coco.json among the images (Roboflow)")
-        images = (root / "images" / "default", root / "images")
+        images: tuple[Path, ...] = (root / "images" / "default", root / "images")
         yield Place(root / "annotations" / "instances_default.json", images, "instances_default.json (CVAT)")
         yield Place(root / "result.json", (root, root / "images"), "result.json (Label Studio)")
         return

@@ -46,9 +46,14 @@ def layouts(root: Path) -> dict[str, tuple[Layout, ...]]:
     return {name: there for name, there in found.items() if there}
 
 
+def called(split: str) -> tuple[str, ...]:
+    """Return what tools call `split`."""
+    return NAMES.get(split, (split,))
+
+
 def part_folder(root: Path, split: str) -> Path:
     """Return the folder of `split` in `root`, by the first of its `NAMES` that is there, else by its own."""
-    return next((root / name for name in NAMES[split] if (root / name).is_dir()), root / split)
+    return next((root / name for name in called(split) if (root / name).is_dir()), root / split)
 
 
 def parts(there: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cl_bench.data.layouts import ALL, NAMES
+from cl_bench.data.layouts import ALL, NAMES, called
 from cl_bench.errors import UserError, unknown_name_error
 
 KEYS = ("annotations", "images")
@@ -76,7 +76,7 @@ def _places(root: Path, split: str) -> Iterator[Place]:
         yield Place(root / "annotations" / "instances_default.json", images, "instances_default.json (CVAT)")
         yield Place(root / "result.json", (root, root / "images"), "result.json (Label Studio)")
         return
-    for name in NAMES[split]:
+    for name in called(split):
         part = root / name
         yield Place(part / "labels.json", (part / "data",), "a labels.json with data/ a split (FiftyOne)")
         yield Place(root / "annotations" / f"instances_{name}2017.json", (root / f"{name}2017",), "COCO's own folders")

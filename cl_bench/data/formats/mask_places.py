@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES
-from cl_bench.data.layouts import ALL, NAMES, refuse
+from cl_bench.data.layouts import ALL, called, refuse
 from cl_bench.errors import UserError
 
 KEYS = ("images", "masks")
@@ -33,8 +33,8 @@ class Patterns:
 
     def found(self, root: Path, split: str) -> tuple[dict[str, Path], dict[str, Path]]:
         """Return images and masks by the name that each has; there are none of a split where there are no splits."""
-        for called in NAMES[split] if self.divided == (split != ALL) else ():
-            images, masks = (_matching(root, one.replace("{split}", called)) for one in (self.images, self.masks))
+        for word in called(split) if self.divided == (split != ALL) else ():
+            images, masks = (_matching(root, one.replace("{split}", word)) for one in (self.images, self.masks))
             if images:
                 return images, masks
         return {}, {}
@@ -80,14 +80,14 @@ def patterns(root: Path, options: Mapping[str, Any]) -> Patterns | None:
 def _fits(one: Patterns, root: Path) -> bool:
     split = "train" if one.divided else "all"
     # Most of the known patterns are of folders that are not there, so that no files need be looked at.
-    if not any(all(_base(root, half, called).is_dir() for half in (one.images, one.masks)) for called in NAMES[split]):
+    if not any(all(_base(root, half, word).is_dir() for half in (one.images, one.masks)) for word in called(split)):
         return False
     images, masks = one.found(root, split)
     return bool(images.keys() & masks.keys())
 
 
-def _base(root: Path, pattern: str, called: str) -> Path:
-    return root / pattern.partition("{name}")[0].rpartition("/")[0].replace("{split}", called)
+def _base(root: Path, pattern: str, word: str) -> Path:
+    return root / pattern.partition("{name}")[0].rpartition("/")[0].replace("{split}", word)
 
 
 def _known() -> Iterator[Patterns]:
@@ -99,6 +99,7 @@ def _known() -> Iterator[Patterns]:
             yield Patterns(f"{images}/{{split}}/{{name}}.*", f"{masks}/{{split}}/{file}")
             yield Patterns(f"{{split}}/{images}/{{name}}.*", f"{{split}}/{masks}/{file}")
             yield Patterns(f"{images}/{{name}}.*", f"{masks}/{file}")
+    yield Patterns("{split}/{name}.jpg", "{split}/{name}_mask.png")  # Roboflow
     for folder in ("annot", "_masks", "_labels", "_mask"):  # CamVid, and what follows it
         for suffix in SUFFIXES:
             yield Patterns("{split}/{name}.*", f"{{split}}{folder}/{{name}}{suffix}.*")

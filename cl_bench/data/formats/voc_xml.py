@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.box_rows import BoxRows, box_notes, image_size
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
-from cl_bench.data.layouts import ALL, NAMES, Layout, part_folder, parts, refuse
+from cl_bench.data.layouts import ALL, NAMES, Layout, called, part_folder, parts, refuse
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats
 
@@ -137,9 +137,9 @@ def _listed(tree: Path, split: str) -> Sequence[str] | None:
     """Return the names of a tree's part by ImageSets/Main; all that have an XML where it lists no parts."""
     lists = tree / "ImageSets" / "Main"
     if split == ALL:
-        divided = any((lists / f"{name}.txt").is_file() for name in NAMES["train"])
+        divided = any((lists / f"{name}.txt").is_file() for name in called("train"))
         return None if divided else [xml.stem for xml in visible(tree / "Annotations") if xml.suffix == ".xml"]
-    listing = next((lists / f"{name}.txt" for name in NAMES[split] if (lists / f"{name}.txt").is_file()), None)
+    listing = next((lists / f"{name}.txt" for name in called(split) if (lists / f"{name}.txt").is_file()), None)
     if listing is None:
         return None
     try:

@@ -66,9 +66,15 @@ def camvid(root: Path) -> None:
         pair(root / split / "a.png", root / f"{split}annot" / "a.png")
 
 
+def roboflow(root: Path) -> None:
+    for split in ("train", "valid"):
+        pair(root / split / "a.jpg", root / split / "a_mask.png")
+
+
 @pytest.mark.parametrize(
     ("write", "splits"),
     [
+        (roboflow, ("train", "val")),
         (by_folder, ("train", "val")),
         (by_split, ("train", "val", "test")),
         (without_splits, ("all",)),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cl_bench.config.schema import TaskConfig
 from cl_bench.data.base import has_test
 from cl_bench.data.layouts import ALL, Layout, layouts
 from cl_bench.errors import UserError
+from cl_bench.kinds.base import Kind
 from cl_bench.plugins.registry import formats, kinds
 from cl_bench.tasks.audit import Audit
+from cl_bench.tasks.catalog import read_split
 from cl_bench.tasks.split_off import KEY, Shares
 
 
@@ -92,6 +96,25 @@ def _unseen(path: Path, kind: str, format: str, options: Mapping[str, Any]) -> t
         raise UserError(f"format {name} reads {', '.join(formats.get(name).kinds)}: name one by --kind")
     test = ("test",) if has_test(formats.get(name), {"path": str(path), **options}, kind) else ()
     return name, Layout(kind, ("train", "val", *test), "as told", {})
+
+
+def check_classes(config: TaskConfig) -> None:
+    """Raise UserError, naming all classes of the data without an example in train, and the choice that leaves them out.
+
+    Masks are not looked at: their classes go by number, so that none can be left out.
+    """
+    kind: Kind = kinds.get(config.kind)
+    if kind.background is not None:
+        return
+    train = read_split(config, "train")
+    counts = dict(zip(train.classes, kind.count(train).tolist(), strict=True))
+    absent = [name for name, count in counts.items() if not count]
+    if absent and len(absent) < len(counts):
+        kept = ",".join(name for name, count in counts.items() if count)
+        raise UserError(
+            f"train of {config.name} has no example of {len(absent)} of {len(counts)} classes: {', '.join(absent)}; "
+            f"--classes {shlex.quote(kept)} leaves them out"
+        )
 
 
 def described(found: Found, audit: Audit) -> str:

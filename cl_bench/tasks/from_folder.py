@@ -12,7 +12,7 @@ from cl_bench.config.schema import validate
 from cl_bench.errors import UserError
 from cl_bench.tasks.audit_report import report
 from cl_bench.tasks.catalog import load_catalog
-from cl_bench.tasks.found import described, find
+from cl_bench.tasks.found import check_classes, described, find
 from cl_bench.tasks.one_more import with_task
 from cl_bench.utils.files import write_whole
 
@@ -49,7 +49,10 @@ def add(
         **({"classes": list(classes)} if classes else {}),
     }
     content = {"description": f"{name} alone", "tasks": [task], "strategies": [], "model": MODEL, **PROTOCOL}
-    (entry,) = load_catalog(validate({"name": name, **content}, str(path)))
+    experiment = validate({"name": name, **content}, str(path))
+    if not classes:
+        check_classes(experiment.tasks[0])
+    (entry,) = load_catalog(experiment)
     task["classes"] = list(entry.task.classes)
     text = with_task(to, task) if to else yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     said = f"{described(found, entry.audit)}\n\n{report([entry.audit])}"

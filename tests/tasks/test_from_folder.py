@@ -107,6 +107,24 @@ def test_train_without_val_is_split_and_its_own_test_part_stays(tmp_path: Path) 
         add("more", "", data, tmp_path, split_off=True)
 
 
+def test_all_classes_without_an_example_are_named_with_the_choice_that_leaves_them_out(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "classes.txt").write_text("cat\nsea gull\ndog\nfish\n")
+    for index in range(20):
+        Image.new("RGB", (9, 9), (index, 0, 0)).save(tmp_path / "images" / f"{index}.png")
+        (tmp_path / "labels" / f"{index}.txt").write_text("1 0.5 0.5 0.5 0.5\n2 0.5 0.5 0.4 0.4")
+    with pytest.raises(UserError, match=r"2 of 4 classes: cat, fish; --classes 'sea gull,dog' leaves them out"):
+        add("birds", "", tmp_path, tmp_path, split_off=True)
+    _, said = add("birds", "", tmp_path, tmp_path, classes=["sea gull", "dog"], split_off=True)
+    assert said.splitlines()[1:5] == [
+        "format   yolo (classes.txt, a text of boxes an image)",
+        "kind     detection",
+        "splits   16 train, 2 val, 2 test; split off by class",
+        "classes  2: sea gull, dog",
+    ]
+
+
 def test_where_two_fit_it_is_said(tmp_path: Path) -> None:
     data = class_folders(tmp_path / "both", where="train")
     class_folders(data, 4, where="val")

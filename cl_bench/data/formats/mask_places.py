@@ -68,13 +68,15 @@ def _matching(root: Path, pattern: str) -> dict[str, Path]:
 
 def patterns(root: Path, options: Mapping[str, Any]) -> Patterns | None:
     """Return the patterns that `options` give, else the first known ones that some image and mask fit, or None."""
-    given = [options.get(key) for key in KEYS]
-    if given == [None, None]:
+    if not any(key in options for key in KEYS):
         return next((one for one in _known() if _fits(one, root)), None)
-    for key, value in zip(KEYS, given, strict=True):
-        if not isinstance(value, str) or value.count("{name}") != 1:
-            raise UserError(f"`{key}` in the data of format mask_pairs must be a pattern with {{name}}, not {value!r}")
-    return Patterns(*given)
+    return Patterns(*(_given(key, options.get(key)) for key in KEYS))
+
+
+def _given(key: str, value: Any) -> str:
+    if not isinstance(value, str) or value.count("{name}") != 1:
+        raise UserError(f"`{key}` in the data of format mask_pairs must be a pattern with {{name}}, not {value!r}")
+    return value
 
 
 def _fits(one: Patterns, root: Path) -> bool:

@@ -39,11 +39,24 @@ class Layout:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def layouts(root: Path) -> dict[str, tuple[Layout, ...]]:
-    """Return by format what it finds in `root`: formats say so by a method `layouts(root) -> Iterable[Layout]`."""
-    asked = {name: getattr(formats.get(name), "layouts", None) for name in formats}
-    found = {name: tuple(ask(root)) for name, ask in asked.items() if ask is not None}
-    return {name: there for name, there in found.items() if there}
+def layouts(root: Path, only: str = "") -> dict[str, tuple[Layout, ...]]:
+    """Return by format what it finds in `root`; only: the one format to ask, where not empty.
+
+    Formats say so by a method `layouts(root) -> Iterable[Layout]`. Raises UserError where none finds anything and one
+    says why: what is broken for one format may be of no account to the one whose data they are.
+    """
+    found: dict[str, tuple[Layout, ...]] = {}
+    broken: list[UserError] = []
+    for name in [only] if only else formats:
+        ask = getattr(formats.get(name), "layouts", None)
+        try:
+            found[name] = tuple(ask(root)) if ask is not None else ()
+        except UserError as error:
+            broken.append(error)
+    there = {name: what for name, what in found.items() if what}
+    if broken and not there:
+        raise broken[0]
+    return there
 
 
 def called(split: str) -> tuple[str, ...]:

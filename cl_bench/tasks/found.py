@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cl_bench.config.schema import TaskConfig
 from cl_bench.data.base import has_test
+from cl_bench.data.cache import file_hashes
 from cl_bench.data.layouts import ALL, Layout, layouts
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Kind
@@ -67,9 +68,9 @@ def _chosen(path: Path, kind: str, format: str, options: Mapping[str, Any]) -> t
         kind = known[0]
     fitting = [
         (name, layout)
-        for name, found in layouts(path).items()
+        for name, found in layouts(path, format).items()
         for layout in found
-        if (not kind or layout.kind == kind) and (not format or name == format)
+        if not kind or layout.kind == kind
     ]
     if len(fitting) > 1:
         said = "; ".join(f"{name} ({layout.kind}: {layout.how})" for name, layout in fitting)
@@ -106,13 +107,18 @@ def check_classes(config: TaskConfig) -> None:
     kind: Kind = kinds.get(config.kind)
     if kind.background is not None:
         return
-    train = read_split(config, "train")
-    counts = dict(zip(train.classes, kind.count(train).tolist(), strict=True))
+    train, val = read_split(config, "train"), read_split(config, "val")
+    held = set(file_hashes([example.image for example in val.examples]))
+    hashes = file_hashes([example.image for example in train.examples])
+    # The audit drops what val holds too.
+    own = tuple(example for example, found in zip(train.examples, hashes, strict=True) if found not in held)
+    counts = dict(zip(train.classes, kind.count(replace(train, examples=own)).tolist(), strict=True))
     absent = [name for name, count in counts.items() if not count]
     if absent and len(absent) < len(counts):
         kept = ",".join(name for name, count in counts.items() if count)
         raise UserError(
-            f"train of {config.name} has no example of {len(absent)} of {len(counts)} classes: {', '.join(absent)}; "
+            f"train of {config.name} has no example of {len(absent)} of {len(counts)} classes, but for what val holds too: "
+            f"{', '.join(absent)}; "
             f"--classes {shlex.quote(kept)} leaves them out"
         )
 

@@ -114,7 +114,7 @@ def test_all_classes_without_an_example_are_named_with_the_choice_that_leaves_th
     for index in range(20):
         Image.new("RGB", (9, 9), (index, 0, 0)).save(tmp_path / "images" / f"{index}.png")
         (tmp_path / "labels" / f"{index}.txt").write_text("1 0.5 0.5 0.5 0.5\n2 0.5 0.5 0.4 0.4")
-    with pytest.raises(UserError, match=r"2 of 4 classes: cat, fish; --classes 'sea gull,dog' leaves them out"):
+    with pytest.raises(UserError, match=r"2 of 4 classes, .*: cat, fish; --classes 'sea gull,dog' leaves them out"):
         add("birds", "", tmp_path, tmp_path, split_off=True)
     _, said = add("birds", "", tmp_path, tmp_path, classes=["sea gull", "dog"], split_off=True)
     assert said.splitlines()[1:5] == [
@@ -137,6 +137,14 @@ def test_where_two_fit_it_is_said(tmp_path: Path) -> None:
     ):
         add("both", "", data, tmp_path)
     assert "kind     classification" in add("both", "", data, tmp_path, format="image_folder")[1]
+
+
+def test_what_is_broken_for_one_format_does_not_hide_another(tmp_path: Path) -> None:
+    data = class_folders(class_folders(tmp_path / "pets", where="train"), 4, where="val")
+    (data / "data.yaml").write_text("names: [")
+    assert "kind     classification" in add("pets", "", data, tmp_path)[1]
+    with pytest.raises(UserError, match=r"data\.yaml is not readable YAML"):
+        add("other", "", data, tmp_path, format="yolo")
 
 
 def test_options_of_the_format_are_written_down(tmp_path: Path) -> None:

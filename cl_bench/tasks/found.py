@@ -117,9 +117,8 @@ def check_classes(config: TaskConfig) -> None:
     if absent and len(absent) < len(counts):
         kept = ",".join(name for name, count in counts.items() if count)
         raise UserError(
-            f"train of {config.name} has no example of {len(absent)} of {len(counts)} classes, but for what val holds too: "
-            f"{', '.join(absent)}; "
-            f"--classes {shlex.quote(kept)} leaves them out"
+            f"train of {config.name} has no example of {len(absent)} of {len(counts)} classes, but for what val "
+            f"holds too: {', '.join(absent)}; --classes {shlex.quote(kept)} leaves them out"
         )
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from cl_bench.data.base import Boxes
-from cl_bench.errors import UserError
 
 MAX_OVERHANG = 1.0
 """Pixels that rounding may push a box out of its image; such boxes are clipped, others are errors."""
@@ -18,7 +15,7 @@ MAX_OVERHANG = 1.0
 
 @dataclass
 class BoxRows:
-    """What is known of one image's boxes so far; width, height: pixels."""
+    """What is known of one image's boxes so far; width, height: of the upright image, in pixels."""
 
     width: int
     height: int
@@ -48,15 +45,6 @@ class BoxRows:
             np.array([label for _, label, _ in self.rows], np.int64),
             np.array([crowd for _, _, crowd in self.rows], np.bool_),
         )
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Return width and height in pixels, from the head of the file; raise UserError for one that is no image."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except Exception as error:  # on a broken file PIL's decoders raise whatever they stumble over
-        raise UserError(f"image {path} cannot be decoded: {' '.join(str(error).split())}") from error
 
 
 def box_notes(images: Iterable[BoxRows], left_out: int) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageColor
+from PIL import Image, ImageColor, ImageOps
 
 from cl_bench.data.base import VOID
 from cl_bench.data.cache import file_hashes
@@ -77,7 +77,8 @@ class Colours:
 def mask_values(path: Path, grey: bool) -> npt.NDArray[np.int64] | None:
     """Return a mask's pixels, (height, width): 0xRRGGBB, or its indices or grey values; None where it is not grey."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)  # as masks that need no conversion are read
             if grey and image.mode in ("P", "L"):
                 return np.asarray(image).astype(np.int64)
             pixels = np.asarray(image.convert("RGB")).astype(np.int64)

@@ -9,8 +9,9 @@ from typing import Any
 
 from cl_bench.data.base import Example, Split
 from cl_bench.data.formats import yolo_config
-from cl_bench.data.formats.box_rows import BoxRows, box_notes, image_size
+from cl_bench.data.formats.box_rows import BoxRows, box_notes
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered
+from cl_bench.data.images import image_size
 from cl_bench.data.layouts import SHOWN, Layout, parts, refuse
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats

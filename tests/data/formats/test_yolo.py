@@ -99,6 +99,14 @@ def test_polygons_count_as_boxes_and_rows_that_stand_twice_count_once(tmp_path: 
     )
 
 
+def test_shares_are_of_the_upright_image(tmp_path: Path) -> None:
+    one_image(tmp_path, ROW)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (20, 10)).save(tmp_path / "images" / "a.jpg", exif=turned)  # 10 x 20 pixels upright
+    assert np.allclose(read(tmp_path).examples[0].target.xyxy, [[4, 6, 6, 14]])
+
+
 def test_classes_asked_for_get_their_own_numbers(tmp_path: Path) -> None:
     one_image(tmp_path, f"{ROW}\n0 0.5 0.5 0.1 0.1")
     split = read(tmp_path, classes=("dog",))

@@ -1,4 +1,4 @@
-"""`data prepare`, `data audit`, `data show`."""
+"""`data prepare`, `data audit`, `data show`, `data add`."""
 
 from __future__ import annotations
 
@@ -71,24 +71,33 @@ def show(
 @data_app.command(name="add")
 def add_data(
     name: Annotated[str, typer.Argument(help="The task's name.")],
-    kind: Annotated[str, typer.Option(help="Of task: `cl-bench list kinds`.")],
-    path: Annotated[
-        Path,
-        typer.Option(help="The folder: VOC pairs, COCO JSON or class folders; train, val and, if there is one, test."),
-    ],
-    format: Annotated[str, typer.Option(help="How it is laid out, where that is not plain from the kind.")] = "",
+    path: Annotated[Path, typer.Option(help="The folder; what it holds is found out: `cl-bench list formats`.")],
+    kind: Annotated[str, typer.Option(help="Of task, where several fit: `cl-bench list kinds`.")] = "",
+    format: Annotated[str, typer.Option(help="How it is laid out, in place of what is found out.")] = "",
     classes: Annotated[str, typer.Option(help="In place of all that the data has: person,car,dog.")] = "",
+    split_off: Annotated[
+        bool, typer.Option("--split-off", help="Of data without val: a tenth each for val and test, by class.")
+    ] = False,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Of the format: masks='{split}/gt/{name}.png', colours='{cat: red}'.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="An experiment to add the task to, in place of a new one.")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write NAME.yaml to.")] = Path(),
     plugin: Plugins = None,
 ) -> None:
-    """Audit a folder of yours, and write an experiment of it."""
+    """Find out what a folder of yours holds, audit it, and write an experiment of it."""
+    from cl_bench.config.presets import parse_change
     from cl_bench.plugins.registry import load_plugin_files
     from cl_bench.tasks.from_folder import add
 
     load_plugin_files(plugin or ())
-    file, found = add(name, kind, path, output, format, split_list(classes))
+    options = dict(parse_change(one, "--option") for one in option or ())
+    file, found = add(
+        name, kind, path, output, format, split_list(classes), to=to, split_off=split_off, options=options
+    )
     typer.echo(found)
-    typer.echo(f"{file}: cl-bench run {file} trains its baseline; its task can stand in any experiment's `tasks:`")
+    told = f"{file}: cl-bench run {file} trains its baseline; its task can stand in any experiment's `tasks:`"
+    typer.echo(f"{file} has the task {name} now" if to else told)
 
 
 @data_app.command(name="prepare")

@@ -31,7 +31,7 @@ def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str
     path = _find(name_or_path)
     content = _read(path)
     content.setdefault("name", path.stem)
-    pairs = changes.items() if isinstance(changes, Mapping) else map(_parse_change, changes)
+    pairs = changes.items() if isinstance(changes, Mapping) else map(parse_change, changes)
     for key, value in pairs:
         if key.partition(".")[0] == "sweep" and value:
             raise UserError("--set sweep: on the command line, --sweep KEY=VALUE,VALUE does that")
@@ -99,14 +99,15 @@ def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     return inherited
 
 
-def _parse_change(text: str) -> tuple[str, Any]:
+def parse_change(text: str, what: str = "--set") -> tuple[str, Any]:
+    """Return key and value of a `key=value` whose value is YAML; what: the option that it is given to."""
     key, sign, value = text.partition("=")
     if not sign or not key:
-        raise UserError(f"--set takes key=value, not {text!r}")
+        raise UserError(f"{what} takes key=value, not {text!r}")
     try:
         return key.strip(), load_yaml(value)
     except ValueError as error:
-        raise UserError(f"--set {key}: {value!r} is not a YAML value") from error
+        raise UserError(f"{what} {key}: {value!r} is not a YAML value") from error
 
 
 def _apply(content: dict[str, Any], key: str, value: Any, where: str) -> None:

@@ -55,6 +55,8 @@ class DataFormat(Protocol):
 
     A format that takes no `path`, as its data come with it or go by a name, says `embedded = True`. One whose data may
     have a test part says whether they do by a method `has_test(options, kind) -> bool`, which `has_test` below asks.
+    One that can tell its data in a folder says what it finds by a method `layouts(root) -> Iterable[Layout]`
+    (`cl_bench.data.layouts`), and reads the split "all" where they have no splits.
     """
 
     name: str

@@ -17,6 +17,7 @@ from cl_bench.data.images import decode_image
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.kinds.base import Kind, Settings, Task
 from cl_bench.plugins.registry import code_identity, formats, kinds
+from cl_bench.tasks import split_off
 from cl_bench.tasks.audit import Audit, audit
 from cl_bench.tasks.corruptions import decoder
 from cl_bench.tasks.dev_split import dev_split
@@ -119,12 +120,16 @@ def read_task(experiment: Experiment, index: int, config: TaskConfig) -> tuple[T
 
 def test_part(config: TaskConfig) -> bool:
     """Return whether a task's data have a test part."""
-    return has_test(formats.get(config.data["format"]), _options(config), config.kind)
+    ask = split_off.has_test if split_off.KEY in config.data else has_test
+    return ask(formats.get(config.data["format"]), _options(config), config.kind)
 
 
 def read_split(config: TaskConfig, split: str) -> Split:
     """Return a part of a task's data as the reader found it."""
-    return formats.get(config.data["format"]).read(_options(config), config.kind, split, config.classes)
+    source = formats.get(config.data["format"])
+    if split_off.KEY in config.data:
+        return split_off.read(source, _options(config), config.kind, split, config.classes)
+    return source.read(_options(config), config.kind, split, config.classes)
 
 
 def _options(config: TaskConfig) -> dict[str, Any]:

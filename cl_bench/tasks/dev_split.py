@@ -22,16 +22,9 @@ EVERY = 4
 def dev_split(kind: Kind, train: Split, fold: int = 0) -> tuple[Split, Split]:
     """Split `train` into what is left of it and dev, a quarter, deterministically and stratified by class.
 
-    An example stands in the stratum of the class, of those it holds, that the fewest examples hold: so the rarest
-    classes are divided best. It depends on the examples' names and targets alone. fold: which of the quarters, from 0.
+    fold: which of the quarters, from 0.
     """
-    counts = [kind.count(replace(train, examples=(example,))) for example in train.examples]
-    held = np.stack(counts) > 0 if counts else np.zeros((0, len(train.classes)), bool)
-    rarity = np.argsort(np.argsort(held.sum(0), kind="stable"))
-    strata: dict[int, list[Example]] = defaultdict(list)
-    for example, holds in zip(train.examples, held, strict=True):
-        strata[int(rarity[holds].min()) if holds.any() else len(rarity)].append(example)
-    ordered = [e for _, stratum in sorted(strata.items()) for e in sorted(stratum, key=lambda e: derive("dev", e.name))]
+    ordered = [example for stratum in strata(kind, train, "dev") for example in stratum]
     # Every fourth of the strata laid end to end: a quarter of each, to within one, and of the whole.
     dev = {example.name for example in ordered[(EVERY // 2 + fold) % EVERY :: EVERY]}
     parts = [tuple(e for e in train.examples if (e.name in dev) == wanted) for wanted in (False, True)]
@@ -41,3 +34,18 @@ def dev_split(kind: Kind, train: Split, fold: int = 0) -> tuple[Split, Split]:
         )
     rest, split_off = (replace(train, examples=part, notes=()) for part in parts)
     return rest, split_off
+
+
+def strata(kind: Kind, split: Split, purpose: str) -> list[list[Example]]:
+    """Return the examples of `split` by class, the rarest first, each in an order drawn for `purpose`.
+
+    An example stands in the stratum of the class, of those it holds, that the fewest examples hold: so the rarest
+    classes are divided best. All depends on the examples' names and targets alone; those that hold none come last.
+    """
+    counts = [kind.count(replace(split, examples=(example,))) for example in split.examples]
+    held = np.stack(counts) > 0 if counts else np.zeros((0, len(split.classes)), bool)
+    rarity = np.argsort(np.argsort(held.sum(0), kind="stable"))
+    found: dict[int, list[Example]] = defaultdict(list)
+    for example, holds in zip(split.examples, held, strict=True):
+        found[int(rarity[holds].min()) if holds.any() else len(rarity)].append(example)
+    return [sorted(stratum, key=lambda e: derive(purpose, e.name)) for _, stratum in sorted(found.items())]

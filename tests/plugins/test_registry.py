@@ -55,7 +55,17 @@ def plugin(tmp_path: Path) -> Callable[..., Path]:
 def test_the_built_in_ones_are_found() -> None:
     assert {"naive", "kd", "replay", "joint"} <= set(strategies)
     assert set(kinds) == {"segmentation", "detection", "classification", "keypoints"}
-    assert set(formats) == {"voc", "coco", "image_folder", "scenes", "cards", "torchvision"}
+    assert set(formats) == {
+        "voc",
+        "coco",
+        "image_folder",
+        "scenes",
+        "cards",
+        "torchvision",
+        "yolo",
+        "voc_xml",
+        "mask_pairs",
+    }
     assert [strategies.broken, kinds.broken, formats.broken] == [{}, {}, {}]
     assert list(kinds) == sorted(kinds)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
+from PIL import Image
 
 from cl_bench.config.presets import load_experiment
 from cl_bench.data.formats.scenes import generate, parse
 from cl_bench.errors import UserError
 from cl_bench.runner.prepare import prepare
+from cl_bench.tasks.catalog import load_catalog
 from cl_bench.tasks.from_folder import add
 
 SCENES = {"train": 12, "val": 10, "size": 64}
@@ -41,9 +44,143 @@ def test_what_cannot_be_added_is_said(tmp_path: Path) -> None:
         add("../mine", "classification", folder("classification"), tmp_path)
     with pytest.raises(UserError, match="does not exist"):
         add("mine", "classification", tmp_path / "nowhere", tmp_path)
+    with pytest.raises(UserError, match=r"holds nothing that coco, image_folder, .*yolo know by its folders; --format"):
+        add("mine", "", tmp_path, tmp_path)
     with pytest.raises(UserError, match="no data format reads keypoints from a folder"):
         add("mine", "keypoints", tmp_path, tmp_path)
     assert list(tmp_path.glob("*.yaml")) == []
     add("mine", "classification", folder("classification"), tmp_path)
     with pytest.raises(UserError, match="is there already"):
         add("mine", "classification", folder("classification"), tmp_path)
+
+
+def class_folders(root: Path, count: int = 10, where: str = "") -> Path:
+    """Write `count` images of each of two classes, no two alike."""
+    for label, name in enumerate(("cat", "dog")):
+        (root / where / name).mkdir(parents=True)
+        for index in range(count):
+            Image.new("RGB", (8, 8), (label * 100, index * 5, len(where))).save(root / where / name / f"{index}.png")
+    return root
+
+
+def test_format_kind_and_splits_are_found_out_and_shown(tmp_path: Path) -> None:
+    (file, said), data = add("mine", "", folder("detection"), tmp_path), folder("detection")
+    assert said.splitlines()[:5] == [
+        f"folder   {data}",
+        "format   coco (a labels.json with data/ a split (FiftyOne))",
+        "kind     detection",
+        "splits   12 train, 10 val",
+        "classes  10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
+    ]
+    (task,) = load_experiment(str(file)).tasks
+    assert (task.kind, task.data) == ("detection", {"format": "coco", "path": str(data)})
+
+
+def test_a_folder_without_splits_is_split_by_class(tmp_path: Path) -> None:
+    data = class_folders(tmp_path / "pets")
+    with pytest.raises(UserError, match="has no splits; --split-off takes a tenth of each class"):
+        add("pets", "", data, tmp_path)
+    file, said = add("pets", "", data, tmp_path, split_off=True)
+    assert said.splitlines()[3] == "splits   16 train, 2 val, 2 test; split off by class"
+    (entry,) = load_catalog(load_experiment(str(file)))
+    assert entry.audit.test is not None
+    assert entry.audit.train_counts == {"cat": 8, "dog": 8}
+    assert entry.audit.val_counts == entry.audit.test.counts == {"cat": 1, "dog": 1}
+    names = [
+        example.name
+        for part in (entry.audit.train, entry.audit.val, entry.audit.test.split)
+        for example in part.examples
+    ]
+    assert sorted(names) == sorted(f"{name}/{index}" for name in ("cat", "dog") for index in range(10))
+    with pytest.raises(UserError, match=r"`split_off` in the data: unknown key 'vall'; did you mean 'val'"):
+        load_catalog(load_experiment(str(file), {"tasks.pets.data.split_off": {"vall": 0.1}}))
+
+
+def test_train_without_val_is_split_and_its_own_test_part_stays(tmp_path: Path) -> None:
+    data = class_folders(class_folders(tmp_path / "pets", where="train"), 4, where="testing")
+    with pytest.raises(UserError, match="has train and test but no val"):
+        add("pets", "", data, tmp_path)
+    _, said = add("pets", "", data, tmp_path, split_off=True)
+    assert said.splitlines()[3] == "splits   18 train, 2 val, 8 test; split off train by class"
+    class_folders(data, 3, where="valid")
+    with pytest.raises(UserError, match="has a val already"):
+        add("more", "", data, tmp_path, split_off=True)
+
+
+def test_all_classes_without_an_example_are_named_with_the_choice_that_leaves_them_out(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "classes.txt").write_text("cat\nsea gull\ndog\nfish\n")
+    for index in range(20):
+        Image.new("RGB", (9, 9), (index, 0, 0)).save(tmp_path / "images" / f"{index}.png")
+        (tmp_path / "labels" / f"{index}.txt").write_text("1 0.5 0.5 0.5 0.5\n2 0.5 0.5 0.4 0.4")
+    with pytest.raises(UserError, match=r"2 of 4 classes, .*: cat, fish; --classes 'sea gull,dog' leaves them out"):
+        add("birds", "", tmp_path, tmp_path, split_off=True)
+    _, said = add("birds", "", tmp_path, tmp_path, classes=["sea gull", "dog"], split_off=True)
+    assert said.splitlines()[1:5] == [
+        "format   yolo (classes.txt, a text of boxes an image)",
+        "kind     detection",
+        "splits   16 train, 2 val, 2 test; split off by class",
+        "classes  2: sea gull, dog",
+    ]
+
+
+def test_where_two_fit_it_is_said(tmp_path: Path) -> None:
+    data = class_folders(tmp_path / "both", where="train")
+    class_folders(data, 4, where="val")
+    for split in ("train", "val"):
+        image = Image.open(data / split / "cat" / "0.png")
+        image.save(data / split / "x.jpg")
+        image.convert("L").point(lambda _: 0).save(data / split / "x.png")
+    with pytest.raises(
+        UserError, match=r"in 2 ways: image_folder \(classification: .*voc \(segmentation: .* --format or"
+    ):
+        add("both", "", data, tmp_path)
+    assert "kind     classification" in add("both", "", data, tmp_path, format="image_folder")[1]
+
+
+def test_what_is_broken_for_one_format_does_not_hide_another(tmp_path: Path) -> None:
+    data = class_folders(class_folders(tmp_path / "pets", where="train"), 4, where="val")
+    (data / "data.yaml").write_text("names: [")
+    assert "kind     classification" in add("pets", "", data, tmp_path)[1]
+    with pytest.raises(UserError, match=r"data\.yaml is not readable YAML"):
+        add("other", "", data, tmp_path, format="yolo")
+
+
+def test_options_of_the_format_are_written_down(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for folder_, value in (("rgb", 9), ("truth", 255)):
+            (tmp_path / "seg" / split / folder_).mkdir(parents=True)
+            Image.new("L", (8, 8), value + len(split) - 5 if folder_ == "rgb" else value).save(
+                tmp_path / "seg" / split / folder_ / "a.png"
+            )
+    options = {
+        "images": "{split}/rgb/{name}.png",
+        "masks": "{split}/truth/{name}.png",
+        "colours": {"crack": 255, "background": 0},
+    }
+    with pytest.raises(UserError, match="class 'background' of task seg has no example in train"):
+        add("seg", "", tmp_path / "seg", tmp_path, format="mask_pairs", options=options)
+    options["colours"] = {"crack": 255}
+    file, said = add("seg", "", tmp_path / "seg", tmp_path, format="mask_pairs", options=options)
+    assert "format   mask_pairs (as told)" in said
+    data = yaml.safe_load(file.read_text())["tasks"][0]["data"]
+    assert data == {"format": "mask_pairs", "path": str(tmp_path / "seg"), **options}
+
+
+def test_a_task_is_added_to_an_experiment_whose_text_stays(tmp_path: Path) -> None:
+    file, _ = add("first", "", folder("classification"), tmp_path)
+    text = "# mine\n" + file.read_text().replace("strategies:", "# what is compared\nstrategies:")
+    file.write_text(text)
+    assert add("second", "", folder("detection"), tmp_path, to=file)[0] == file
+    assert [task.name for task in load_experiment(str(file)).tasks] == ["first", "second"]
+    head, mark, tail = text.partition("# what is compared")
+    assert file.read_text().startswith(f"{head}- name: second\n")
+    assert file.read_text().endswith(mark + tail)
+    with pytest.raises(UserError, match="has a task 'second' already"):
+        add("second", "", folder("detection"), tmp_path, to=file)
+    other = tmp_path / "other.yaml"
+    other.write_text("extends: quickstart\n")
+    with pytest.raises(UserError, match="has no list `tasks:`"):
+        add("second", "", folder("detection"), tmp_path, to=other)
+    assert other.read_text() == "extends: quickstart\n"

@@ -1,16 +1,18 @@
-"""COCO detection: one JSON file of images, categories and boxes a split."""
+"""COCO detection: one JSON file of images, categories and boxes a split, where the tools that write it put them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.coco_boxes import ROUNDING, Labelled, Tally
+from cl_bench.data.formats.coco_places import CURE, KEYS, Place, locate, named, relative
 from cl_bench.data.formats.reading import chosen, data_folder, missing, ordered
 from cl_bench.data.images import image_size, reading
+from cl_bench.data.layouts import NAMES, Layout, parts
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats
 
@@ -19,7 +21,10 @@ T = TypeVar("T")
 
 @formats.register
 class Coco:
-    """`path/SPLIT/labels.json` with `data/`, or `path/annotations/instances_SPLIT2017.json` with `path/SPLIT2017/`."""
+    """COCO's own folders, or an export of Roboflow, CVAT, Label Studio or FiftyOne (`coco_places`).
+
+    `annotations` and `images` name the file and the folder of each split, below `path`, where they lie elsewhere.
+    """
 
     name = "coco"
     kinds: tuple[str, ...] = ("detection",)
@@ -32,14 +37,18 @@ class Coco:
         counted in the notes; boxes that reach out of their images are clipped. Raises UserError, naming the file and
         the image or the annotation, for whatever else is broken; boxes of classes not asked for are not looked at.
         """
-        file, folder = _locate(data_folder(self, options, kind), split, options)
-        content = _load(file)
+        root = data_folder(self, options, kind, KEYS)
+        place = named(root, split, options) or locate(root, split)
+        if place is None:
+            official = f"annotations/instances_{split}2017.json"
+            raise missing(f"{root / split / 'labels.json'} (nor {official} of an official COCO folder{CURE})", options)
+        file, content = place.file, _load(place.file)
         categories, doubled = _categories(file, content)
-        names = chosen(classes, lambda: sorted(categories))
+        names = chosen(classes, lambda: _own(content, categories))
         for name in names:
             if name not in categories:
                 raise unknown_name_error(f"class for the categories of {file}:", name, categories)
-        images, notes = _images(file, folder, content)
+        images, notes = _images(place, content)
         labels = {categories[name]: label for label, name in enumerate(names)}
         tally = _add_boxes(file, content, images, labels, set(categories.values()))
         examples = ordered((Example(image.name, image.path, image.boxes()) for image in images.values()), file)
@@ -49,24 +58,14 @@ class Coco:
 
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
         """Return whether there is a file of test boxes (COCO's own `image_info_test2017.json` has none)."""
-        root = data_folder(self, options, kind)
-        return any(file.is_file() for file, _ in _places(root, "test"))
+        root = data_folder(self, options, kind, KEYS)
+        return bool(named(root, "test", options) or locate(root, "test"))
 
-
-def _places(root: Path, split: str) -> tuple[tuple[Path, Path], tuple[Path, Path]]:
-    """Return where the file of boxes and the images may be: exported, official."""
-    return (
-        (root / split / "labels.json", root / split / "data"),
-        (root / "annotations" / f"instances_{split}2017.json", root / f"{split}2017"),
-    )
-
-
-def _locate(root: Path, split: str, options: Mapping[str, Any]) -> tuple[Path, Path]:
-    exported, official = _places(root, split)
-    for place in (exported, official):
-        if place[0].is_file():
-            return place
-    raise missing(f"{exported[0]} (nor {official[0].relative_to(root)} of an official COCO folder)", options)
+    def layouts(self, root: Path) -> Iterator[Layout]:
+        """Yield what of COCO's and its tools' layouts `root` has."""
+        there = {split: place for split in NAMES if (place := locate(root, split))}
+        if splits := parts(there):
+            yield Layout("detection", splits, there[splits[0]].tool)
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -118,24 +117,35 @@ def _categories(file: Path, content: dict[str, Any]) -> tuple[dict[str, int], li
     return found, [f"{len(doubled)} categories without boxes share another's name and are dropped"] if doubled else []
 
 
-def _images(file: Path, folder: Path, content: dict[str, Any]) -> tuple[dict[int, Labelled], list[str]]:
+def _own(content: dict[str, Any], categories: Mapping[str, int]) -> list[str]:
+    """Return the names that are classes: Roboflow lists the project, the parent of all, among them, without a box."""
+    above = {row["name"]: row.get("supercategory") for row in content["categories"]}
+    roots = {name for name, parent in above.items() if parent == "none" and name in above.values()}
+    rows = content.get("annotations")
+    used = [row.get("category_id") for row in rows if isinstance(row, dict)] if isinstance(rows, list) and roots else []
+    return sorted(name for name, number in categories.items() if name not in roots or number in used)
+
+
+def _images(place: Place, content: dict[str, Any]) -> tuple[dict[int, Labelled], list[str]]:
     """Return the images by id, with their true sizes, and a note of sizes that are a pixel off."""
     found: dict[int, Labelled] = {}
     near = 0
-    for number, row in _by_id(file, content, "images").items():
-        where = f"{file}: image {number}"
-        relative = PurePosixPath(_get(row, "file_name", str, where))
-        if relative.is_absolute() or ".." in relative.parts:
-            raise UserError(f"{where}: file_name {relative} leads out of {folder}")
-        if not (folder / relative).is_file():
-            raise UserError(f"{where}: file {folder / relative} does not exist")
-        true = image_size(folder / relative)
+    rows = _by_id(place.file, content, "images")
+    folder = place.folder(relative(row["file_name"]) for row in rows.values() if isinstance(row.get("file_name"), str))
+    for number, row in rows.items():
+        where = f"{place.file}: image {number}"
+        name = relative(_get(row, "file_name", str, where))
+        if name.is_absolute() or ".." in name.parts:
+            raise UserError(f"{where}: file_name {name} leads out of {folder}")
+        if not (folder / name).is_file():
+            raise UserError(f"{where}: file {folder / name} does not exist")
+        true = image_size(folder / name)
         declared = true
         if "width" in row or "height" in row:  # what is not declared cannot be wrong
             declared = _get(row, "width", int, where), _get(row, "height", int, where)
-        _check_size(declared, true, folder / relative, where)
+        _check_size(declared, true, folder / name, where)
         near += declared != true
-        found[number] = Labelled(relative.with_suffix("").as_posix(), folder / relative, *true)
+        found[number] = Labelled(name.with_suffix("").as_posix(), folder / name, *true)
     return found, [f"{near} images are declared a pixel larger or smaller than they are"] if near else []
 
 

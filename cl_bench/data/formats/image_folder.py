@@ -8,8 +8,15 @@ from typing import Any
 
 from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
+from cl_bench.data.layouts import ALL, NAMES, Layout, part_folder, parts
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats
+
+OTHERS = frozenset(name for names in NAMES.values() for name in names) | {
+    *("images", "image", "imgs", "img", "data", "labels", "label", "masks", "mask", "annotations", "gt"),
+    *("JPEGImages", "SegmentationClass", "Annotations", "leftImg8bit", "gtFine", "train2017", "val2017"),
+}
+"""Names of folders by which other layouts are known, and no classes."""
 
 
 @formats.register
@@ -28,7 +35,8 @@ class ImageFolder:
         `classes` may be a part of the folders. Raises UserError for a class of train without a folder or without
         images, and for a split whose folders and `classes` differ both ways.
         """
-        folder = data_folder(self, options, kind) / split
+        root = data_folder(self, options, kind)
+        folder = root if split == ALL else part_folder(root, split)
         if not folder.is_dir():
             raise missing(folder, options)
         folders = {path.name: path for path in visible(folder) if path.is_dir()}
@@ -50,9 +58,23 @@ class ImageFolder:
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
         """Return whether a class of train has test images; images in other folders are sorted into no class."""
         root = data_folder(self, options, kind)
-        known = {path.name for path in visible(root / "train")} if (root / "train").is_dir() else set()
-        folders = visible(root / "test") if (root / "test").is_dir() else []
+        train, test = part_folder(root, "train"), part_folder(root, "test")
+        known = {path.name for path in visible(train)} if train.is_dir() else set()
+        folders = visible(test) if test.is_dir() else []
         return any(_images(folder, []) for folder in folders if folder.is_dir() and folder.name in known)
+
+    def layouts(self, root: Path) -> Iterator[Layout]:
+        """Yield the classification that `root` has where its folders hold images and have no names of another use."""
+        there = {split: _is_of_classes(root if split == ALL else part_folder(root, split)) for split in NAMES}
+        if splits := parts(there):
+            yield Layout("classification", splits, "a folder of images a class")
+
+
+def _is_of_classes(folder: Path) -> bool:
+    inside = [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
+    if any(path.name in OTHERS for path in inside):
+        return False
+    return any(path.suffix.lower() in IMAGE_SUFFIXES for one in inside for path in one.iterdir())
 
 
 def _name(name: str, folder: Path, image: Path) -> str:

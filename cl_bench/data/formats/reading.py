@@ -20,13 +20,16 @@ IMAGE_SUFFIXES = frozenset(
 """Endings of image files, in lower case."""
 
 
-def data_folder(reader: DataFormat, options: Mapping[str, Any], kind: str) -> Path:
-    """Return the folder that `options["path"]` names; raise UserError for other keys or kinds, or a missing folder."""
+def data_folder(reader: DataFormat, options: Mapping[str, Any], kind: str, more: Iterable[str] = ()) -> Path:
+    """Return the folder that `options["path"]` names; raise UserError for other keys or kinds, or a missing folder.
+
+    more: keys that the reader knows beside `path`.
+    """
     if kind not in reader.kinds:
         raise UserError(f"format {reader.name} holds data for {', '.join(reader.kinds)}, not for {kind}")
     for key in options:
-        if key != "path":
-            raise unknown_name_error(f"key in the data of format {reader.name}", key, ["path"])
+        if key not in (known := ("path", *more)):
+            raise unknown_name_error(f"key in the data of format {reader.name}", key, known)
     path = options.get("path")
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise UserError(f"data of format {reader.name} needs a 'path', the folder that holds it, not {path!r}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
+from cl_bench.data.layouts import ALL, NAMES, Layout, part_folder, parts
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import formats
 
@@ -39,8 +40,9 @@ class Voc:
         """
         root = data_folder(self, options, kind)
         names = chosen(classes, lambda: VOC_CLASSES)
-        if (root / split).is_dir():
-            return Split(names, _read_pairs(root / split))
+        folder = root if split == ALL else part_folder(root, split)
+        if folder.is_dir():
+            return Split(names, _read_pairs(folder))
         if listing := _listing(root, split):
             return Split(names, _read_tree(listing))
         raise missing(f"{root / split} (nor ImageSets/Segmentation/{split}.txt of an official VOC tree)", options)
@@ -48,10 +50,28 @@ class Voc:
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
         """Return whether there are test images with masks: those of VOC 2012 itself were published without."""
         root = data_folder(self, options, kind)
-        if (root / "test").is_dir():
-            return any(path.suffix.lower() == ".png" for path in visible(root / "test"))
-        listing = _listing(root, "test")
+        if (folder := part_folder(root, "test")).is_dir():
+            return any(path.suffix.lower() == ".png" for path in visible(folder))
+        return self._is_listed(root, "test")
+
+    def layouts(self, root: Path) -> Iterator[Layout]:
+        """Yield the segmentation that `root` has where masks lie beside images of their name, or in VOC's own tree."""
+        there = {split: _has_pair(root if split == ALL else part_folder(root, split)) for split in NAMES}
+        if splits := parts(there):
+            yield Layout("segmentation", splits, "masks beside images of the same name")
+        elif splits := parts({split: self._is_listed(root, split) for split in ("train", "val", "test")}):
+            yield Layout("segmentation", splits, "JPEGImages and SegmentationClass of a VOC tree")
+
+    @staticmethod
+    def _is_listed(root: Path, split: str) -> bool:
+        listing = _listing(root, split)
         return listing is not None and any(mask.is_file() for _, _, mask in _listed(listing)[:1])
+
+
+def _has_pair(folder: Path) -> bool:
+    files = visible(folder) if folder.is_dir() else []
+    masks = {path.stem for path in files if path.suffix.lower() == ".png"}
+    return any(_ending(path.name) and path.suffix.lower() != ".png" and path.stem in masks for path in files)
 
 
 def _listing(root: Path, split: str) -> Path | None:

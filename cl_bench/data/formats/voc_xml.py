@@ -1,0 +1,164 @@
+"""PASCAL VOC detection: an XML of objects an image, in the official tree or beside the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from cl_bench.data.base import Example, Split
+from cl_bench.data.formats.box_rows import BoxRows, box_notes
+from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
+from cl_bench.data.images import image_size
+from cl_bench.data.layouts import ALL, NAMES, Layout, called, part_folder, parts, refuse
+from cl_bench.errors import UserError, unknown_name_error
+from cl_bench.plugins.registry import formats
+
+CURE = "an object has a name and a bndbox of xmin, ymin, xmax, ymax, in pixels from 1 on"
+
+
+@formats.register
+class VocXml:
+    """`path/` or `path/VOCdevkit/VOC*/` with Annotations, JPEGImages, ImageSets/Main; or XML beside images, by split.
+
+    Pixels are counted from 1, as VOC does, and both corners are part of a box: (1, 1, 1, 1) is the first pixel. An
+    object that is marked as difficult counts as neither hit nor miss.
+    """
+
+    name = "voc_xml"
+    kinds: tuple[str, ...] = ("detection",)
+
+    def read(self, options: Mapping[str, Any], kind: str, split: str, classes: tuple[str, ...] | None) -> Split:
+        """Read `split`; each target is the `Boxes` of the classes asked for, by default all that it names, sorted.
+
+        Raises UserError, naming them all at once, for images without an XML, XML without an image, and what is broken
+        in them.
+        """
+        root = data_folder(self, options, kind)
+        pairs = _pairs(root, split)
+        if pairs is None:
+            raise missing(f"{root / split} with XML beside images (nor Annotations of a VOC tree with it)", options)
+        refuse([f"{path} does not exist" for pair in pairs for path in pair if not path.is_file()], "each needs both")
+        found = [_parsed(xml, image) for image, xml in pairs]
+        refuse([problem for one in found for problem in one.problems], CURE)
+        known = {name for one in found for name, *_ in one.objects}
+        names = chosen(classes, lambda: sorted(known))
+        if split == "train":
+            for name in names:
+                if name not in known:
+                    raise unknown_name_error(f"class for the objects of {pairs[0][1].parent}:", name, known)
+        rows = [one.rows({name: label for label, name in enumerate(names)}) for one in found]
+        refuse([problem for one in found for problem in one.problems], CURE)
+        left_out = sum(name not in names for one in found for name, *_ in one.objects)
+        examples = [Example(image.stem, image, row.boxes()) for (image, _), row in zip(pairs, rows, strict=True)]
+        return Split(names, ordered(examples, root), tuple(box_notes(rows, left_out)))
+
+    def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
+        """Return whether there are test images with XML: those of VOC 2012 itself were published without."""
+        return _labelled(data_folder(self, options, kind), "test")
+
+    def layouts(self, root: Path) -> Iterator[Layout]:
+        """Yield the detection that `root` has where XML of objects are in it."""
+        there = {split: _labelled(root, split) for split in NAMES}
+        if splits := parts(there):
+            tree = _tree(root) is not None
+            yield Layout("detection", splits, "Annotations and JPEGImages" if tree else "XML beside the images")
+
+
+@dataclass
+class _Parsed:
+    """The objects of one XML: name, left, top, right, bottom from 0 on, and whether it is difficult."""
+
+    xml: Path
+    size: tuple[int, int]
+    objects: list[tuple[str, tuple[float, ...], bool]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def rows(self, labels: Mapping[str, int]) -> BoxRows:
+        """Return the boxes of the classes in `labels`; what is wrong with one goes to `problems`."""
+        rows = BoxRows(*self.size)
+        for number, (name, box, difficult) in enumerate(self.objects, 1):
+            if name in labels and (problem := rows.add(box, labels[name], difficult)):
+                self.problems.append(f"{self.xml} object {number} ({name}) {problem}")
+        return rows
+
+
+def _parsed(xml: Path, image: Path) -> _Parsed:
+    found = _Parsed(xml, image_size(image))
+    try:
+        root = ElementTree.fromstring(xml.read_bytes())
+    except (OSError, ValueError, ElementTree.ParseError) as error:
+        found.problems.append(f"{xml} is not readable XML: {error}")
+        return found
+    for number, one in enumerate(root.findall("object"), 1):
+        name = (one.findtext("name") or "").strip()
+        try:
+            left, top, right, bottom = (float(one.findtext(f"bndbox/{side}") or "") for side in _SIDES)
+        except ValueError:
+            found.problems.append(f"{xml} object {number} ({name}) has no bndbox of four numbers")
+            continue
+        if not name:
+            found.problems.append(f"{xml} object {number} has no name")
+        difficult = (one.findtext("difficult") or "0").strip() not in ("0", "")
+        found.objects.append((name, (left - 1, top - 1, right, bottom), difficult))
+    return found
+
+
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+
+def _tree(root: Path) -> Path | None:
+    """Return the folder that holds Annotations and JPEGImages: `root`, or the newest year of a VOCdevkit in it."""
+    years = sorted((root / "VOCdevkit").glob("VOC*"), reverse=True)
+    return next((one for one in (root, *years) if (one / "Annotations").is_dir() and _folder(one).is_dir()), None)
+
+
+def _folder(tree: Path) -> Path:
+    """Return where a tree has its images; many tools call it `images`, and the XML `Annotations` as VOC does."""
+    return tree / "JPEGImages" if (tree / "JPEGImages").is_dir() else tree / "images"
+
+
+def _pairs(root: Path, split: str) -> list[tuple[Path, Path]] | None:
+    """Return each image of `split` with its XML, whether or not both are there; None where there is no such part."""
+    tree = _tree(root)
+    if tree is None:
+        folder = root if split == ALL else part_folder(root, split)
+        return _beside(folder) if folder.is_dir() and any(folder.glob("*.xml")) else None
+    names = _listed(tree, split)
+    if names is None:
+        return None
+    images = {path.stem: path for path in visible(_folder(tree)) if path.suffix.lower() in IMAGE_SUFFIXES}
+    absent = _folder(tree)
+    return [(images.get(name, absent / f"{name}.jpg"), tree / "Annotations" / f"{name}.xml") for name in names]
+
+
+def _listed(tree: Path, split: str) -> Sequence[str] | None:
+    """Return the names of a tree's part by ImageSets/Main; all that have an XML where it lists no parts."""
+    lists = tree / "ImageSets" / "Main"
+    if split == ALL:
+        divided = any((lists / f"{name}.txt").is_file() for name in called("train"))
+        return None if divided else [xml.stem for xml in visible(tree / "Annotations") if xml.suffix == ".xml"]
+    listing = next((lists / f"{name}.txt" for name in called(split) if (lists / f"{name}.txt").is_file()), None)
+    if listing is None:
+        return None
+    try:
+        return [line.split()[0] for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{listing} cannot be read: {error}") from error
+
+
+def _beside(folder: Path) -> list[tuple[Path, Path]]:
+    files = visible(folder)
+    images = {path.stem: path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
+    texts = {path.stem: path for path in files if path.suffix.lower() == ".xml"}
+    return [
+        (images.get(stem, folder / f"{stem}.jpg"), texts.get(stem, folder / f"{stem}.xml"))
+        for stem in sorted(images.keys() | texts.keys())
+    ]
+
+
+def _labelled(root: Path, split: str) -> bool:
+    pairs: Iterable[tuple[Path, Path]] = _pairs(root, split) or ()
+    return any(xml.is_file() for _, xml in pairs)

@@ -1,0 +1,183 @@
+"""YOLO detection: data.yaml, and beside every image a text of class, centre and size of each box."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cl_bench.data.base import Example, Split
+from cl_bench.data.formats import yolo_config
+from cl_bench.data.formats.box_rows import BoxRows, box_notes
+from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered
+from cl_bench.data.images import image_size
+from cl_bench.data.layouts import SHOWN, Layout, parts, refuse
+from cl_bench.errors import UserError, unknown_name_error
+from cl_bench.plugins.registry import formats
+
+CURE = "a row is a class's number, the centre's x and y, width and height, each a share of the image in 0..1"
+
+
+@formats.register
+class Yolo:
+    """`path/data.yaml` with `names`, `train`, `val` and `test`; labels lie in `labels/` where images are in `images/`.
+
+    A polygon counts as the box around it. `file` names another YAML; classes.txt beside images/ and labels/ serves too.
+    """
+
+    name = "yolo"
+    kinds: tuple[str, ...] = ("detection",)
+
+    def read(self, options: Mapping[str, Any], kind: str, split: str, classes: tuple[str, ...] | None) -> Split:
+        """Read `split`; each target is the `Boxes` of the classes asked for, by default those of `names`, in order.
+
+        An image without a text, or with an empty one, has no box. Raises UserError, naming them all at once, for texts
+        and rows that are broken.
+        """
+        root = data_folder(self, options, kind, ("file",))
+        config = _config(root, options)
+        if config is None:
+            raise missing(f"{root / 'data.yaml'} (nor classes.txt with images/ and labels/)", options)
+        names = chosen(classes, lambda: config.names)
+        for name in names:
+            if name not in config.names:
+                raise unknown_name_error(f"class for the names of {config.file}:", name, config.names)
+        if split not in config.places:
+            raise UserError(f"{config.file} names no {split} images, only {', '.join(config.places) or 'none'}")
+        found = _Reader(config.names, {config.names.index(name): label for label, name in enumerate(names)})
+        examples = [found.example(base, image) for base, image in _images(config.places[split])]
+        refuse(found.problems, CURE)
+        notes = box_notes(found.rows, found.left_out)
+        if found.twice:
+            notes.append(f"{found.twice} rows stand twice in their file and count once")
+        if lost := _without_image(config.places[split], {_text_of(one.image) for one in examples}):
+            notes.append(f"{len(lost)} texts in labels have no image: {', '.join(lost[:SHOWN])}")
+        return Split(names, ordered(examples, config.file), tuple(notes))
+
+    def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
+        """Return whether data.yaml names test images that have texts."""
+        config = _config(data_folder(self, options, kind, ("file",)), options)
+        return config is not None and _labelled(config, "test")
+
+    def layouts(self, root: Path) -> Iterator[Layout]:
+        """Yield the detection that `root` has where its images have texts of boxes."""
+        config = yolo_config.find(root)
+        if config and (splits := parts({split: _labelled(config, split) for split in config.places})):
+            yield Layout("detection", splits, f"{config.file.name}, a text of boxes an image")
+
+
+@dataclass
+class _Reader:
+    """Reads the texts of one split; classes: all names; labels: a class's number -> its label in the split."""
+
+    classes: tuple[str, ...]
+    labels: Mapping[int, int]
+    rows: list[BoxRows] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    left_out: int = 0
+    twice: int = 0
+
+    def example(self, base: Path, image: Path) -> Example:
+        name = image.relative_to(base).with_suffix("").as_posix()
+        rows, text = BoxRows(*image_size(image)), _text_of(image)
+        self.rows.append(rows)
+        if text.is_file():
+            self._read(text, rows)
+        return Example(name, image, rows.boxes())
+
+    def _read(self, text: Path, rows: BoxRows) -> None:
+        try:
+            lines = text.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(f"{text} cannot be read: {error}")
+            return
+        seen: set[tuple[float, ...]] = set()
+        for number, line in enumerate(lines, 1):
+            values = _numbers(line)
+            if values and values in seen:
+                self.twice += 1
+            elif line.strip():
+                seen.add(values)
+                if problem := self._add(values, rows):
+                    self.problems.append(f"{text} line {number} ({line.strip()[:60]}) {problem}")
+
+    def _add(self, values: tuple[float, ...], rows: BoxRows) -> str:
+        """Add the box of one row; return what is wrong with it."""
+        if len(values) < 5 or len(values) == 6 or (len(values) > 5 and len(values) % 2 == 0):
+            return "is neither five numbers nor a class and a polygon"
+        if values[0] not in range(len(self.classes)):
+            return f"has a class that is none of 0..{len(self.classes) - 1}"
+        if values[0] not in self.labels:
+            self.left_out += 1
+            return ""
+        x1, y1, x2, y2 = _corners(values[1:])
+        box = (x1 * rows.width, y1 * rows.height, x2 * rows.width, y2 * rows.height)
+        return rows.add(box, self.labels[int(values[0])])
+
+
+def _corners(values: tuple[float, ...]) -> tuple[float, float, float, float]:
+    """Return left, top, right, bottom of a box by centre and size, or of the one around a polygon."""
+    if len(values) == 4:
+        x, y, width, height = values
+        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    return min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])
+
+
+def _numbers(line: str) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, line.split()))
+    except ValueError:
+        return ()
+
+
+def _config(root: Path, options: Mapping[str, Any]) -> yolo_config.Config | None:
+    name = options.get("file")
+    if name is not None and not (isinstance(name, str) and (root / name).is_file()):
+        raise UserError(f"`file` in the data of format yolo names no file of {root}: {name!r}")
+    return yolo_config.find(root, name)
+
+
+def _images(places: tuple[Path, ...]) -> Iterator[tuple[Path, Path]]:
+    """Yield each image, below the folder that its name is relative to."""
+    for place in places:
+        if place.is_dir():
+            for path in sorted(place.rglob("*")):
+                if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+                    yield place, path
+        else:
+            yield from _of_list(place)
+
+
+def _of_list(place: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the images that a text lists, each relative to the text's folder."""
+    try:
+        lines = place.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{place} is neither a folder nor a list of images: {error}") from error
+    found = [place.parent / line.strip() for line in lines if line.strip()]
+    lost = [f"{path} is no file" for path in found if not path.is_file()]
+    refuse(lost, f"{place} must list images that are there, relative to its own folder")
+    for path in found:
+        yield path.parent, path
+
+
+def _text_of(image: Path) -> Path:
+    """Return where an image's boxes are: in labels/ in place of the last images/, else beside it."""
+    beside, folders = image.with_suffix(".txt"), image.parts[:-1]
+    if "images" not in folders or beside.is_file():
+        return beside
+    last = len(folders) - 1 - folders[::-1].index("images")
+    return Path(*folders[:last], "labels", *folders[last + 1 :], beside.name)
+
+
+def _without_image(places: tuple[Path, ...], known: set[Path]) -> list[str]:
+    """Return the names of texts in the labels/ of `places` that are of no image."""
+    folders = {_text_of(place / "any.jpg").parent for place in places if place.is_dir()} - set(places)
+    return sorted(path.name for folder in folders for path in folder.rglob("*.txt") if path not in known)
+
+
+def _labelled(config: yolo_config.Config, split: str) -> bool:
+    """Return whether an image of `split` has a text; that most have none is no reason to think otherwise."""
+    places = config.places.get(split, ())
+    return any(place.exists() for place in places) and any(_text_of(image).is_file() for _, image in _images(places))

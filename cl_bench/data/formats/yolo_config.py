@@ -1,0 +1,111 @@
+"""The file that says where a YOLO data set has its images and how its classes are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cl_bench.data.formats.reading import visible
+from cl_bench.data.layouts import NAMES
+from cl_bench.errors import UserError
+
+FILES = ("data.yaml", "dataset.yaml", "data.yml")
+"""How it is mostly called; another name counts where it is the only one of the folder."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """names: of the classes, by their number; places: the folders or lists of images of each split."""
+
+    file: Path
+    names: tuple[str, ...]
+    places: Mapping[str, tuple[Path, ...]]
+
+
+def find(root: Path, name: str | None = None) -> Config | None:
+    """Return what data.yaml (`name`: another one), or classes.txt beside images/ and labels/, says; None without one.
+
+    Raises UserError, naming the file and the key, for what is wrong with it.
+    """
+    if name is not None:
+        return _read(root, root / name)
+    if file := next((root / one for one in FILES if (root / one).is_file()), None):
+        return _read(root, file)
+    others = [one for one in visible(root) if one.suffix in (".yaml", ".yml") and "names" in _content(one)]
+    if len(others) > 1:
+        raise UserError(f"{root} has {', '.join(one.name for one in others)}: `file: NAME` names the one that counts")
+    if others:
+        return _read(root, others[0])
+    return _of_list(root)
+
+
+def _of_list(root: Path) -> Config | None:
+    """Return what is known of a folder that annotation tools write: classes.txt, images/ and labels/."""
+    file = root / "classes.txt"
+    if not (file.is_file() and (root / "labels").is_dir() and (root / "images").is_dir()):
+        return None
+    names = tuple(line.strip() for line in _text(file).splitlines() if line.strip())
+    images = root / "images"
+    there = {split: images / name for split, called in NAMES.items() for name in called if (images / name).is_dir()}
+    return Config(file, names, {split: (place,) for split, place in there.items()})
+
+
+def _read(root: Path, file: Path) -> Config:
+    content = _content(file)
+    names, places = _names(file, content.get("names")), {}
+    for split, called in NAMES.items():
+        value = next((content[name] for name in called if content.get(name)), None)
+        if value is not None:
+            base = str(content.get("path") or "")
+            places[split] = tuple(_resolved(file, root, base, one) for one in _listed(file, split, value))
+    if "val" in places and places["val"] == places.get("train"):
+        del places["val"]  # tools write so what has no split
+    return Config(file, names, places)
+
+
+def _content(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(_text(file))
+    except yaml.YAMLError as error:
+        raise UserError(f"{file} is not readable YAML: {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read: {error}") from error
+
+
+def _names(file: Path, value: Any) -> tuple[str, ...]:
+    """Return the class names, given as a list or by number."""
+    if isinstance(value, dict) and sorted(value, key=str) == sorted(range(len(value)), key=str):
+        value = [value[number] for number in range(len(value))]
+    if not isinstance(value, list) or not value or not all(type(name) in (str, int) for name in value):
+        # YAML reads a bare yes or no as true or false
+        raise UserError(f"{file}: `names` must list the classes, as texts, or number them from 0 on, not {value!r}")
+    names = tuple(str(name) for name in value)
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"{file}: `names` has {', '.join(map(repr, twice))} more than once")
+    return names
+
+
+def _listed(file: Path, split: str, value: Any) -> Sequence[str]:
+    found = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, str) for one in found):
+        raise UserError(f"{file}: `{split}` must be a folder, a list of images or several of them, not {value!r}")
+    return found
+
+
+def _resolved(file: Path, root: Path, base: str, place: str) -> Path:
+    """Return where `place` is: below `path`, or, as `path` is often of another machine, below the folder itself."""
+    inside = place
+    while inside.startswith("../"):
+        inside = inside[3:]  # Roboflow writes ../train/images for what lies beside the file
+    tried = (root / base / place, root / place, file.parent / place, root / inside)
+    return next((one for one in tried if one.exists()), root / inside)

@@ -1,0 +1,172 @@
+"""The YOLO reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from cl_bench.data.base import Split, has_test
+from cl_bench.data.layouts import layouts
+from cl_bench.errors import UserError
+from cl_bench.plugins.registry import formats
+
+ROW = "1 0.5 0.5 0.2 0.4"
+"""A dog; in the 20 x 10 pixels of each image: (8, 3, 12, 7)."""
+
+
+def images(folder: Path, **rows: str | None) -> None:
+    """Write images and, in labels/ beside the last images/, their rows; None: no text."""
+    labels = Path(*("labels" if part == "images" else part for part in folder.parts))
+    for name, text in rows.items():
+        for place in (folder, labels):
+            place.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 10)).save(folder / f"{name}.jpg")
+        if text is not None:
+            (labels / f"{name}.txt").write_text(text)
+
+
+def ultralytics(root: Path) -> Path:
+    """Write the layout of its documentation, whose `path` is of another machine."""
+    for split in ("train", "val"):
+        images(root / "images" / split, a=ROW, b="")
+    content = {"path": "/datasets/pets", "train": "images/train", "val": "images/val", "names": {0: "cat", 1: "dog"}}
+    (root / "pets.yaml").write_text(yaml.safe_dump(content))
+    return root
+
+
+def roboflow(root: Path) -> Path:
+    """Write its export: a folder a split, and paths that begin above data.yaml."""
+    for split in ("train", "valid", "test"):
+        images(root / split / "images", a=ROW, b="")
+    places = {"train": "../train/images", "val": "../valid/images", "test": "../test/images"}
+    (root / "data.yaml").write_text(yaml.safe_dump({**places, "nc": 2, "names": ["cat", "dog"]}))
+    (root / "README.roboflow.txt").write_text("about")
+    return root
+
+
+def label_studio(root: Path) -> Path:
+    images(root / "images", a=ROW, b="")
+    (root / "classes.txt").write_text("cat\ndog\n")
+    (root / "notes.json").write_text("{}")
+    return root
+
+
+def read(root: Path, split: str = "train", classes: tuple[str, ...] | None = None) -> Split:
+    return formats.get("yolo").read({"path": str(root)}, "detection", split, classes)
+
+
+@pytest.mark.parametrize(
+    ("write", "splits"),
+    [(ultralytics, ("train", "val")), (roboflow, ("train", "val", "test")), (label_studio, ("all",))],
+)
+def test_what_a_tool_writes_is_found_and_read(write, splits, tmp_path: Path) -> None:
+    write(tmp_path)
+    found = layouts(tmp_path)
+    assert list(found) == ["yolo"]
+    assert [(one.kind, one.splits) for one in found["yolo"]] == [("detection", splits)]
+    assert has_test(formats.get("yolo"), {"path": str(tmp_path)}, "detection") == ("test" in splits)
+    for part in splits:
+        split = read(tmp_path, part)
+        assert split.classes == ("cat", "dog")
+        assert [one.name for one in split.examples] == ["a", "b"]
+        full, empty = (one.target for one in split.examples)
+        assert np.allclose(full.xyxy, [[8, 3, 12, 7]])
+        assert (full.labels.tolist(), full.crowd.tolist()) == ([1], [False])
+        assert empty.xyxy.shape == (0, 4)
+        assert split.notes == ("1 images hold no box",)
+
+
+def one_image(root: Path, rows: str | None) -> Path:
+    images(root / "images", a=rows)
+    content = {"train": "images", "val": "images", "names": ["cat", "dog"]}
+    (root / "data.yaml").write_text(yaml.safe_dump(content))
+    return root
+
+
+def test_polygons_count_as_boxes_and_rows_that_stand_twice_count_once(tmp_path: Path) -> None:
+    one_image(tmp_path, f"0 0.1 0.2 0.5 0.2 0.3 0.8\n{ROW}\n{ROW}\n\n1 0.5 0.5 1.04 1")
+    (tmp_path / "labels" / "gone.txt").write_text(ROW)
+    split = read(tmp_path)
+    assert np.allclose(split.examples[0].target.xyxy, [[2, 2, 10, 8], [8, 3, 12, 7], [0, 0, 20, 10]])
+    assert split.notes == (
+        "1 boxes reached up to a pixel out of their images and are clipped",
+        "1 rows stand twice in their file and count once",
+        "1 texts in labels have no image: gone.txt",
+    )
+
+
+def test_shares_are_of_the_upright_image(tmp_path: Path) -> None:
+    one_image(tmp_path, ROW)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.new("RGB", (20, 10)).save(tmp_path / "images" / "a.jpg", exif=turned)  # 10 x 20 pixels upright
+    assert np.allclose(read(tmp_path).examples[0].target.xyxy, [[4, 6, 6, 14]])
+
+
+def test_classes_asked_for_get_their_own_numbers(tmp_path: Path) -> None:
+    one_image(tmp_path, f"{ROW}\n0 0.5 0.5 0.1 0.1")
+    split = read(tmp_path, classes=("dog",))
+    assert split.examples[0].target.labels.tolist() == [0]
+    assert "1 boxes of other classes are left out" in split.notes
+    with pytest.raises(UserError, match=r"unknown class for the names of .*'dgo'; did you mean 'dog'"):
+        read(tmp_path, classes=("dgo",))
+
+
+def test_train_and_val_that_are_one_folder_are_no_splits(tmp_path: Path) -> None:
+    one_image(tmp_path, ROW)
+    assert layouts(tmp_path)["yolo"][0].splits == ("train",)
+    with pytest.raises(UserError, match=r"data\.yaml names no val images, only train"):
+        read(tmp_path, "val")
+
+
+def test_all_broken_rows_are_named_at_once_with_the_cure(tmp_path: Path) -> None:
+    one_image(tmp_path, "9 .5 .5 .1 .1\nx\n0 .5 .5 .1\n0 .5 .5 0 .1\n0 nan .5 .1 .1\n0 5 5 1 1\n0 .5 .5 .1 .1 .9")
+    with pytest.raises(UserError) as raised:
+        read(tmp_path)
+    said = str(raised.value)
+    for part in (
+        "7 things are wrong",
+        "a.txt line 1 (9 .5 .5 .1 .1) has a class that is none of 0..1",
+        "line 2 (x) is neither five numbers",
+        "line 3",
+        "line 4 (0 .5 .5 0 .1) has no area",
+        "line 5 (0 nan .5 .1 .1) is not of finite numbers",
+        "line 6 (0 5 5 1 1) does not lie in the image of 20 x 10 pixels",
+        "line 7",
+        "each a share of the image in 0..1",
+    ):
+        assert part in said
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("names: [yes, no]", "`names` must list the classes, as texts"),
+        ("names: {0: cat, 2: dog}", "`names` must list the classes"),
+        ("names: [cat, cat]", "`names` has 'cat' more than once"),
+        ("names: [cat]\ntrain: 3", "`train` must be a folder, a list of images"),
+        ("names: [cat]\ntrain: nowhere", "nowhere is neither a folder nor a list of images"),
+        ("names: [cat]\ntrain: list.txt", r"lost\.jpg is no file; .*list\.txt must list images that are there"),
+        ("names: [cat", "is not readable YAML"),
+    ],
+)
+def test_what_is_wrong_with_data_yaml_is_said(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text(content)
+    (tmp_path / "list.txt").write_text("lost.jpg\n")
+    with pytest.raises(UserError, match=message):
+        read(tmp_path)
+
+
+def test_of_two_yaml_files_the_task_names_one(tmp_path: Path) -> None:
+    ultralytics(tmp_path)
+    (tmp_path / "two.yaml").write_text("names: [bird]\ntrain: images/train\n")
+    with pytest.raises(UserError, match=r"pets\.yaml, two\.yaml: `file: NAME` names the one"):
+        read(tmp_path)
+    named = {"path": str(tmp_path), "file": "pets.yaml"}
+    assert formats.get("yolo").read(named, "detection", "train", None).classes == ("cat", "dog")
+    with pytest.raises(UserError, match="names no file of"):
+        formats.get("yolo").read({**named, "file": "three.yaml"}, "detection", "train", None)

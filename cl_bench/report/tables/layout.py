@@ -133,7 +133,7 @@ def _markdown(sections: Sequence[Section], notes: Sequence[str]) -> str:
 
 def _plain(text: str) -> str:
     """Return `text` so that Markdown shows it letter by letter; what is set as code stays code."""
-    return re.sub(r"(?<!\w)_|_(?!\w)|[*<|]|&(?=#?\w+;)", r"\\\g<0>", text)
+    return re.sub(r"(?<!\w)_|_(?!\w)|[*<]|&(?=#?\w+;)", r"\\\g<0>", text)
 
 
 def _one_line(header: str) -> str:
@@ -141,7 +141,7 @@ def _one_line(header: str) -> str:
 
 
 def _piped(cells: Sequence[str]) -> str:
-    escaped = [_plain(cell) for cell in cells]
+    escaped = [_plain(cell).replace("|", "\\|") for cell in cells]
     return (
         "| " + " | ".join(f"**{e}**" if isinstance(c, Bold) else e for c, e in zip(cells, escaped, strict=True)) + " |"
     )

@@ -98,10 +98,16 @@ def _by_id(file: Path, content: dict[str, Any], table: str) -> dict[int, Any]:
     return found
 
 
+def _used(content: dict[str, Any]) -> set[int]:
+    """Return the ids of the categories that have a box; what is broken is told where the boxes are read."""
+    rows = content.get("annotations")
+    ids = (row.get("category_id") for row in rows if isinstance(row, dict)) if isinstance(rows, list) else ()
+    return {number for number in ids if isinstance(number, int)}
+
+
 def _categories(file: Path, content: dict[str, Any]) -> tuple[dict[str, int], list[str]]:
     """Return the id of each category by name, and a note of those that are there twice, once without any box."""
-    rows = content.get("annotations")
-    used = {row.get("category_id") for row in rows if isinstance(row, dict)} if isinstance(rows, list) else set()
+    used = _used(content)
     found: dict[str, int] = {}
     doubled = list[str]()
     for number, row in _by_id(file, content, "categories").items():
@@ -121,8 +127,7 @@ def _own(content: dict[str, Any], categories: Mapping[str, int]) -> list[str]:
     """Return the names that are classes: Roboflow lists the project, the parent of all, among them, without a box."""
     above = {row["name"]: row.get("supercategory") for row in content["categories"]}
     roots = {name for name, parent in above.items() if parent == "none" and name in above.values()}
-    rows = content.get("annotations")
-    used = [row.get("category_id") for row in rows if isinstance(row, dict)] if isinstance(rows, list) and roots else []
+    used = _used(content)
     return sorted(name for name, number in categories.items() if name not in roots or number in used)
 
 

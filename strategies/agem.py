@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -21,7 +22,7 @@ Gradients = list[Tensor | None]
 """By parameter; None where a loss does not depend on it."""
 
 
-class PastGradients(SupervisedPlugin):
+class PastGradients(SupervisedPlugin, ABC):
     """Changes the gradient that the optimizer gets by those of memory batches of past tasks; a subclass says how.
 
     A memory batch has a forward and a backward pass of its own, which leave batch-norm statistics alone; what the
@@ -44,9 +45,9 @@ class PastGradients(SupervisedPlugin):
         if self.memory.stored and shared:
             self.change(strategy, shared)
 
+    @abstractmethod
     def change(self, strategy: Harness, shared: Sequence[nn.Parameter]) -> None:
         """Change the gradients of `shared`, each of which has one."""
-        raise NotImplementedError
 
     def gradients(self, strategy: Harness, shared: Sequence[nn.Parameter], which: int | None = None) -> Gradients:
         """Return the gradients of `loss` with respect to `shared`."""

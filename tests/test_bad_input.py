@@ -214,7 +214,10 @@ def with_box(box: list[float]) -> str:
         (json.dumps({**coco(), "images": []}), "labels.json"),
         (json.dumps({**coco(), "categories": [{"id": 5, "name": "cat"}]}), "dog"),
         (json.dumps(coco()).replace('"category_id": 7', '"category_id": 99'), "99"),
-        (json.dumps(coco()).replace('"category_id": 7', '"category_id": [7]'), "annotation 2 of image a: category_id must be"),
+        (
+            json.dumps(coco()).replace('"category_id": 7', '"category_id": [7]'),
+            "annotation 2 of image a: category_id must be",
+        ),
         (json.dumps(coco()).replace('"image_id": 1', '"image_id": 8'), "8"),
         (with_box([float("nan"), 2, 20, 20]), "labels.json"),
         (with_box([2, 2, 0, 20]), "class 'cat' of task det has no example in train"),

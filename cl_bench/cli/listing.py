@@ -19,7 +19,7 @@ def strategies() -> list[str]:
         settings = ", ".join(f"{p.name}={p.default}" for p in entry.parameters.values() if p.default is not p.empty)
         paper = f" ({entry.paper})" if entry.paper else ""
         lines.append(f"{name:<16}{entry.summary}{paper}; {_resume(name)}{f' [{settings}]' if settings else ''}")
-    lines.append("Any Avalanche plug-in by its dotted path, e.g. avalanche.training.plugins.EWCPlugin[ewc_lambda=1.0]:")
+    lines.append("An Avalanche plug-in by its dotted path, e.g. avalanche.training.plugins.EWCPlugin[ewc_lambda=1.0]:")
     lines.append("                acts from stage 1; its stages run in one process and resume as a whole")
     return lines + _broken(strategy_registry)
 

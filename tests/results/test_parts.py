@@ -22,11 +22,7 @@ from cl_bench.results.rows import Results, read_results
 from cl_bench.results.summary import baselines as baseline_table
 from cl_bench.results.summary import summary
 
-
-@pytest.fixture(autouse=True)
-def _own_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
-    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
+pytestmark = pytest.mark.usefixtures("own_results")
 
 
 def small(tmp_path: Path, **options: Any) -> Experiment:

@@ -17,11 +17,7 @@ from cl_bench.results.export import export, stage_costs
 from cl_bench.results.rows import load_results, read_results
 from cl_bench.results.summary import baselines, environments, summary
 
-
-@pytest.fixture(autouse=True)
-def _own_results(tmp_path, monkeypatch):
-    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
-    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
+pytestmark = pytest.mark.usefixtures("own_results")
 
 
 def by_hand(results, seeds=(0, 1)):

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from cl_bench.data.base import Example, Split
 from cl_bench.data.embedded.samples import digits, photographs
+from cl_bench.data.formats.reading import parse_options
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import formats
 from cl_bench.utils.files import whole_folder
@@ -54,22 +55,14 @@ class Cards:
         """Read `split`, after drawing it where the cache has none; a target is four (x, y), in pixels."""
         if classes not in (None, CORNERS):
             raise UserError(f"data format cards: its points are {', '.join(CORNERS)}, in this order")
-        folder = _drawn(_parse(options), split) / split
+        folder = _drawn(parse_options("cards", Options, options), split) / split
         points = json.loads((folder / "points.json").read_text(encoding="utf-8"))
         examples = (Example(name, folder / f"{name}.png", tuple(map(tuple, found))) for name, found in points.items())
         return Split(CORNERS, tuple(examples))
 
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
         """Return whether a test part is asked for."""
-        return _parse(options).test > 0
-
-
-def _parse(options: Mapping[str, Any]) -> Options:
-    try:
-        return Options.model_validate(dict(options))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"data format cards: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        return parse_options("cards", Options, options).test > 0
 
 
 def _drawn(options: Options, split: str) -> Path:

@@ -1,4 +1,4 @@
-"""What the readers of folders share: paths, names and classes."""
+"""What the readers share: options, paths, names and classes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from cl_bench.data.base import DataFormat, Example
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.paths import expand
 
+M = TypeVar("M", bound=BaseModel)
+"""The options of a format."""
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp"}
 )
@@ -84,3 +88,16 @@ def _told_apart(examples: list[Example]) -> tuple[Example, ...]:
         replace(one, name=f"{one.name}{one.image.suffix}") if len(endings[one.name]) > 1 else one for one in examples
     ]
     return tuple(sorted(named, key=lambda example: example.name))
+
+
+def parse_options(name: str, model: type[M], options: Mapping[str, Any]) -> M:
+    """Return the options of the data format `name`; raise UserError naming the key that is unknown or out of range."""
+    for key in options:
+        if key not in model.model_fields:
+            raise unknown_name_error(f"option of data format {name}", str(key), model.model_fields)
+    try:
+        return model.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"data format {name}: {'.'.join(map(str, first['loc']))}: {reason}") from error

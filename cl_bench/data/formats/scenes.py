@@ -26,12 +26,13 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageFilter
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from cl_bench.data.base import Split
 from cl_bench.data.embedded.glyphs import RIM, arrange
 from cl_bench.data.embedded.samples import digits as handwriting
 from cl_bench.data.embedded.samples import photographs
+from cl_bench.data.formats.reading import parse_options
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats
 from cl_bench.utils import paths
@@ -122,14 +123,7 @@ class Scenes:
 
 def parse(options: Mapping[str, Any]) -> Options:
     """Return the validated options; raise UserError naming the key that is unknown or out of range."""
-    for key in options:
-        if key not in Options.model_fields:
-            raise unknown_name_error("option of data format scenes", str(key), Options.model_fields)
-    try:
-        parsed = Options.model_validate(dict(options))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"data format scenes: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    parsed = parse_options("scenes", Options, options)
     if parsed.scale[0] > parsed.scale[1]:
         raise UserError(f"data format scenes: scale must be [low, high], not {list(parsed.scale)}")
     if 0 < parsed.test < 10:

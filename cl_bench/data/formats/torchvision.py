@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from cl_bench.data.base import Example, Split
-from cl_bench.data.formats.reading import chosen, ordered
+from cl_bench.data.formats.reading import chosen, ordered, parse_options
 from cl_bench.errors import UserError, describe_error, unknown_name_error
 from cl_bench.plugins.registry import formats
 from cl_bench.utils.files import whole_folder
@@ -100,15 +100,7 @@ class Torchvision:
 def _parse(options: Mapping[str, Any], kind: str) -> Options:
     if kind not in Torchvision.kinds:
         raise UserError(f"format torchvision holds data for {', '.join(Torchvision.kinds)}, not for {kind}")
-    for key in options:
-        if key not in Options.model_fields:
-            raise unknown_name_error("key in the data of format torchvision", str(key), Options.model_fields)
-    try:
-        found = Options.model_validate(dict(options))
-    except ValidationError as error:
-        first = error.errors()[0]
-        reason = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"data format torchvision: {'.'.join(map(str, first['loc']))}: {reason}") from error
+    found = parse_options("torchvision", Options, options)
     if found.dataset not in _known():
         raise unknown_name_error("data set of torchvision", found.dataset, _known())
     if "train" not in _parts(found.dataset):

@@ -189,7 +189,7 @@ def test_nothing_is_fetched_unasked_and_how_to_is_said(tmp_path: Path, monkeypat
         ({"val": 0}, "val: must be a number of images of each class, or a share between 0 and 1, not 0"),
         ({"val": 1.0}, "a share between 0 and 1, not 1.0"),
         ({"val": True}, "a share between 0 and 1, not True"),
-        ({"path": "x"}, "unknown key in the data of format torchvision 'path'"),
+        ({"path": "x"}, "unknown option of data format torchvision 'path'"),
         ({"valid": 2}, "format torchvision 'valid'; did you mean 'val'?"),
         ({"root": ""}, "data format torchvision: root: String should have at least 1 character"),
     ],

@@ -16,11 +16,7 @@ from cl_bench.results.export import export
 from cl_bench.results.plan_file import read_plan
 from cl_bench.results.rows import read_results
 
-
-@pytest.fixture(autouse=True)
-def _own_results(tmp_path, monkeypatch):
-    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
-    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
+pytestmark = pytest.mark.usefixtures("own_results")
 
 
 def by_hand(results):

@@ -8,11 +8,7 @@ from cl_bench.report.figures.curves import forgetting_curves
 from cl_bench.report.figures.style import save
 from cl_bench.results.rows import read_results
 
-
-@pytest.fixture(autouse=True)
-def _own_results(tmp_path, monkeypatch):
-    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
-    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
+pytestmark = pytest.mark.usefixtures("own_results")
 
 
 def legend(figure):

@@ -13,11 +13,7 @@ from cl_bench.report.figures.style import COLOURS, TEXT, mark, save
 from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 
-
-@pytest.fixture(autouse=True)
-def _own_results(tmp_path, monkeypatch):
-    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
-    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
+pytestmark = pytest.mark.usefixtures("own_results")
 
 
 def results_of(tmp_path, **options):

@@ -21,13 +21,9 @@ from cl_bench.results.rows import read_results
 from cl_bench.results.summary import baselines as baseline_table
 from cl_bench.results.summary import summary
 
+pytestmark = pytest.mark.usefixtures("own_results")
+
 FORMATS = ("terminal", "markdown", "latex", "csv")
-
-
-@pytest.fixture(autouse=True)
-def _own_results(tmp_path, monkeypatch):
-    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
-    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
 
 
 def by_hand(results, strategy="naive", name="quickstart", schedule="per_stage"):

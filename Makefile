@@ -6,7 +6,7 @@ INPUTS = setup.cfg pyproject.toml constraints.txt
 # A hash and not the files' times: a fresh checkout of the same content must not install again.
 STAMP := $(VENV)/.installed-$(firstword $(shell cat $(INPUTS) | cksum))
 
-.PHONY: compare quick test lint fidelity mutations bench clean
+.PHONY: compare quick test lint fidelity plugins mutations bench clean
 
 compare: $(STAMP)
 	$(BIN)/cl-bench run quickstart
@@ -33,6 +33,10 @@ lint: $(STAMP)
 # Writes the tables of docs/strategies.md that are built from the tests.
 fidelity: $(STAMP)
 	$(BIN)/python benchmarks/fidelity_tables.py
+
+# Writes the table of docs/avalanche.md: trains each of Avalanche's plug-ins on a tiny stream. A few minutes.
+plugins: $(STAMP)
+	$(BIN)/python benchmarks/plugin_tables.py
 
 # Plants faults in a copy of the tree, one at a time; fails where the tests let one pass. About half an hour.
 mutations: $(STAMP)

@@ -1,1 +1,1 @@
-"""Which code does a name stand for: what is registered, how strategies compose; knows none of them itself."""
+"""Which code does a name stand for: what is registered, how strategies compose; knows none but Avalanche's plug-ins."""

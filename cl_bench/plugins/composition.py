@@ -15,6 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from cl_bench.errors import UserError, describe_error, unknown_name_error
 from cl_bench.plugins.registry import StrategyEntry, code_identity, strategies
+from cl_bench.plugins.stock import adapted, refusal
 from cl_bench.plugins.traits import Traits, traits_of
 from cl_bench.utils.parsing import load_yaml, split, split_list
 
@@ -190,12 +191,16 @@ def _dotted(path: str) -> StrategyEntry:
     # An experiment may come from anyone: any other class could be made to do anything by its arguments.
     if not (inspect.isclass(found) and issubclass(found, BasePlugin)):
         raise UserError(f"strategy {path} is not one of Avalanche's plug-ins, nor made from one")
+    if reason := refusal(found):
+        raise UserError(f"strategy {path} cannot be used here: {reason}")
     return StrategyEntry(path, _plugin_builder(found), summary=f"{name} of {module}")
 
 
 def _plugin_builder(plugin: type) -> Callable[..., list[Any]]:
+    built = adapted(plugin)
+
     def build(**settings: Any) -> list[Any]:
-        return [plugin(**settings)]
+        return [built(**settings)]
 
     build.__signature__ = inspect.signature(plugin)  # type: ignore[attr-defined] # the class's settings are ours
     build.__wrapped__ = plugin  # type: ignore[attr-defined] # and so is the file that defines it

@@ -205,7 +205,9 @@ def source_of(thing: Any) -> str:
 def code_identity(thing: Any) -> str | None:
     """Return the SHA-256 of the files that define code from outside this package, for a stage's key.
 
-    None for our own, which the numerics version covers.
+    None for our own, which the numerics version covers. What we adapt of Avalanche's is not our own: it holds what that
+    holds, which is not known.
     """
     module = _definition(thing).__module__
-    return None if module.startswith("cl_bench.") else source_hash.source_hash(Path(source_of(thing)), module)
+    own = module.startswith("cl_bench.") and module != "cl_bench.plugins.adapted"
+    return None if own else source_hash.source_hash(Path(source_of(thing)), module)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from cl_bench.plugins.registry import code_identity
+from cl_bench.plugins.stock import mixes
 
 
 class Traits(NamedTuple):
-    """Defaults are those of a plug-in that says nothing; `carries` and `code` are found out, not said.
+    """Defaults are those of a plug-in that says nothing; `carries`, `mixes` and `code` are found out, not said.
 
     acts_from: the first stage (1, 2, ...) in which it changes anything; follows_expert: it needs the baseline of the
     task at hand, follows_past_experts: the past tasks', too; rehearses: it trains stored images with their labels;
     stores_images: it may store any; stateless: it gathers nothing while it trains; carries: what it holds can be stored
-    and given back; code: the hash of its files where it is from outside this package.
+    and given back; mixes: it puts images of several tasks into one batch; code: the hash of its files where it is from
+    outside this package.
     """
 
     acts_from: int = 1
@@ -23,6 +25,7 @@ class Traits(NamedTuple):
     stores_images: bool = True
     stateless: bool = False
     carries: bool = False
+    mixes: bool = False
     code: str | None = None
 
     @property
@@ -43,9 +46,9 @@ class Traits(NamedTuple):
 
 def traits_of(plugin: Any) -> Traits:
     """Return what `plugin` says of itself."""
-    names = [name for name in Traits._fields if name not in ("carries", "code")]
+    names = [name for name in Traits._fields if name not in ("carries", "mixes", "code")]
     said = {name: getattr(plugin, name) for name in names if hasattr(plugin, name)}
-    return Traits(**said, carries=carries(plugin), code=code_identity(plugin))
+    return Traits(**said, carries=carries(plugin), mixes=mixes(plugin), code=code_identity(plugin))
 
 
 def carries(plugin: Any) -> bool:

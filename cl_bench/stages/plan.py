@@ -11,6 +11,8 @@ from typing import Any
 import torch
 
 from cl_bench.config.schema import Experiment
+from cl_bench.errors import UserError
+from cl_bench.kinds.base import Task
 from cl_bench.model.backbone import Weights
 from cl_bench.plugins.composition import Composition, Term, parse
 from cl_bench.results.store.key import NUMERICS, stage_key
@@ -99,8 +101,18 @@ def make_plan(experiment: Experiment, catalog: Sequence[TaskEntry], weights: Wei
             planner.plan.baselines.append(planner.run(naive, (task,), seed))
     for seed in experiment.seeds:
         for order in experiment.resolved_orders():
-            planner.plan.runs.extend(planner.run(composition, order, seed) for composition in compositions)
+            for composition in compositions:
+                _check_sizes(composition, [planner.entries[name].task for name in order])
+                planner.plan.runs.append(planner.run(composition, order, seed))
     return planner.plan
+
+
+def _check_sizes(composition: Composition, tasks: Sequence[Task]) -> None:
+    found = {task.name: task.image_size for task in tasks}
+    if any(plugin.mixes for plugin in composition.traits) and len(set(found.values())) > 1:
+        sizes = ", ".join(f"{size} in {name}" for name, size in found.items())
+        said = "it puts images of several tasks into one batch, and their sizes differ"
+        raise UserError(f"strategy {composition.text} cannot be used here: {said} ({sizes})")
 
 
 @cache  # a plan asks for each of its stages

@@ -53,11 +53,11 @@ class Observer(SupervisedPlugin):
         """End the stage after its first epoch where that is wanted; note the teacher."""
         if self.interrupt and strategy.epoch == 1:
             raise CutOffError
+        self._updates = norm_updates(strategy.model)
         self._note_teacher(strategy)
 
     def before_training_iteration(self, strategy: Harness, **_: Any) -> None:
         """Note the images of the current task, before a plug-in adds others."""
-        self._updates = norm_updates(strategy.model)
         self.seen.images.append([int(target["index"]) for target in strategy.mb_y])
 
     def after_backward(self, strategy: Harness, **_: Any) -> None:
@@ -71,8 +71,9 @@ class Observer(SupervisedPlugin):
         }
 
     def after_training_iteration(self, strategy: Harness, **_: Any) -> None:
-        """Note how often batch norm was updated."""
-        self.seen.norm_updates.add(norm_updates(strategy.model) - self._updates)
+        """Note how often batch norm was updated since the step before, in passes before the step's own too."""
+        before, self._updates = self._updates, norm_updates(strategy.model)
+        self.seen.norm_updates.add(self._updates - before)
 
     def after_training_exp(self, strategy: Harness, **_: Any) -> None:
         """Note the teacher once more."""

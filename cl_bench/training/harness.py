@@ -56,12 +56,11 @@ class Harness(StageContext, SupervisedTemplate):
         self.average: AveragedModel | None = None
         self._forget_stage(model)
         self.scaler = torch.amp.GradScaler(torch.device(settings.device).type, enabled=settings.precision == "float16")
+        groups = parameter_groups(model, settings.backbone_rate, settings.early_rate)
         SupervisedTemplate.__init__(
             self,
             model=model,
-            optimizer=torch.optim.AdamW(
-                parameter_groups(model, settings.backbone_rate, settings.early_rate), fused=True
-            ),
+            optimizer=torch.optim.AdamW(groups, fused=True),
             criterion=StreamLoss(model.tasks),
             device=settings.device,
             plugins=list(plugins),
@@ -119,10 +118,8 @@ class Harness(StageContext, SupervisedTemplate):
         self._load(batch_size=self.eval_mb_size)
 
     def _load(self, **batches: Any) -> None:
-        pinned, draws = self.device.type == "cuda", torch.Generator()
-        self.dataloader = DataLoader(
-            self.adapted_dataset, collate_fn=collate, pin_memory=pinned, generator=draws, **batches
-        )
+        options = {"pin_memory": self.device.type == "cuda", "generator": torch.Generator(), **batches}
+        self.dataloader = DataLoader(self.adapted_dataset, collate_fn=collate, **options)
 
     def _before_training_exp(self, **kwargs: Any) -> None:
         self.epoch = self.step = 0
@@ -272,6 +269,10 @@ class Harness(StageContext, SupervisedTemplate):
                 self.eval(self.seen)
         if not last:
             self._stage.between_epochs()
+
+    def _after_training_exp(self, **kwargs: Any) -> None:
+        with frozen_statistics(self.model):  # what was scored is kept, though a plug-in looks at the data once more
+            super()._after_training_exp(**kwargs)
 
     def _epochs(self) -> int:
         return max(self.settings.epochs.values())

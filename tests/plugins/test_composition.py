@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from avalanche.core import SupervisedPlugin
-from avalanche.training.plugins import EWCPlugin, LwFPlugin
+from avalanche.training.plugins import EWCPlugin, MASPlugin
 
 from cl_bench.errors import UserError
 from cl_bench.plugins.composition import parse
@@ -143,10 +143,10 @@ def test_a_number_without_a_point_is_a_number_where_nothing_says_its_type() -> N
 
 
 def test_a_dotted_plugin_is_identified_by_its_own_code() -> None:
-    lwf, lfl = (parse(f"avalanche.training.plugins.{name}").terms[0] for name in ("LwFPlugin", "LFLPlugin[lambda_e=1]"))
-    assert isinstance(lwf.build()[0], LwFPlugin)
-    assert len(lwf.code()) == 1
-    assert lwf.code() != lfl.code()
+    mas, replay = (parse(f"avalanche.training.plugins.{name}").terms[0] for name in ("MASPlugin", "ReplayPlugin"))
+    assert isinstance(mas.build()[0], MASPlugin)
+    assert len(mas.code()) == 1
+    assert mas.code() != replay.code()
     assert parse("kd").terms[0].identity() == {"name": "kd", "settings": settings("kd"), "code": []}
 
 

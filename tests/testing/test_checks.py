@@ -112,6 +112,22 @@ def test_it_finds(fault: str, bench: Bench, tmp_path: Path) -> None:
     assert SAID.get(fault, "") in findings[fault].said
 
 
+def test_a_pass_before_the_steps_own_moves_batch_norm_too(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "fault_early.py"
+    fault = """
+    def before_training_iteration(self, strategy, **_):
+        strategy.model.features(strategy.mb_x)
+"""
+    path.write_text(HEAD + fault + TAIL.format(name="fault_early"))
+    try:
+        load_plugin_files([path])
+        found = {finding.check: finding for finding in check("fault_early", bench)}["batch norm"]
+    finally:
+        strategies.entries.pop("fault_early", None)
+    assert found.state == "failed"
+    assert SAID["batch norm"] in found.said
+
+
 def test_an_authors_own_test_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "fault_authored.py"
     path.write_text(HEAD + FAULTS["batch norm"] + TAIL.format(name="fault_authored"))

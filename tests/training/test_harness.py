@@ -47,6 +47,22 @@ def test_memory_of_another_image_size_leaves_batch_norm_alone(second_stage: Call
     assert spy.first["seg"] != spy.last["seg"], "the memory batch of 96 px was not trained on"
 
 
+def test_what_looks_at_the_data_once_more_at_a_stages_end_leaves_the_statistics_that_were_scored(
+    second_stage: Callable[..., Spy],
+) -> None:
+    seen: list[str] = []
+
+    class Look(Spy):
+        def after_training_exp(self, strategy: Harness, **_: Any) -> None:
+            seen.append(digest(strategy.model.state_dict()))
+            strategy.model.train()(torch.rand(2, 3, 64, 64))
+            seen.append(digest(strategy.model.state_dict()))
+
+    second_stage("naive", Look())
+    assert len(seen) == 2
+    assert seen[0] == seen[1]
+
+
 def test_the_teacher_does_not_change(second_stage: Callable[..., Spy], monkeypatch: pytest.MonkeyPatch) -> None:
     teachers: list[tuple[str, bool]] = []
 

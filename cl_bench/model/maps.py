@@ -61,9 +61,9 @@ class _Maps:
 
     @property
     def strides(self) -> list[float]:
-        """The stride of each map, 0 for one that is not square."""
+        """The stride of each map, 0 for one that is empty or not square."""
         sizes = [shape[1:3] if self.channels_last else shape[2:4] for shape in self.shapes]
-        return [self.side / rows if rows == columns else 0 for rows, columns in sizes]
+        return [self.side / rows if rows == columns > 0 else 0 for rows, columns in sizes]
 
     @property
     def channels(self) -> tuple[int, ...]:

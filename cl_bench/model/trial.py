@@ -16,7 +16,7 @@ from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.model.maps import Layout, UnfitError, measure
 from cl_bench.utils.randomness import isolated
 
-_NAMED_ALIKE = 6
+_NAMED_ALIKE = 4
 """Backbones that are tried for being named alike: a trial takes half a second, and families fail as a whole."""
 _PLAIN = {
     "mobilenetv3_small_050": 1.6e6,

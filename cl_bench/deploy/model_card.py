@@ -14,6 +14,7 @@ from cl_bench.errors import UserError
 from cl_bench.kinds.base import Task
 from cl_bench.model.backbone import load_weights
 from cl_bench.model.flops import FlopCounter
+from cl_bench.model.trial import try_experiment
 from cl_bench.model.unified import UnifiedModel, build_model
 from cl_bench.tasks.catalog import make_task, read_task
 
@@ -29,13 +30,15 @@ class Part:
 
 def untrained_model(experiment: Experiment) -> UnifiedModel:
     """Return the experiment's model with random weights; needs neither a hub nor, where classes are named, the data."""
+    layout = try_experiment(experiment)
     tasks = []
     for index, config in enumerate(experiment.tasks):
         if config.classes is not None:
             tasks.append(make_task(experiment, index, config, config.classes))
         else:
             tasks.append(read_task(experiment, index, config)[0])
-    return build_model(experiment.model, tasks, load_weights(experiment.model.backbone, "none"), seed=0).eval()
+    weights = load_weights(experiment.model.backbone, "none", layout)
+    return build_model(experiment.model, tasks, weights, seed=0).eval()
 
 
 def parts_of(model: UnifiedModel, image_size: int) -> list[Part]:

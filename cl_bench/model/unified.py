@@ -16,7 +16,9 @@ from cl_bench.config.schema import ModelConfig
 from cl_bench.kinds.base import Predictor, Task
 from cl_bench.model.backbone import Weights, build_backbone
 from cl_bench.model.frozen_layers import frozen_parts, recording, replaced
+from cl_bench.model.maps import Layout
 from cl_bench.model.pyramid import Pyramid
+from cl_bench.model.trial import try_backbone
 from cl_bench.utils.randomness import derive, isolated
 
 
@@ -51,6 +53,7 @@ class UnifiedModel(MultiTaskModule):
     def __init__(
         self,
         backbone: nn.Module,
+        layout: Layout,
         neck: nn.Module,
         shared: nn.Module,
         predictors: Mapping[str, Predictor],
@@ -60,6 +63,7 @@ class UnifiedModel(MultiTaskModule):
     ) -> None:
         super().__init__()
         self.backbone = backbone
+        self._layout = layout
         self.neck = neck
         self.shared = shared
         self.predictors = nn.ModuleDict(predictors)
@@ -108,7 +112,7 @@ class UnifiedModel(MultiTaskModule):
         if not images.is_floating_point():
             x = x / 255
         maps: Sequence[Tensor] = self.backbone((x - self.mean) / self.std)
-        return maps
+        return [one.permute(0, 3, 1, 2) for one in maps] if self._layout.channels_last else maps
 
     def raw(self, features: Features, task: Task, positions: Tensor | None = None) -> Tensor:
         """Return the raw output of `task` for the images at `positions` (all where None)."""
@@ -162,7 +166,7 @@ class UnifiedModel(MultiTaskModule):
     def _reached(
         self, outputs: Callable[[Tensor], Sequence[Tensor]], parameters: Sequence[nn.Parameter]
     ) -> set[nn.Parameter]:
-        images = torch.zeros(1, 3, 64, 64, device=self.mean.device)
+        images = torch.zeros(1, 3, self._layout.probe, self._layout.probe, device=self.mean.device)
         with isolated(seed=0), torch.enable_grad(), frozen_statistics(self), _all_learning(parameters):
             total = torch.stack([output.float().sum() for output in outputs(images)]).sum()
             found = torch.autograd.grad(total, parameters, allow_unused=True)
@@ -183,11 +187,11 @@ def build_model(config: ModelConfig, tasks: Sequence[Task], weights: Weights, se
     def seeded(name: str) -> int:
         return derive(seed, "weights", name)
 
+    layout = weights.layout or try_backbone(config.backbone, [task.image_size for task in tasks])
     with isolated(seeded("backbone")):
-        backbone = build_backbone(config.backbone, weights.state)
+        backbone = build_backbone(config.backbone, weights.state, layout)
     with isolated(seeded("neck")):
-        info: Any = backbone.feature_info  # timm's, which nn.Module's own types do not know
-        neck = Pyramid(info.channels(), config.neck_channels)
+        neck = Pyramid(list(layout.channels), config.neck_channels)
     with isolated(seeded("shared")):
         shared = nn.Sequential(nn.Conv2d(config.neck_channels, config.shared_channels, 3, padding=1), nn.ReLU())
     predictors: dict[str, Predictor] = {}
@@ -195,7 +199,7 @@ def build_model(config: ModelConfig, tasks: Sequence[Task], weights: Weights, se
         if task.owner not in predictors:
             with isolated(seeded(f"predictor {task.head or task.randomness}")):
                 predictors[task.owner] = task.kind.predictor(task, config.shared_channels)
-    model = UnifiedModel(backbone, neck, shared, predictors, tasks, weights.mean, weights.std)
+    model = UnifiedModel(backbone, layout, neck, shared, predictors, tasks, weights.mean, weights.std)
     return model.to(memory_format=torch.channels_last)
 
 

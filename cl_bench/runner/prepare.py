@@ -16,6 +16,7 @@ from cl_bench.config.schema import Experiment, validate
 from cl_bench.config.sweeps import spread
 from cl_bench.errors import UserError
 from cl_bench.model.backbone import Weights, load_weights
+from cl_bench.model.trial import try_experiment
 from cl_bench.plugins.composition import parse
 from cl_bench.plugins.registry import load_plugin_files
 from cl_bench.report.trackers.send import check_trackers
@@ -125,9 +126,10 @@ def prepare(experiment: str, **request: Unpack[Request]) -> Prepared:
     set_up_numerics(loaded.threads)
     check_device(loaded, here=False)
     check_trackers(loaded.trackers)
+    layout = try_experiment(loaded)
     make_writable(results_root())
     store = Store(store_root())
-    weights = load_weights(loaded.model.backbone, loaded.model.weights)
+    weights = load_weights(loaded.model.backbone, loaded.model.weights, layout)
     catalog = load_catalog(loaded)
     plan = make_plan(loaded, catalog, weights)
     check_lone_images(loaded, catalog, weights, plan)

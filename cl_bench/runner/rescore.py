@@ -12,6 +12,7 @@ from cl_bench.config.schema import NAME, RESERVED, Experiment, validate
 from cl_bench.data.base import Split
 from cl_bench.errors import StageFailedError, UserError, unknown_name_error
 from cl_bench.model.backbone import load_weights
+from cl_bench.model.trial import try_experiment
 from cl_bench.model.unified import UnifiedModel, build_model
 from cl_bench.results.export import EXPORTED, export
 from cl_bench.results.plan_file import Plan, read_plan, read_record
@@ -157,7 +158,7 @@ def _score(
 
 def _model(experiment: Experiment, catalog: Sequence[TaskEntry]) -> UnifiedModel:
     """Return a model for stored weights."""
-    untrained = load_weights(experiment.model.backbone, "none")
+    untrained = load_weights(experiment.model.backbone, "none", try_experiment(experiment))
     return build_model(experiment.model, [entry.task for entry in catalog], untrained, seed=0).to(experiment.device)
 
 

@@ -120,6 +120,12 @@ def _versions() -> dict[str, str]:
     return {name: version(name) for name in ("numpy", "torch", "torchvision", "timm", "pillow")}
 
 
+def _maps(weights: Weights) -> dict[str, list[int]]:
+    """Return what tells stages of these maps from older ones, in which maps of other strides were taken for them."""
+    layout = weights.layout
+    return {"maps": list(layout.indices)} if layout and layout.renumbered else {}
+
+
 class _Planner:
     def __init__(self, experiment: Experiment, entries: Mapping[str, TaskEntry], weights: Weights) -> None:
         self.experiment, self.entries, self.weights = experiment, entries, weights
@@ -198,6 +204,7 @@ class _Planner:
                 **experiment.model.model_dump(exclude={"weights"}),
                 "weights": self.weights.digest,
                 "predictors": [entry.predictor_identity() for entry in self.entries.values()],
+                **_maps(self.weights),
             },
             "train": [self.entries[task].identity() for task in trained],
             "past": list(past),

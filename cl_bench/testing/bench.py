@@ -11,6 +11,7 @@ from avalanche.core import SupervisedPlugin
 
 from cl_bench.config.presets import load_experiment
 from cl_bench.model.backbone import load_weights
+from cl_bench.model.trial import try_experiment
 from cl_bench.results.store.failures import Failure
 from cl_bench.results.store.store import Store
 from cl_bench.stages.attempt import attempt
@@ -100,7 +101,8 @@ class Bench:
         self.experiment = load_experiment("check")
         set_up_numerics(self.experiment.threads)
         self.store = Store(folder)
-        self.weights = load_weights(self.experiment.model.backbone, self.experiment.model.weights)
+        model = self.experiment.model
+        self.weights = load_weights(model.backbone, model.weights, try_experiment(self.experiment))
         self.catalog = load_catalog(self.experiment)
         self.observer = Observer()
         self.trainer = Trainer(self.experiment, self.catalog, self.weights, self.store, (self.observer,))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cl_bench.config.schema import Experiment
 from cl_bench.model.backbone import load_weights
+from cl_bench.model.maps import Layout
 from cl_bench.plugins.registry import load_plugin_files
 from cl_bench.results.store.failures import Failure
 from cl_bench.results.store.store import Store
@@ -47,18 +48,19 @@ class Job:
     experiment: Experiment
     plugin_files: tuple[str, ...]
     store: Path
+    layout: Layout | None
 
     @classmethod
     def of(cls, prepared: Prepared) -> Job:
         """Return what workers need for what was prepared here."""
-        return cls(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve())
+        return cls(prepared.experiment, prepared.plugin_files, prepared.store.root.resolve(), prepared.weights.layout)
 
     def trainer(self) -> tuple[Plan, Trainer]:
         """Return the plan and a trainer, in a process that has nothing yet."""
         set_up_numerics(self.experiment.threads)
         load_plugin_files(self.plugin_files)
         catalog = load_catalog(self.experiment)
-        weights = load_weights(self.experiment.model.backbone, self.experiment.model.weights)
+        weights = load_weights(self.experiment.model.backbone, self.experiment.model.weights, self.layout)
         store = Store(self.store)
         return make_plan(self.experiment, catalog, weights), Trainer(self.experiment, catalog, weights, store)
 

@@ -11,6 +11,7 @@ from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.coco_boxes import ROUNDING, Labelled, Tally
 from cl_bench.data.formats.coco_places import CURE, KEYS, Place, locate, named, relative
 from cl_bench.data.formats.reading import chosen, data_folder, missing, ordered
+from cl_bench.data.formats.texts import is_file
 from cl_bench.data.images import image_size, reading
 from cl_bench.data.layouts import NAMES, Layout, parts
 from cl_bench.errors import UserError, unknown_name_error
@@ -142,7 +143,7 @@ def _images(place: Place, content: dict[str, Any]) -> tuple[dict[int, Labelled],
         name = relative(_get(row, "file_name", str, where))
         if name.is_absolute() or ".." in name.parts:
             raise UserError(f"{where}: file_name {name} leads out of {folder}")
-        if not (folder / name).is_file():
+        if not is_file(folder / name):
             raise UserError(f"{where}: file {folder / name} does not exist")
         true = image_size(folder / name)
         declared = true

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
+from cl_bench.data.formats.texts import is_file, listed
 from cl_bench.data.layouts import ALL, NAMES, Layout, part_folder, parts
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import formats
@@ -65,7 +64,7 @@ class Voc:
     @staticmethod
     def _is_listed(root: Path, split: str) -> bool:
         listing = _listing(root, split)
-        return listing is not None and any(mask.is_file() for _, _, mask in _listed(listing)[:1])
+        return listing is not None and any(is_file(mask) for _, _, mask in _listed(listing)[:1])
 
 
 def _has_pair(folder: Path) -> bool:
@@ -86,23 +85,12 @@ def _listed(listing: Path) -> list[tuple[str, Path, Path]]:
     tree = listing.parents[2]
     images, masks = _by_stem(tree / "JPEGImages"), _by_stem(tree / "SegmentationClass")
     found = []
-    for line in _lines(listing):
+    for line in listed(listing):
         # Some lists name the files with their endings.
         name = line if line in images else line[: -len(_ending(line))] if _ending(line) else line
         image = images.get(name, tree / "JPEGImages" / f"{name}.jpg")
         found.append((name, image, masks.get(name, tree / "SegmentationClass" / f"{name}.png")))
     return found
-
-
-def _lines(listing: Path) -> list[str]:
-    """Return the names in a list, one a line, which may hold blanks; editors put a mark of their encoding in front."""
-    try:
-        content = listing.read_bytes()
-        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if marked else "utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{listing} cannot be read: {error}") from error
-    return [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
 
 
 def _ending(name: str) -> str:
@@ -138,7 +126,7 @@ def _read_tree(listing: Path) -> tuple[Example, ...]:
     examples = []
     for name, image, mask in _listed(listing):
         for what, path in (("image", image), ("mask", mask)):
-            if not path.is_file():
+            if not is_file(path):
                 raise UserError(f"{listing} lists {name}, whose {what} {path} does not exist")
         examples.append(Example(name, image, mask))
     return ordered(examples, listing)

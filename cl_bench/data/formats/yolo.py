@@ -11,6 +11,7 @@ from cl_bench.data.base import Example, Split
 from cl_bench.data.formats import yolo_config
 from cl_bench.data.formats.box_rows import BoxRows, box_notes
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered
+from cl_bench.data.formats.texts import is_file, lines, listed, number, read_text
 from cl_bench.data.images import image_size
 from cl_bench.data.layouts import SHOWN, Layout, parts, refuse
 from cl_bench.errors import UserError, unknown_name_error
@@ -88,19 +89,19 @@ class _Reader:
 
     def _read(self, text: Path, rows: BoxRows) -> None:
         try:
-            lines = text.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            self.problems.append(f"{text} cannot be read: {error}")
+            rows_of_text = lines(read_text(text))
+        except UserError as error:
+            self.problems.append(str(error))
             return
         seen: set[tuple[float, ...]] = set()
-        for number, line in enumerate(lines, 1):
+        for place, line in enumerate(rows_of_text, 1):
             values = _numbers(line)
             if values and values in seen:
                 self.twice += 1
             elif line.strip():
                 seen.add(values)
                 if problem := self._add(values, rows):
-                    self.problems.append(f"{text} line {number} ({line.strip()[:60]}) {problem}")
+                    self.problems.append(f"{text} line {place} ({line.strip()[:60]}) {problem}")
 
     def _add(self, values: tuple[float, ...], rows: BoxRows) -> str:
         """Add the box of one row; return what is wrong with it."""
@@ -126,14 +127,14 @@ def _corners(values: tuple[float, ...]) -> tuple[float, float, float, float]:
 
 def _numbers(line: str) -> tuple[float, ...]:
     try:
-        return tuple(map(float, line.split()))
+        return tuple(map(number, line.split()))
     except ValueError:
         return ()
 
 
 def _config(root: Path, options: Mapping[str, Any]) -> yolo_config.Config | None:
     name = options.get("file")
-    if name is not None and not (isinstance(name, str) and (root / name).is_file()):
+    if name is not None and not (isinstance(name, str) and is_file(root / name)):
         raise UserError(f"`file` in the data of format yolo names no file of {root}: {name!r}")
     return yolo_config.find(root, name)
 
@@ -151,12 +152,10 @@ def _images(places: tuple[Path, ...]) -> Iterator[tuple[Path, Path]]:
 
 def _of_list(place: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the images that a text lists, each relative to the text's folder."""
-    try:
-        lines = place.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{place} is neither a folder nor a list of images: {error}") from error
-    found = [place.parent / line.strip() for line in lines if line.strip()]
-    lost = [f"{path} is no file" for path in found if not path.is_file()]
+    if not place.is_file():
+        raise UserError(f"{place} is neither a folder nor a list of images")
+    found = [place.parent / line for line in listed(place)]
+    lost = [f"{path} is no file" for path in found if not is_file(path)]
     refuse(lost, f"{place} must list images that are there, relative to its own folder")
     for path in found:
         yield path.parent, path

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from cl_bench.data.formats.reading import visible
+from cl_bench.data.formats.texts import lines, read_text
 from cl_bench.data.layouts import NAMES
 from cl_bench.errors import UserError
 
@@ -48,7 +49,11 @@ def _of_list(root: Path) -> Config | None:
     file = root / "classes.txt"
     if not (file.is_file() and (root / "labels").is_dir() and (root / "images").is_dir()):
         return None
-    names = tuple(line.strip() for line in _text(file).splitlines() if line.strip())
+    names = tuple(line.strip() for line in lines(read_text(file).rstrip()))
+    if "" in names:
+        raise UserError(
+            f"{file} line {names.index('') + 1} names no class, though a class goes by the number of its line"
+        )
     images = root / "images"
     there = {split: images / name for split, called in NAMES.items() for name in called if (images / name).is_dir()}
     return Config(file, names, {split: (place,) for split, place in there.items()})
@@ -69,17 +74,10 @@ def _read(root: Path, file: Path) -> Config:
 
 def _content(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(_text(file))
-    except yaml.YAMLError as error:
+        content = yaml.safe_load(read_text(file))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that there is not
         raise UserError(f"{file} is not readable YAML: {error}") from error
     return content if isinstance(content, dict) else {}
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from error
 
 
 def _names(file: Path, value: Any) -> tuple[str, ...]:
@@ -108,4 +106,7 @@ def _resolved(file: Path, root: Path, base: str, place: str) -> Path:
     while inside.startswith("../"):
         inside = inside[3:]  # Roboflow writes ../train/images for what lies beside the file
     tried = (root / base / place, root / place, file.parent / place, root / inside)
-    return next((one for one in tried if one.exists()), root / inside)
+    try:
+        return next((one for one in tried if one.exists()), root / inside)
+    except OSError as error:
+        raise UserError(f"{file}: {place[:60]!r} names no folder and no list: {error.strerror}") from error

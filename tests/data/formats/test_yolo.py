@@ -170,3 +170,37 @@ def test_of_two_yaml_files_the_task_names_one(tmp_path: Path) -> None:
     assert formats.get("yolo").read(named, "detection", "train", None).classes == ("cat", "dog")
     with pytest.raises(UserError, match="names no file of"):
         formats.get("yolo").read({**named, "file": "three.yaml"}, "detection", "train", None)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_texts_and_lists_are_read_with_and_without_a_mark_of_their_encoding(encoding: str, tmp_path: Path) -> None:
+    images(tmp_path / "images", **{"img 1": None, "b": ""})
+    (tmp_path / "labels" / "img 1.txt").write_text(f"{ROW}\r\n", encoding=encoding)
+    (tmp_path / "list.txt").write_text("images/img 1.jpg\r\nimages/b.jpg\r\n", encoding=encoding)
+    (tmp_path / "data.yaml").write_text("train: list.txt\nnames: [cat, dog]", encoding=encoding)
+    split = read(tmp_path)
+    assert [one.name for one in split.examples] == ["b", "img 1"]
+    assert np.allclose(split.examples[1].target.xyxy, [[8, 3, 12, 7]])
+
+
+@pytest.mark.parametrize("row", ["1 0.5 0.5 0.2 0_4", "1 0.5 0.5 0.2 0.\u0664", "1_0 0.5 0.5 0.2 0.4"])
+def test_numbers_are_of_plain_digits(row: str, tmp_path: Path) -> None:
+    one_image(tmp_path, None)
+    (tmp_path / "labels").mkdir(exist_ok=True)
+    (tmp_path / "labels" / "a.txt").write_text(row, encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.txt line 1 .* is neither five numbers"):
+        read(tmp_path)
+
+
+def test_a_class_goes_by_the_number_of_its_line(tmp_path: Path) -> None:
+    label_studio(tmp_path)
+    (tmp_path / "classes.txt").write_text("cat\n\ndog\n")
+    with pytest.raises(UserError, match=r"classes\.txt line 2 names no class"):
+        read(tmp_path, "all")
+
+
+@pytest.mark.parametrize("content", ["names: 2001-99-99", "[" * 3000, "names: [cat]\ntrain: " + "x" * 300])
+def test_what_no_reader_of_yaml_or_files_takes_is_one_sentence(content: str, tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text(content)
+    with pytest.raises(UserError, match=r"data\.yaml"):
+        read(tmp_path)

@@ -9,7 +9,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from cl_bench.data.base import Example, Split
-from cl_bench.data.formats.box_rows import BoxRows, box_notes
+from cl_bench.data.formats.box_rows import SIZE_CURE, Labelled, image_notes
+from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
 from cl_bench.data.formats.texts import is_file, listed, number
 from cl_bench.data.images import image_size
@@ -44,17 +45,20 @@ class VocXml:
         refuse([f"{path} does not exist" for pair in pairs for path in pair if not is_file(path)], "each needs both")
         found = [_parsed(xml, image) for image, xml in pairs]
         refuse([problem for one in found for problem in one.problems], CURE)
+        refuse([one.misfit for one in found if one.misfit], SIZE_CURE)
         known = {name for one in found for name, *_ in one.objects}
         names = chosen(classes, lambda: sorted(known))
         if split == "train":
             for name in names:
                 if name not in known:
                     raise unknown_name_error(f"class for the objects of {pairs[0][1].parent}:", name, known)
-        rows = [one.rows({name: label for label, name in enumerate(names)}) for one in found]
-        refuse([problem for one in found for problem in one.problems], CURE)
-        left_out = sum(name not in names for one in found for name, *_ in one.objects)
-        examples = [Example(image.stem, image, row.boxes()) for (image, _), row in zip(pairs, rows, strict=True)]
-        return Split(names, ordered(examples, root), tuple(box_notes(rows, left_out)))
+        tally = Tally(pairs[0][1].parent, CURE)
+        for one in found:
+            one.give(tally, {name: label for label, name in enumerate(names)})
+        tally.check()
+        examples = [Example(one.image.name, one.image.path, one.image.boxes()) for one in found]
+        notes = (*tally.notes(), *image_notes([one.image for one in found], "difficult"))
+        return Split(names, ordered(examples, root), notes)
 
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
         """Return whether there are test images with XML: those of VOC 2012 itself were published without."""
@@ -73,7 +77,8 @@ class _Parsed:
     """The objects of one XML: name, left, top, right, bottom from 0 on, and whether it is difficult."""
 
     xml: Path
-    size: tuple[int, int]
+    image: Labelled
+    misfit: str = ""
     objects: list[tuple[str, tuple[float, ...], bool]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -91,22 +96,23 @@ class _Parsed:
         self.objects.append((name, (left - 1, top - 1, right, bottom), hard == "1"))
         return ""
 
-    def rows(self, labels: Mapping[str, int]) -> BoxRows:
-        """Return the boxes of the classes in `labels`; what is wrong with one goes to `problems`."""
-        rows = BoxRows(*self.size)
+    def give(self, tally: Tally, labels: Mapping[str, int]) -> None:
+        """Give the image its boxes of the classes in `labels`."""
         for place, (name, box, difficult) in enumerate(self.objects, 1):
-            if name in labels and (problem := rows.add(box, labels[name], difficult)):
-                self.problems.append(f"{self.xml} object {place} ({name}) {problem}")
-        return rows
+            if name in labels:
+                tally.add(self.image, box, labels[name], difficult, f"{self.xml} object {place} ({name})")
+            else:
+                tally.others += 1
 
 
 def _parsed(xml: Path, image: Path) -> _Parsed:
-    found = _Parsed(xml, image_size(image))
+    found = _Parsed(xml, Labelled(image.stem, image, *image_size(image)))
     try:
         root = ElementTree.fromstring(xml.read_bytes())
     except (OSError, ValueError, LookupError, ElementTree.ParseError) as error:  # LookupError: its encoding
         found.problems.append(f"{xml} is not readable XML: {error}")
         return found
+    found.misfit = _misfit(root, xml, found.image)
     if lost := sum(1 for _ in root.iter("bndbox")) - sum(
         len(one.findall(".//bndbox")) for one in root.findall("object")
     ):
@@ -115,6 +121,15 @@ def _parsed(xml: Path, image: Path) -> _Parsed:
         if problem := found.add(one):
             found.problems.append(f"{xml} object {place} ({_text(one, 'name')[:60] or '?'}) {problem}")
     return found
+
+
+def _misfit(root: ElementTree.Element, xml: Path, image: Labelled) -> str:
+    """Return what is wrong with the size that an XML declares; a size of nothing is what some tools write for none."""
+    try:
+        width, height = (round(number(_text(root, f"size/{side}"))) for side in ("width", "height"))
+    except (ValueError, OverflowError):
+        return ""
+    return image.misfit((width, height), str(xml)) if min(width, height) > 0 else ""
 
 
 def _text(one: ElementTree.Element, path: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 from cl_bench.data.base import Example, Split
 from cl_bench.data.formats import yolo_config
-from cl_bench.data.formats.box_rows import BoxRows, box_notes
+from cl_bench.data.formats.box_rows import Labelled, image_notes
+from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered
 from cl_bench.data.formats.texts import is_file, lines, listed, number, read_text
 from cl_bench.data.images import image_size
@@ -46,10 +47,11 @@ class Yolo:
                 raise unknown_name_error(f"class for the names of {config.file}:", name, config.names)
         if split not in config.places:
             raise UserError(f"{config.file} names no {split} images, only {', '.join(config.places) or 'none'}")
-        found = _Reader(config.names, {config.names.index(name): label for label, name in enumerate(names)})
+        labels = {config.names.index(name): label for label, name in enumerate(names)}
+        found = _Reader(config.names, labels, Tally(config.file, CURE))
         examples = [found.example(base, image) for base, image in _images(config.places[split])]
-        refuse(found.problems, CURE)
-        notes = box_notes(found.rows, found.left_out)
+        found.tally.check()
+        notes = [*found.tally.notes(), *image_notes(found.images, "crowds")]
         if found.twice:
             notes.append(f"{found.twice} rows stand twice in their file and count once")
         if lost := _without_image(config.places[split], {_text_of(one.image) for one in examples}):
@@ -74,24 +76,23 @@ class _Reader:
 
     classes: tuple[str, ...]
     labels: Mapping[int, int]
-    rows: list[BoxRows] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    left_out: int = 0
+    tally: Tally
+    images: list[Labelled] = field(default_factory=list)
     twice: int = 0
 
     def example(self, base: Path, image: Path) -> Example:
         name = image.relative_to(base).with_suffix("").as_posix()
-        rows, text = BoxRows(*image_size(image)), _text_of(image)
-        self.rows.append(rows)
+        labelled, text = Labelled(name, image, *image_size(image)), _text_of(image)
+        self.images.append(labelled)
         if text.is_file():
-            self._read(text, rows)
-        return Example(name, image, rows.boxes())
+            self._read(text, labelled)
+        return Example(name, image, labelled.boxes())
 
-    def _read(self, text: Path, rows: BoxRows) -> None:
+    def _read(self, text: Path, image: Labelled) -> None:
         try:
             rows_of_text = lines(read_text(text))
         except UserError as error:
-            self.problems.append(str(error))
+            self.tally.problems.append(str(error))
             return
         seen: set[tuple[float, ...]] = set()
         for place, line in enumerate(rows_of_text, 1):
@@ -100,21 +101,22 @@ class _Reader:
                 self.twice += 1
             elif line.strip():
                 seen.add(values)
-                if problem := self._add(values, rows):
-                    self.problems.append(f"{text} line {place} ({line.strip()[:60]}) {problem}")
+                self._add(values, image, f"{text} line {place} ({line.strip()[:60]})")
 
-    def _add(self, values: tuple[float, ...], rows: BoxRows) -> str:
-        """Add the box of one row; return what is wrong with it."""
+    def _add(self, values: tuple[float, ...], image: Labelled, where: str) -> None:
+        """Add the box of one row."""
         if len(values) < 5 or len(values) == 6 or (len(values) > 5 and len(values) % 2 == 0):
-            return "is neither five numbers nor a class and a polygon"
-        if values[0] not in range(len(self.classes)):
-            return f"has a class that is none of 0..{len(self.classes) - 1}"
-        if values[0] not in self.labels:
-            self.left_out += 1
-            return ""
-        x1, y1, x2, y2 = _corners(values[1:])
-        box = (x1 * rows.width, y1 * rows.height, x2 * rows.width, y2 * rows.height)
-        return rows.add(box, self.labels[int(values[0])])
+            self.tally.problems.append(f"{where} is neither five numbers nor a class and a polygon")
+        elif values[0] not in range(len(self.classes)):
+            self.tally.problems.append(f"{where} has a class that is none of 0..{len(self.classes) - 1}")
+        elif values[0] not in self.labels:
+            self.tally.others += 1
+        else:
+            x1, y1, x2, y2 = _corners(values[1:])
+            box = (x1 * image.width, y1 * image.height, x2 * image.width, y2 * image.height)
+            first, second, third, fourth = values[1:5]
+            fits = len(values) == 5 and 0 <= first < third <= 1 and 0 <= second < fourth <= 1
+            self.tally.add(image, box, self.labels[int(values[0])], False, where, corners=fits)
 
 
 def _corners(values: tuple[float, ...]) -> tuple[float, float, float, float]:

@@ -74,7 +74,7 @@ def test_what_a_tool_writes_is_found_and_read(lay_out, splits, tmp_path: Path) -
         assert example.target.xyxy.tolist() == [[2, 3, 6, 8], [0, 0, 20, 10]]
         assert example.target.labels.tolist() == [1, 0]
         assert example.target.crowd.tolist() == [True, False]
-        assert split.notes == ("1 boxes are difficult, and count as neither hit nor miss",)
+        assert split.notes == ("1 boxes are difficult, which count as neither hit nor miss",)
 
 
 def test_pixels_counted_from_0_are_clipped_with_a_note(tmp_path: Path) -> None:
@@ -88,15 +88,17 @@ def test_other_classes_are_left_out(tmp_path: Path) -> None:
     roboflow(tmp_path)
     split = read(tmp_path, "train", ("dog",))
     assert split.examples[0].target.labels.tolist() == [0]
-    assert "1 boxes of other classes are left out" in split.notes
+    assert "1 annotations of other categories are left out" in split.notes
     with pytest.raises(UserError, match=r"'dgo'; did you mean 'dog'"):
         read(tmp_path, "train", ("dgo",))
 
 
 def test_all_that_is_broken_is_named_at_once(tmp_path: Path) -> None:
     images, texts = tmp_path / "JPEGImages", tmp_path / "Annotations"
-    write(images, texts, "a", xml(("dog", 0, (5, 5, 4, 9)), ("dog", 0, (1, 1, 25, 9))))
-    with pytest.raises(UserError, match=r"^2 things .*object 1 \(dog\) has no area.*object 2 \(dog\) does not lie in"):
+    write(images, texts, "a", xml(("dog", 0, (5, 5, 3, 9)), ("dog", 0, (1, 1, "inf", 9))))
+    with pytest.raises(
+        UserError, match=r"^2 things .*object 1 \(dog\) has a negative.*object 2 \(dog\) is not of finite"
+    ):
         read(tmp_path)
     write(images, texts, "b", "<annotation><object>")
     write(images, texts, "c", xml(("", 0, (1, 1, 2, 2)), ("dog", 0, (1, 1, "x", 2))))

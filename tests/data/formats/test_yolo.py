@@ -111,7 +111,7 @@ def test_classes_asked_for_get_their_own_numbers(tmp_path: Path) -> None:
     one_image(tmp_path, f"{ROW}\n0 0.5 0.5 0.1 0.1")
     split = read(tmp_path, classes=("dog",))
     assert split.examples[0].target.labels.tolist() == [0]
-    assert "1 boxes of other classes are left out" in split.notes
+    assert "1 annotations of other categories are left out" in split.notes
     with pytest.raises(UserError, match=r"unknown class for the names of .*'dgo'; did you mean 'dog'"):
         read(tmp_path, classes=("dgo",))
 
@@ -124,19 +124,18 @@ def test_train_and_val_that_are_one_folder_are_no_splits(tmp_path: Path) -> None
 
 
 def test_all_broken_rows_are_named_at_once_with_the_cure(tmp_path: Path) -> None:
-    one_image(tmp_path, "9 .5 .5 .1 .1\nx\n0 .5 .5 .1\n0 .5 .5 0 .1\n0 nan .5 .1 .1\n0 5 5 1 1\n0 .5 .5 .1 .1 .9")
+    one_image(tmp_path, "9 .5 .5 .1 .1\nx\n0 .5 .5 .1\n0 .5 .5 -.2 .1\n0 nan .5 .1 .1\n0 .5 .5 .1 .1 .9")
     with pytest.raises(UserError) as raised:
         read(tmp_path)
     said = str(raised.value)
     for part in (
-        "7 things are wrong",
+        "6 things are wrong",
         "a.txt line 1 (9 .5 .5 .1 .1) has a class that is none of 0..1",
         "line 2 (x) is neither five numbers",
         "line 3",
-        "line 4 (0 .5 .5 0 .1) has no area",
+        "line 4 (0 .5 .5 -.2 .1) has a negative width or height",
         "line 5 (0 nan .5 .1 .1) is not of finite numbers",
-        "line 6 (0 5 5 1 1) does not lie in the image of 20 x 10 pixels",
-        "line 7",
+        "line 6",
         "each a share of the image in 0..1",
     ):
         assert part in said

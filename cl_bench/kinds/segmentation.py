@@ -202,6 +202,11 @@ class Segmentation(Kind):
             f"class, `colours: {{{table}}}` in the data (of format voc or mask_pairs) makes it one"
         ]
 
+    def as_drawn(self, target: Target) -> npt.NDArray[np.uint8]:
+        """Return the mask (S, S)."""
+        mask: npt.NDArray[np.uint8] = target["mask"].numpy()
+        return mask
+
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Draw a mask, a file or an (H, W) array of class indices, with its classes' names.
 

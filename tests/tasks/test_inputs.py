@@ -93,8 +93,8 @@ def test_a_perfect_detector_of_turned_photos_scores_one(tmp_path: Path, orientat
     np.testing.assert_allclose(target[0], np.array([6, 40 / 1.5, 26, 54 / 1.5]), atol=1e-4)
     sheet = np.asarray(contact_sheet(audit.task, audit.val, 1))
     yellow = np.nonzero((np.abs(sheet[:256, :256].astype(int) - (255, 255, 0))).max(2) < 60)
-    assert (yellow[0].min(), yellow[0].max()) == pytest.approx((40, 54), abs=2)
-    assert (yellow[1].min(), yellow[1].max()) == pytest.approx((6, 26), abs=2)
+    assert (yellow[0].min(), yellow[0].max()) == pytest.approx((40 / 96 * 256, 54 / 96 * 256), abs=4)
+    assert (yellow[1].min(), yellow[1].max()) == pytest.approx((6 / 64 * 256, 26 / 64 * 256), abs=4)
 
 
 @pytest.mark.parametrize("orientation", TURNED)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mutation import CASES
 from PIL import Image
-from shared.mutation import CASES
 
 from cl_bench.data.images import SIDEWAYS, decode_image, decode_mask, image_size, open_image, reading
 from cl_bench.errors import UserError

@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from mutation import CASES, as_bytes, damaged, some
 from PIL import Image
-from shared.mutation import CASES, as_bytes, damaged, some
 
 from cl_bench.data.base import Split
 from cl_bench.errors import UserError

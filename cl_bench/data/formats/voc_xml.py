@@ -68,8 +68,9 @@ class VocXml:
         """Yield the detection that `root` has where XML of objects are in it."""
         there = {split: _labelled(root, split) for split in NAMES}
         if splits := parts(there):
-            tree = _tree(root) is not None
-            yield Layout("detection", splits, "Annotations and JPEGImages" if tree else "XML beside the images")
+            tree = _tree(root)
+            how = f"{_texts(tree).name} and {_folder(tree).name}" if tree else "XML beside the images"
+            yield Layout("detection", splits, how)
 
 
 @dataclass
@@ -144,12 +145,17 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 def _tree(root: Path) -> Path | None:
     """Return the folder that holds Annotations and JPEGImages: `root`, or the newest year of a VOCdevkit in it."""
     years = sorted((root / "VOCdevkit").glob("VOC*"), reverse=True)
-    return next((one for one in (root, *years) if (one / "Annotations").is_dir() and _folder(one).is_dir()), None)
+    return next((one for one in (root, *years) if any(_texts(one).glob("*.xml")) and _folder(one).is_dir()), None)
+
+
+def _texts(tree: Path) -> Path:
+    """Return where a tree has its XML; FiftyOne has `data` and `labels`."""
+    return tree / "labels" if not (tree / "Annotations").is_dir() and (tree / "data").is_dir() else tree / "Annotations"
 
 
 def _folder(tree: Path) -> Path:
     """Return where a tree has its images; many tools call it `images`, and the XML `Annotations` as VOC does."""
-    return tree / "JPEGImages" if (tree / "JPEGImages").is_dir() else tree / "images"
+    return next((tree / name for name in ("JPEGImages", "images") if (tree / name).is_dir()), tree / "data")
 
 
 def _pairs(root: Path, split: str) -> list[tuple[Path, Path]] | None:
@@ -163,7 +169,7 @@ def _pairs(root: Path, split: str) -> list[tuple[Path, Path]] | None:
     if names is None:
         return None
     absent = _folder(tree)
-    return [(images.get(name, absent / f"{name}.jpg"), tree / "Annotations" / f"{name}.xml") for name in names]
+    return [(images.get(name, absent / f"{name}.jpg"), _texts(tree) / f"{name}.xml") for name in names]
 
 
 def _listed(tree: Path, split: str, known: Collection[str]) -> Sequence[str] | None:
@@ -171,7 +177,7 @@ def _listed(tree: Path, split: str, known: Collection[str]) -> Sequence[str] | N
     lists = tree / "ImageSets" / "Main"
     if split == ALL:
         divided = any((lists / f"{name}.txt").is_file() for name in called("train"))
-        return None if divided else [xml.stem for xml in visible(tree / "Annotations") if xml.suffix == ".xml"]
+        return None if divided else [xml.stem for xml in visible(_texts(tree)) if xml.suffix == ".xml"]
     listing = next((lists / f"{name}.txt" for name in called(split) if (lists / f"{name}.txt").is_file()), None)
     return None if listing is None else [_named(line, known) for line in listed(listing)]
 

@@ -6,7 +6,7 @@ INPUTS = setup.cfg pyproject.toml constraints.txt
 # A hash and not the files' times: a fresh checkout of the same content must not install again.
 STAMP := $(VENV)/.installed-$(firstword $(shell cat $(INPUTS) | cksum))
 
-.PHONY: compare quick test lint fidelity plugins mutations bench clean
+.PHONY: compare quick test fuzz lint fidelity plugins mutations bench clean
 
 compare: $(STAMP)
 	$(BIN)/cl-bench run quickstart
@@ -20,6 +20,10 @@ quick: $(STAMP)
 # In the order of names: by their number of tests, the files of one test that takes minutes would all come last.
 test: lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+# Damaged label files and images, 2500 of each of five kinds, and other inputs as many times; `make test` tries fewer.
+fuzz: $(STAMP)
+	CL_BENCH_FUZZ=2500 $(BIN)/python -m pytest -q tests/data/test_fuzz_labels.py tests/data/test_fuzz_images.py tests/test_fuzz.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

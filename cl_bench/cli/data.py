@@ -40,7 +40,7 @@ def show(
     changes: Changes = None,
     plugin: Plugins = None,
 ) -> None:
-    """Draw a task's images with their masks, boxes or labels."""
+    """Draw a task's images as training sees them, with their masks, boxes or labels; augmented ones beside those."""
     from cl_bench.config.presets import load_experiment
     from cl_bench.errors import unknown_name_error
     from cl_bench.plugins.registry import load_plugin_files
@@ -62,7 +62,9 @@ def show(
             raise UserError(f"the data of task {task} has no test part")
         parts["test"] = read_split(config, "test")
     try:
-        contact_sheet(shown, parts[split], count).save(output)
+        augment = loaded.protocol(config).augment if split == "train" else None
+        sheet = contact_sheet(shown, parts[split], count, augment=augment, corruption=config.corruption)
+        sheet.save(output)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot write {output}: {error}") from error
     typer.echo(output)

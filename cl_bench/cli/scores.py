@@ -28,7 +28,10 @@ def rescore(
     ] = Scored.test,
     data: Annotated[
         list[str] | None,
-        typer.Option(metavar="TASK=FOLDER", help="Images of the same format and classes in place of its own."),
+        typer.Option(
+            metavar="TASK=FOLDER",
+            help="Images of the same classes in its place, in the task's format if it has a path.",
+        ),
     ] = None,
     name: Annotated[str, typer.Option(help="Of the results with --data; EXPERIMENT-rescored otherwise.")] = "",
     plugin: Plugins = None,

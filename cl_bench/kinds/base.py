@@ -220,6 +220,10 @@ class Kind(ABC):
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Return `image` with an example's target (as in `Example.target`) drawn on it."""
 
+    def as_drawn(self, target: Target) -> Any:
+        """Return a training target, as `target` makes it, as `draw` takes it; None where the kind has no way to."""
+        return None
+
     def answer(self, task: Task, output: Tensor, size: tuple[int, int]) -> tuple[Any, Any]:
         """Return what is predicted for one image of `size` (width, height): as `draw` takes it, and as plain values.
 

@@ -126,6 +126,10 @@ class Classification(Kind):
         """Return the images of each class."""
         return np.bincount([example.target for example in split.examples], minlength=len(split.classes))
 
+    def as_drawn(self, target: Target) -> int:
+        """Return the class."""
+        return int(target["label"])
+
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Write the class name into the upper left corner."""
         drawn = image.convert("RGB")

@@ -148,6 +148,10 @@ class Keypoints(Kind):
         """Return the images that show each point: all."""
         return np.full(len(split.classes), len(split.examples), np.int64)
 
+    def as_drawn(self, target: Target) -> Any:
+        """Return the points (n, 2)."""
+        return target["points"].tolist()
+
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Draw the points, joined in their order."""
         drawn = image.convert("RGB")

@@ -194,10 +194,18 @@ class Segmentation(Kind):
         share = total[VOID] / max(total.sum(), 1)
         if share < MUCH_VOID:
             return []
+        lacking = next((place for place, count in enumerate(total[: len(split.classes)]) if not count), None)
+        values = [f"{name}: {VOID if place == lacking else place}" for place, name in enumerate(split.classes)]
+        table = ", ".join(values if lacking is not None else [*values, f"NAME: {VOID}"])
         return [
             f"{share:.1%} of the pixels are {VOID}, which is void and counts for nothing; where {VOID} is meant as a "
-            "class, write that class's place among the classes, from 0, into the masks instead (of two classes, 1)"
+            f"class, `colours: {{{table}}}` in the data (of format voc or mask_pairs) makes it one"
         ]
+
+    def as_drawn(self, target: Target) -> npt.NDArray[np.uint8]:
+        """Return the mask (S, S)."""
+        mask: npt.NDArray[np.uint8] = target["mask"].numpy()
+        return mask
 
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Draw a mask, a file or an (H, W) array of class indices, with its classes' names.

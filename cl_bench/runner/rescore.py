@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cl_bench.config.schema import NAME, RESERVED, Experiment, validate
-from cl_bench.data.base import Split
-from cl_bench.errors import StageFailedError, UserError, unknown_name_error
+from cl_bench.errors import StageFailedError, UserError
 from cl_bench.model.backbone import load_weights
 from cl_bench.model.trial import try_experiment
 from cl_bench.model.unified import UnifiedModel, build_model
@@ -19,9 +18,10 @@ from cl_bench.results.plan_file import Plan, read_plan, read_record
 from cl_bench.results.store.scores import Scores
 from cl_bench.results.store.store import Store, find_stage, set_damaged_aside
 from cl_bench.runner.lock import exclusive_plan
+from cl_bench.runner.other_images import other_images
 from cl_bench.runner.plan_record import describe_test
 from cl_bench.stages.scoring import Scorer, dataset, evaluated, load_weights_into
-from cl_bench.tasks.catalog import TaskEntry, load_catalog, read_split
+from cl_bench.tasks.catalog import TaskEntry, load_catalog
 from cl_bench.utils.machine import set_up_numerics
 from cl_bench.utils.paths import results_root, store_root
 from cl_bench.utils.provenance import origin
@@ -47,7 +47,7 @@ def rescore(
 ) -> Rescored:
     """Score the stored stages of the experiment in `folder` on test parts, and write its rows and plan anew.
 
-    data: by task, a folder of the same format and classes whose `split` takes the place of its test part; the results
+    data: by task, a folder of the same classes whose `split` takes the place of its test part (`other_images`). Results
     then lie in a folder of their own, called `name` (EXPERIMENT-rescored where empty), and those in `folder` stay as
     they are. Nothing is trained, and rows of stages that are not in the store are kept. Raises UserError where data
     cannot be read, no task has a test part, no stage is stored, or the new folder is there already.
@@ -57,7 +57,7 @@ def rescore(
     if not data and "other_data" in record:
         raise UserError(f"{folder.name} is scored on images that --data named: score the experiment itself with --data")
     experiment = _experiment(plan, folder)
-    others = {task: _other(experiment, task, path, split) for task, path in (data or {}).items()}
+    others = {task: other_images(experiment, task, path, split) for task, path in (data or {}).items()}
     catalog = load_catalog(experiment, others)
     if not any(entry.test_id for entry in catalog):
         raise UserError(f"no task of {folder.name} has a test part; --data TASK=FOLDER names images to score it on")
@@ -110,14 +110,6 @@ def _experiment(plan: Plan, folder: Path) -> Experiment:
         raise UserError(f"{folder.name} was scored on {experiment.split}, to choose by; test is for what is chosen")
     set_up_numerics(experiment.threads)
     return experiment
-
-
-def _other(experiment: Experiment, task: str, path: str, split: str) -> Split:
-    configs = {config.name: config for config in experiment.tasks}
-    if task not in configs:
-        raise unknown_name_error("task", task, configs)
-    config = configs[task]
-    return read_split(config.model_copy(update={"data": {**config.data, "path": path}}), split)
 
 
 def _stored(plan: Plan, folder: Path) -> dict[str, Path]:

@@ -64,7 +64,7 @@ def keep(
         arrays = {f"{task}/{name}": np.ascontiguousarray(found[task][name]) for task in found for name in found[task]}
         save_arrays(arrays, folder / "predictions.safetensors")
         drawn = {
-            task.name: _draw(task, metrics.val[task.name], found[task.name])
+            task.name: draw_pictures(task, metrics.val[task.name], found[task.name])
             for task in metrics.tasks
             if task.name in found
         }
@@ -77,7 +77,7 @@ def keep(
     store.add(description["key"], description, write)
 
 
-def _draw(task: Task, val: Split, found: Mapping[str, npt.NDArray[Any]]) -> list[pictures.Picture]:
+def draw_pictures(task: Task, val: Split, found: Mapping[str, npt.NDArray[Any]]) -> list[pictures.Picture]:
     """Return a few validation images with truth and prediction drawn on them."""
     drawn = []
     for index in gallery_indices(len(val.examples)):

@@ -37,7 +37,7 @@ class FakeKind(Kind):
         raise NotImplementedError
 
     def target(self, task, example, resized):
-        raise NotImplementedError
+        return {}
 
     def loss(self, task, output, targets):
         raise NotImplementedError

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
+from cl_bench.config.presets import load_experiment
 from cl_bench.config.schema import validate
 from cl_bench.data.images import open_image
 from cl_bench.errors import UserError
@@ -19,6 +21,7 @@ from cl_bench.kinds.keypoints import KeypointMetric
 from cl_bench.tasks.audit import Audit
 from cl_bench.tasks.catalog import load_catalog, pixels
 from cl_bench.tasks.contact_sheet import contact_sheet
+from cl_bench.tasks.from_folder import add
 
 RED = np.array((220, 30, 30))
 BOX = (6, 40, 20, 14)
@@ -32,8 +35,8 @@ def picture(seed: int, size=(64, 96), box=BOX) -> Image.Image:
     return Image.fromarray(found)
 
 
-def audited(root: Path, kind: str, format: str, classes=None) -> Audit:
-    task = {"name": "own", "kind": kind, "data": {"format": format, "path": str(root)}}
+def audited(root: Path, kind: str, format: str, classes=None, options=None) -> Audit:
+    task = {"name": "own", "kind": kind, "data": {"format": format, "path": str(root), **(options or {})}}
     content = {"tasks": [{**task, **({"classes": list(classes)} if classes else {})}], "strategies": []}
     (entry,) = load_catalog(validate({"name": "own", "image_size": 64, **content}, "own.yaml"))
     return entry.audit
@@ -90,8 +93,8 @@ def test_a_perfect_detector_of_turned_photos_scores_one(tmp_path: Path, orientat
     np.testing.assert_allclose(target[0], np.array([6, 40 / 1.5, 26, 54 / 1.5]), atol=1e-4)
     sheet = np.asarray(contact_sheet(audit.task, audit.val, 1))
     yellow = np.nonzero((np.abs(sheet[:256, :256].astype(int) - (255, 255, 0))).max(2) < 60)
-    assert (yellow[0].min(), yellow[0].max()) == pytest.approx((40, 54), abs=2)
-    assert (yellow[1].min(), yellow[1].max()) == pytest.approx((6, 26), abs=2)
+    assert (yellow[0].min(), yellow[0].max()) == pytest.approx((40 / 96 * 256, 54 / 96 * 256), abs=4)
+    assert (yellow[1].min(), yellow[1].max()) == pytest.approx((6 / 64 * 256, 26 / 64 * 256), abs=4)
 
 
 @pytest.mark.parametrize("orientation", TURNED)
@@ -206,13 +209,46 @@ def binary(root: Path, values: tuple[int, int], size: int = 30) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("values", "share", "lacking"), [((0, 255), "60.0%", "object"), ((255, 1), "40.0%", "background")]
+    ("values", "share", "lacking", "cure"),
+    [
+        ((0, 255), "60.0%", "object", "{background: 0, object: 255}"),
+        ((255, 1), "40.0%", "background", "{background: 255, object: 1}"),
+    ],
 )
-def test_masks_of_255_are_told_to_be_void_and_how_to_mean_a_class(tmp_path: Path, values, share, lacking) -> None:
+def test_masks_of_255_are_told_to_be_void_and_how_to_mean_a_class(tmp_path: Path, values, share, lacking, cure) -> None:
     said = f"class '{lacking}' of task own has no example in train; {share} of the pixels are 255, which is void"
     with pytest.raises(UserError, match=said) as error:
         audited(binary(tmp_path, values), "segmentation", "voc", ("background", "object"))
-    assert "write that class's place among the classes, from 0, into the masks instead" in str(error.value)
+    assert f"`colours: {cure}` in the data" in str(error.value)
+    colours = {"colours": yaml.safe_load(cure)}
+    audit = audited(tmp_path, "segmentation", "voc", ("background", "object"), colours)
+    lower, upper = 2 * 40 * 20, 2 * 40 * 30
+    assert audit.train_counts == {"background": lower, "object": upper}
+    assert audit.findings == ()
+    _, masks = pixels(audit.task, audit.val, audit.val_fingerprint, 50)
+    assert (masks[0][:30] == 1).all()
+    assert (masks[0][30:] == 0).all()
+    assert audited(tmp_path, "segmentation", "voc", None, colours).train_counts == audit.train_counts
+
+
+def test_one_bit_masks_and_colours_of_no_class(tmp_path: Path) -> None:
+    binary(tmp_path, (0, 255))
+    for file in tmp_path.glob("*/*.png"):
+        Image.open(file).convert("1").save(file)
+    colours = {"colours": {"background": 0, "object": 255}}
+    assert audited(tmp_path, "segmentation", "voc", None, colours).val_counts == {"background": 1600, "object": 2400}
+    with pytest.raises(UserError, match=r"2 things are wrong: mask .*0\.png holds 255, which no class has"):
+        audited(tmp_path, "segmentation", "voc", None, {"colours": {"background": 0, "object": 1}})
+    with pytest.raises(UserError, match="unknown class for the `colours` of the data 'objekt'; did you mean 'object'"):
+        audited(tmp_path, "segmentation", "voc", ("background", "objekt"), colours)
+
+
+def test_masks_of_0_and_255_beside_their_images_are_found_out(tmp_path: Path) -> None:
+    binary(tmp_path / "data", (0, 255))
+    file, said = add("cracks", "", tmp_path / "data", tmp_path)
+    assert "classes  2: background, foreground" in said
+    (entry,) = load_catalog(load_experiment(str(file)))
+    assert entry.audit.train_counts == {"background": 1600, "foreground": 2400}
 
 
 def test_much_void_is_told_of_where_no_class_is_lacking(tmp_path: Path) -> None:

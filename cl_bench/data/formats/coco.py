@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from cl_bench.data.base import Example, Split
-from cl_bench.data.formats.coco_boxes import ROUNDING, Labelled, Tally
+from cl_bench.data.formats.box_rows import SIZE_CURE, Labelled, image_notes
+from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.coco_places import CURE, KEYS, Place, locate, named, relative
 from cl_bench.data.formats.reading import chosen, data_folder, missing, ordered
-from cl_bench.data.images import image_size, reading
-from cl_bench.data.layouts import NAMES, Layout, parts
+from cl_bench.data.formats.texts import is_file
+from cl_bench.data.images import image_size
+from cl_bench.data.layouts import NAMES, Layout, parts, refuse
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats
+
+SHAPE = "a bbox is left, top, width, height in pixels of the image"
 
 T = TypeVar("T")
 
@@ -54,7 +58,9 @@ class Coco:
         examples = ordered((Example(image.name, image.path, image.boxes()) for image in images.values()), file)
         ids = ", ".join(f"{name} {categories[name]}" for name in names)
         mapped = f"category ids of {file.name}, mapped by name: {ids}"
-        return Split(names, examples, (mapped, *doubled, *notes, *tally.notes(), *_notes(images.values())))
+        return Split(
+            names, examples, (mapped, *doubled, *notes, *tally.notes(), *image_notes(list(images.values()), "crowds"))
+        )
 
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
         """Return whether there is a file of test boxes (COCO's own `image_info_test2017.json` has none)."""
@@ -134,7 +140,7 @@ def _own(content: dict[str, Any], categories: Mapping[str, int]) -> list[str]:
 def _images(place: Place, content: dict[str, Any]) -> tuple[dict[int, Labelled], list[str]]:
     """Return the images by id, with their true sizes, and a note of sizes that are a pixel off."""
     found: dict[int, Labelled] = {}
-    near = 0
+    near, lost, misfits = 0, list[str](), list[str]()
     rows = _by_id(place.file, content, "images")
     folder = place.folder(relative(row["file_name"]) for row in rows.values() if isinstance(row.get("file_name"), str))
     for number, row in rows.items():
@@ -142,55 +148,36 @@ def _images(place: Place, content: dict[str, Any]) -> tuple[dict[int, Labelled],
         name = relative(_get(row, "file_name", str, where))
         if name.is_absolute() or ".." in name.parts:
             raise UserError(f"{where}: file_name {name} leads out of {folder}")
-        if not (folder / name).is_file():
-            raise UserError(f"{where}: file {folder / name} does not exist")
-        true = image_size(folder / name)
-        declared = true
+        if not is_file(folder / name):
+            lost.append(f"{where}: file {folder / name} does not exist")
+            continue
+        image = Labelled(name.with_suffix("").as_posix(), folder / name, *image_size(folder / name))
         if "width" in row or "height" in row:  # what is not declared cannot be wrong
             declared = _get(row, "width", int, where), _get(row, "height", int, where)
-        _check_size(declared, true, folder / name, where)
-        near += declared != true
-        found[number] = Labelled(name.with_suffix("").as_posix(), folder / name, *true)
+            misfits += [problem] if (problem := image.misfit(declared, where)) else []
+            near += declared != (image.width, image.height)
+        found[number] = image
+    refuse(lost, "`images: {train: FOLDER, ...}` in the data names the folders of the images")
+    refuse(misfits, SIZE_CURE)
     return found, [f"{near} images are declared a pixel larger or smaller than they are"] if near else []
-
-
-def _check_size(declared: tuple[int, int], true: tuple[int, int], path: Path, where: str) -> None:
-    """Raise UserError where boxes in pixels of the declared size would not fit the picture."""
-    if min(declared) < 1:
-        raise UserError(f"{where} ({path.name}) has a size of {declared[0]} x {declared[1]} pixels")
-    if max(abs(one - other) for one, other in zip(declared, true, strict=True)) <= ROUNDING:
-        return
-    turn = reading(path).orientation
-    seen = f" upright, as its EXIF orientation {turn} has it" if turn != 1 else ""
-    raise UserError(
-        f"{where} is declared as {declared[0]} x {declared[1]} pixels, but {path} has {true[0]} x {true[1]}{seen}: "
-        "bring its boxes and its size to the file's, or take the file that was labelled"
-    )
 
 
 def _add_boxes(
     file: Path, content: dict[str, Any], images: dict[int, Labelled], labels: Mapping[int, int], known: set[int]
 ) -> Tally:
     """Give each image its boxes of the categories in `labels`; return what became of the annotations."""
-    tally = Tally(file)
+    tally = Tally(file, SHAPE)
     rows = _by_id(file, content, "annotations")
     for number, row in rows.items():
         where = f"{file}: annotation {number}"
-        image = images.get(_get(row, "image_id", int, where))
-        if image is None:
-            tally.orphans += 1
-            continue
-        where += f" of image {image.name}"
-        category = _get(row, "category_id", int, where)
-        if category not in known:
-            raise UserError(f"{where} has the category_id {category}, which no category has")
-        crowd = row.get("iscrowd", 0)
-        if crowd not in (0, 1):
-            raise UserError(f"{where}: iscrowd must be 0 or 1, not {crowd!r}")
-        if category in labels:
-            tally.add(image, row.get("bbox"), labels[category], bool(crowd), where)
-        else:
-            tally.others += 1
+        try:
+            image = images.get(_get(row, "image_id", int, where))
+            if image is None:
+                tally.orphans += 1
+            else:
+                _add_box(tally, image, row, f"{where} of image {image.name}", labels, known)
+        except UserError as error:
+            tally.problems.append(str(error))
     if images and rows and tally.orphans == len(rows):
         first = next(iter(rows.values()))["image_id"]
         raise UserError(f"{file}: no annotation is of an image in the file (the first has the image_id {first})")
@@ -198,10 +185,33 @@ def _add_boxes(
     return tally
 
 
-def _notes(images: Collection[Labelled]) -> list[str]:
-    boxes = [image.boxes() for image in images]
-    counts = {
-        "boxes are crowds, which count as neither hit nor miss": sum(int(box.crowd.sum()) for box in boxes),
-        "images hold no box": sum(not len(box.labels) for box in boxes),
-    }
-    return [f"{count} {text}" for text, count in counts.items() if count]
+def _add_box(
+    tally: Tally, image: Labelled, row: dict[str, Any], where: str, labels: Mapping[int, int], known: set[int]
+) -> None:
+    category = _get(row, "category_id", int, where)
+    if category not in known:
+        raise UserError(f"{where} has the category_id {category}, which no category has")
+    crowd = row.get("iscrowd", 0)
+    if crowd not in (0, 1):
+        raise UserError(f"{where}: iscrowd must be 0 or 1, not {crowd!r}")
+    if category not in labels:
+        tally.others += 1
+        return
+    bbox = row.get("bbox")
+    # the comparison is false for NaN, and takes integers that no float can hold
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(_is_number(v) and abs(v) < 1e7 for v in bbox):
+        raise UserError(f"{where}: bbox {bbox} is not four finite numbers")
+    left, top, width, height = map(float, bbox)
+    tally.add(
+        image,
+        (left, top, left + width, top + height),
+        labels[category],
+        bool(crowd),
+        f"{where}: bbox {bbox}",
+        corners=0 <= left < width <= image.width and 0 <= top < height <= image.height,
+        shares=max(map(abs, (left, top, width, height))) <= 1 < min(image.width, image.height),
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

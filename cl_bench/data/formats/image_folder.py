@@ -14,6 +14,7 @@ from cl_bench.plugins.registry import formats
 
 OTHERS = frozenset(name for names in NAMES.values() for name in names) | {
     *("images", "image", "imgs", "img", "data", "labels", "label", "masks", "mask", "annotations", "gt"),
+    *("obj_train_data", "obj_valid_data", "obj_test_data", "obj_Train_data", "obj_Validation_data", "obj_Test_data"),
     *("JPEGImages", "SegmentationClass", "Annotations", "leftImg8bit", "gtFine", "train2017", "val2017"),
 }
 """Names of folders by which other layouts are known, and no classes."""

@@ -16,12 +16,18 @@ from PIL import Image, ImageColor, ImageOps
 from cl_bench.data.base import VOID
 from cl_bench.data.cache import file_hashes
 from cl_bench.data.layouts import SHOWN, refuse
-from cl_bench.errors import UserError
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.files import replacing
 from cl_bench.utils.paths import cache_root
 
 VOID_NAME = "void"
 """The entry of `colours` that counts for nothing."""
+
+BINARY = {"colours": {"background": 0, "foreground": 255}}
+"""What the data of a task says of masks of one class that hold 0 and 255."""
+
+LOOKED_AT = 50
+"""Masks by which it is told whether they hold indices, or 0 and 255 alone."""
 
 CURE = "`colours:` must name each, such as {background: 0, cat: '#ff0000', void: [[0, 0, 0], [9, 9, 9]]}"
 
@@ -44,8 +50,11 @@ class Colours:
     def converted(self, masks: Iterable[Path], classes: tuple[str, ...]) -> list[Path]:
         """Return masks of indices into `classes` in place of `masks`, from the cache; classes not asked for are void.
 
-        Raises UserError, naming all masks with values that no class has.
+        Raises UserError for a class that has no colour, and, naming them all, for masks with values that no class has.
         """
+        for name in classes:
+            if name not in self.classes:
+                raise unknown_name_error("class for the `colours` of the data", name, self.classes)
         paths, result, problems = list(masks), [], []
         index = {name: classes.index(name) if name in classes else VOID for name in self.table}
         by_value = {value: index[name] for name, values in self.table.items() for value in values}
@@ -89,20 +98,26 @@ def mask_values(path: Path, grey: bool) -> npt.NDArray[np.int64] | None:
     return pixels[..., 0] if (pixels == pixels[..., :1]).all() else None
 
 
+def are_binary(masks: Iterable[Path]) -> bool:
+    """Return whether masks hold 0 and 255 alone, by the first `LOOKED_AT` of them."""
+    pixels = [mask_values(path, grey=True) for path in list(masks)[:LOOKED_AT]]
+    return all(one is not None and set(np.unique(one).tolist()) <= {0, VOID} for one in pixels)
+
+
 def parse(value: Any) -> Colours:
     """Return the table that `colours:` gives; raise UserError for one that is none."""
     if not isinstance(value, Mapping) or not value:
-        raise UserError(f"`colours` in the data of format mask_pairs must be a table of classes, not {value!r}; {CURE}")
+        raise UserError(f"`colours` in the data must be a table of classes, not {value!r}; {CURE}")
     table = {str(name): tuple(_entry(str(name), one)) for name, one in value.items()}
     every = [colour for values in table.values() for colour in values]
     if len({isinstance(colour, int) for colour in every}) > 1:
-        raise UserError("`colours` in the data of format mask_pairs are either all numbers or all colours")
+        raise UserError("`colours` in the data are either all numbers or all colours")
     numbers = {name: tuple(_number(one) for one in values) for name, values in table.items()}
     owners: dict[int, str] = {}
     for name, values in numbers.items():
         for one in values:
             if owners.setdefault(one, name) != name:
-                raise UserError(f"`colours` in the data of format mask_pairs: {owners[one]} and {name} have the same")
+                raise UserError(f"`colours` in the data: {owners[one]} and {name} have the same")
     return Colours(numbers, isinstance(every[0], int))
 
 
@@ -111,7 +126,7 @@ def _entry(name: str, value: Any) -> list[int | tuple[int, int, int]]:
     single = not isinstance(value, list) or (len(value) == 3 and all(type(one) is int for one in value))
     found = [_colour(one) for one in ([value] if single else value)]
     if not found or None in found:
-        raise UserError(f"`colours` in the data of format mask_pairs: {name} has {value!r}, which is no colour; {CURE}")
+        raise UserError(f"`colours` in the data: {name} has {value!r}, which is no colour; {CURE}")
     return [one for one in found if one is not None]
 
 

@@ -12,7 +12,7 @@ from cl_bench.data.base import VOID, Example, Split
 from cl_bench.data.formats import mask_colours, mask_places
 from cl_bench.data.formats.reading import chosen, data_folder, missing, ordered
 from cl_bench.data.layouts import ALL, NAMES, Layout, parts
-from cl_bench.errors import UserError, unknown_name_error
+from cl_bench.errors import UserError
 from cl_bench.plugins.registry import formats
 
 CITYSCAPES = {
@@ -21,9 +21,6 @@ CITYSCAPES = {
     **{"truck": 27, "bus": 28, "train": 31, "motorcycle": 32, "bicycle": 33},
 }
 """The classes that count, with their labelIds; their order is that of the labelTrainIds (Cordts et al., CVPR 2016)."""
-
-LOOKED_AT = 50
-"""Masks by which it is told whether they hold indices, or 0 and 255 alone."""
 
 KEYS = (*mask_places.KEYS, "colours")
 
@@ -59,9 +56,6 @@ class MaskPairs:
         masks = [mask for _, _, mask in pairs]
         if (colours := _colours(places, options)) is not None:
             names = chosen(classes, lambda: colours.classes)
-            for name in names:
-                if name not in colours.classes:
-                    raise unknown_name_error("class for the `colours` of the data", name, colours.classes)
             masks = colours.converted(masks, names)
         else:
             names = chosen(classes, lambda: _names(places, masks))
@@ -82,8 +76,7 @@ class MaskPairs:
         there = {split: _labelled(places, root, split) for split in NAMES}
         if splits := parts(there):
             masks = places.found(root, splits[0])[1].values()
-            binary = _colours(places, {}) is None and _binary(list(masks)[:LOOKED_AT])
-            options = {"colours": {"background": 0, "foreground": 255}} if binary else {}
+            options = mask_colours.BINARY if _colours(places, {}) is None and mask_colours.are_binary(masks) else {}
             yield Layout("segmentation", splits, f"{places.images} with {places.masks}", options)
 
 
@@ -111,11 +104,6 @@ def _values(masks: Iterable[Path]) -> set[int]:
             raise UserError(f"mask {path} holds colours; {mask_colours.CURE}")
         found |= set(np.unique(pixels).tolist())
     return found
-
-
-def _binary(masks: Iterable[Path]) -> bool:
-    pixels = [mask_colours.mask_values(path, grey=True) for path in masks]
-    return all(one is not None and set(np.unique(one).tolist()) <= {0, VOID} for one in pixels)
 
 
 def _labelled(places: mask_places.Patterns, root: Path, split: str) -> bool:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
-import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from cl_bench.data.base import Example, Split
+from cl_bench.data.formats import mask_colours
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
+from cl_bench.data.formats.texts import is_file, listed
 from cl_bench.data.layouts import ALL, NAMES, Layout, part_folder, parts
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import formats
@@ -22,34 +23,46 @@ VOC_CLASSES = (
 )
 """Class i is index i of the masks; 255 is void."""
 
+KEYS = ("colours",)
+"""What the data of a task may say beside `path`."""
+
 
 @formats.register
 class Voc:
     """`path/{train,val,test}/NAME.jpg + NAME.png`, or a folder that holds (VOCdevkit/VOC2012/) JPEGImages and so on.
 
-    Images may have any ending; beside their masks, any but .png.
+    Images may have any ending; beside their masks, any but .png. `colours` says by class, in their order, which grey
+    value, palette index or colour the masks have where these are no class indices, such as 0 and 255.
     """
 
     name = "voc"
     kinds: tuple[str, ...] = ("segmentation",)
 
     def read(self, options: Mapping[str, Any], kind: str, split: str, classes: tuple[str, ...] | None) -> Split:
-        """Read `split`; each target is the Path of a mask whose index i stands for `classes[i]` (by default VOC's 21).
+        """Read `split`; each target is the Path of a mask whose index i stands for `classes[i]`.
+
+        classes: by default those of `colours`, else VOC's 21.
 
         Raises UserError for an image without a mask, a mask without an image, and a split without images.
         """
-        root = data_folder(self, options, kind)
-        names = chosen(classes, lambda: VOC_CLASSES)
+        root = data_folder(self, options, kind, KEYS)
+        colours = mask_colours.parse(options["colours"]) if "colours" in options else None
+        names = chosen(classes, lambda: VOC_CLASSES if colours is None else colours.classes)
         folder = root if split == ALL else part_folder(root, split)
         if folder.is_dir():
-            return Split(names, _read_pairs(folder))
-        if listing := _listing(root, split):
-            return Split(names, _read_tree(listing))
-        raise missing(f"{root / split} (nor ImageSets/Segmentation/{split}.txt of an official VOC tree)", options)
+            examples = _read_pairs(folder)
+        elif listing := _listing(root, split):
+            examples = _read_tree(listing)
+        else:
+            raise missing(f"{root / split} (nor ImageSets/Segmentation/{split}.txt of an official VOC tree)", options)
+        if colours is not None:
+            masks = colours.converted([one.target for one in examples], names)
+            examples = tuple(replace(one, target=mask) for one, mask in zip(examples, masks, strict=True))
+        return Split(names, examples)
 
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
         """Return whether there are test images with masks: those of VOC 2012 itself were published without."""
-        root = data_folder(self, options, kind)
+        root = data_folder(self, options, kind, KEYS)
         if (folder := part_folder(root, "test")).is_dir():
             return any(path.suffix.lower() == ".png" for path in visible(folder))
         return self._is_listed(root, "test")
@@ -58,14 +71,17 @@ class Voc:
         """Yield the segmentation that `root` has where masks lie beside images of their name, or in VOC's own tree."""
         there = {split: _has_pair(root if split == ALL else part_folder(root, split)) for split in NAMES}
         if splits := parts(there):
-            yield Layout("segmentation", splits, "masks beside images of the same name")
+            folder = root if splits == (ALL,) else part_folder(root, splits[0])
+            masks = [path for path in visible(folder) if path.suffix.lower() == ".png"]
+            options = mask_colours.BINARY if mask_colours.are_binary(masks) else {}
+            yield Layout("segmentation", splits, "masks beside images of the same name", options)
         elif splits := parts({split: self._is_listed(root, split) for split in ("train", "val", "test")}):
             yield Layout("segmentation", splits, "JPEGImages and SegmentationClass of a VOC tree")
 
     @staticmethod
     def _is_listed(root: Path, split: str) -> bool:
         listing = _listing(root, split)
-        return listing is not None and any(mask.is_file() for _, _, mask in _listed(listing)[:1])
+        return listing is not None and any(is_file(mask) for _, _, mask in _listed(listing)[:1])
 
 
 def _has_pair(folder: Path) -> bool:
@@ -86,23 +102,12 @@ def _listed(listing: Path) -> list[tuple[str, Path, Path]]:
     tree = listing.parents[2]
     images, masks = _by_stem(tree / "JPEGImages"), _by_stem(tree / "SegmentationClass")
     found = []
-    for line in _lines(listing):
+    for line in listed(listing):
         # Some lists name the files with their endings.
         name = line if line in images else line[: -len(_ending(line))] if _ending(line) else line
         image = images.get(name, tree / "JPEGImages" / f"{name}.jpg")
         found.append((name, image, masks.get(name, tree / "SegmentationClass" / f"{name}.png")))
     return found
-
-
-def _lines(listing: Path) -> list[str]:
-    """Return the names in a list, one a line, which may hold blanks; editors put a mark of their encoding in front."""
-    try:
-        content = listing.read_bytes()
-        marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if marked else "utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{listing} cannot be read: {error}") from error
-    return [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
 
 
 def _ending(name: str) -> str:
@@ -138,7 +143,7 @@ def _read_tree(listing: Path) -> tuple[Example, ...]:
     examples = []
     for name, image, mask in _listed(listing):
         for what, path in (("image", image), ("mask", mask)):
-            if not path.is_file():
+            if not is_file(path):
                 raise UserError(f"{listing} lists {name}, whose {what} {path} does not exist")
         examples.append(Example(name, image, mask))
     return ordered(examples, listing)

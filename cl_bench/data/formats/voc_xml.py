@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from cl_bench.data.base import Example, Split
-from cl_bench.data.formats.box_rows import BoxRows, box_notes
+from cl_bench.data.formats.box_rows import SIZE_CURE, Labelled, image_notes
+from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
+from cl_bench.data.formats.texts import is_file, listed, number
 from cl_bench.data.images import image_size
 from cl_bench.data.layouts import ALL, NAMES, Layout, called, part_folder, parts, refuse
-from cl_bench.errors import UserError, unknown_name_error
+from cl_bench.errors import unknown_name_error
 from cl_bench.plugins.registry import formats
 
 CURE = "an object has a name and a bndbox of xmin, ymin, xmax, ymax, in pixels from 1 on"
@@ -40,20 +42,23 @@ class VocXml:
         pairs = _pairs(root, split)
         if pairs is None:
             raise missing(f"{root / split} with XML beside images (nor Annotations of a VOC tree with it)", options)
-        refuse([f"{path} does not exist" for pair in pairs for path in pair if not path.is_file()], "each needs both")
+        refuse([f"{path} does not exist" for pair in pairs for path in pair if not is_file(path)], "each needs both")
         found = [_parsed(xml, image) for image, xml in pairs]
         refuse([problem for one in found for problem in one.problems], CURE)
+        refuse([one.misfit for one in found if one.misfit], SIZE_CURE)
         known = {name for one in found for name, *_ in one.objects}
         names = chosen(classes, lambda: sorted(known))
         if split == "train":
             for name in names:
                 if name not in known:
                     raise unknown_name_error(f"class for the objects of {pairs[0][1].parent}:", name, known)
-        rows = [one.rows({name: label for label, name in enumerate(names)}) for one in found]
-        refuse([problem for one in found for problem in one.problems], CURE)
-        left_out = sum(name not in names for one in found for name, *_ in one.objects)
-        examples = [Example(image.stem, image, row.boxes()) for (image, _), row in zip(pairs, rows, strict=True)]
-        return Split(names, ordered(examples, root), tuple(box_notes(rows, left_out)))
+        tally = Tally(pairs[0][1].parent, CURE)
+        for one in found:
+            one.give(tally, {name: label for label, name in enumerate(names)})
+        tally.check()
+        examples = [Example(one.image.name, one.image.path, one.image.boxes()) for one in found]
+        notes = (*tally.notes(), *image_notes([one.image for one in found], "difficult"))
+        return Split(names, ordered(examples, root), notes)
 
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
         """Return whether there are test images with XML: those of VOC 2012 itself were published without."""
@@ -63,8 +68,9 @@ class VocXml:
         """Yield the detection that `root` has where XML of objects are in it."""
         there = {split: _labelled(root, split) for split in NAMES}
         if splits := parts(there):
-            tree = _tree(root) is not None
-            yield Layout("detection", splits, "Annotations and JPEGImages" if tree else "XML beside the images")
+            tree = _tree(root)
+            how = f"{_texts(tree).name} and {_folder(tree).name}" if tree else "XML beside the images"
+            yield Layout("detection", splits, how)
 
 
 @dataclass
@@ -72,38 +78,65 @@ class _Parsed:
     """The objects of one XML: name, left, top, right, bottom from 0 on, and whether it is difficult."""
 
     xml: Path
-    size: tuple[int, int]
+    image: Labelled
+    misfit: str = ""
     objects: list[tuple[str, tuple[float, ...], bool]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def rows(self, labels: Mapping[str, int]) -> BoxRows:
-        """Return the boxes of the classes in `labels`; what is wrong with one goes to `problems`."""
-        rows = BoxRows(*self.size)
-        for number, (name, box, difficult) in enumerate(self.objects, 1):
-            if name in labels and (problem := rows.add(box, labels[name], difficult)):
-                self.problems.append(f"{self.xml} object {number} ({name}) {problem}")
-        return rows
+    def add(self, one: ElementTree.Element) -> str:
+        """Add an object; return what is wrong with it."""
+        name, hard = _text(one, "name"), _text(one, "difficult")
+        try:
+            left, top, right, bottom = (number(_text(one, f"bndbox/{side}")) for side in _SIDES)
+        except ValueError:
+            return "has no bndbox of four numbers"
+        if not name:
+            return "has no name"
+        if hard not in ("0", "1", "") or len(one.findall("difficult")) > 1:
+            return f"has {hard[:60]!r} as difficult, which is 0 or 1"
+        self.objects.append((name, (left - 1, top - 1, right, bottom), hard == "1"))
+        return ""
+
+    def give(self, tally: Tally, labels: Mapping[str, int]) -> None:
+        """Give the image its boxes of the classes in `labels`."""
+        for place, (name, box, difficult) in enumerate(self.objects, 1):
+            if name in labels:
+                tally.add(self.image, box, labels[name], difficult, f"{self.xml} object {place} ({name})")
+            else:
+                tally.others += 1
 
 
 def _parsed(xml: Path, image: Path) -> _Parsed:
-    found = _Parsed(xml, image_size(image))
+    found = _Parsed(xml, Labelled(image.stem, image, *image_size(image)))
     try:
         root = ElementTree.fromstring(xml.read_bytes())
-    except (OSError, ValueError, ElementTree.ParseError) as error:
+    except (OSError, ValueError, LookupError, ElementTree.ParseError) as error:  # LookupError: its encoding
         found.problems.append(f"{xml} is not readable XML: {error}")
         return found
-    for number, one in enumerate(root.findall("object"), 1):
-        name = (one.findtext("name") or "").strip()
-        try:
-            left, top, right, bottom = (float(one.findtext(f"bndbox/{side}") or "") for side in _SIDES)
-        except ValueError:
-            found.problems.append(f"{xml} object {number} ({name}) has no bndbox of four numbers")
-            continue
-        if not name:
-            found.problems.append(f"{xml} object {number} has no name")
-        difficult = (one.findtext("difficult") or "0").strip() not in ("0", "")
-        found.objects.append((name, (left - 1, top - 1, right, bottom), difficult))
+    found.misfit = _misfit(root, xml, found.image)
+    if lost := sum(1 for _ in root.iter("bndbox")) - sum(
+        len(one.findall(".//bndbox")) for one in root.findall("object")
+    ):
+        found.problems.append(f"{xml} has {lost} bndbox outside of any object")
+    for place, one in enumerate(root.findall("object"), 1):
+        if problem := found.add(one):
+            found.problems.append(f"{xml} object {place} ({_text(one, 'name')[:60] or '?'}) {problem}")
     return found
+
+
+def _misfit(root: ElementTree.Element, xml: Path, image: Labelled) -> str:
+    """Return what is wrong with the size that an XML declares; a size of nothing is what some tools write for none."""
+    try:
+        width, height = (round(number(_text(root, f"size/{side}"))) for side in ("width", "height"))
+    except (ValueError, OverflowError):
+        return ""
+    return image.misfit((width, height), str(xml)) if min(width, height) > 0 else ""
+
+
+def _text(one: ElementTree.Element, path: str) -> str:
+    """Return the text of the only element at `path`; "" where there is none or several, of which none would count."""
+    found = one.findall(path)
+    return (found[0].text or "").strip() if len(found) == 1 else ""
 
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -112,12 +145,17 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 def _tree(root: Path) -> Path | None:
     """Return the folder that holds Annotations and JPEGImages: `root`, or the newest year of a VOCdevkit in it."""
     years = sorted((root / "VOCdevkit").glob("VOC*"), reverse=True)
-    return next((one for one in (root, *years) if (one / "Annotations").is_dir() and _folder(one).is_dir()), None)
+    return next((one for one in (root, *years) if any(_texts(one).glob("*.xml")) and _folder(one).is_dir()), None)
+
+
+def _texts(tree: Path) -> Path:
+    """Return where a tree has its XML; FiftyOne has `data` and `labels`."""
+    return tree / "labels" if not (tree / "Annotations").is_dir() and (tree / "data").is_dir() else tree / "Annotations"
 
 
 def _folder(tree: Path) -> Path:
     """Return where a tree has its images; many tools call it `images`, and the XML `Annotations` as VOC does."""
-    return tree / "JPEGImages" if (tree / "JPEGImages").is_dir() else tree / "images"
+    return next((tree / name for name in ("JPEGImages", "images") if (tree / name).is_dir()), tree / "data")
 
 
 def _pairs(root: Path, split: str) -> list[tuple[Path, Path]] | None:
@@ -126,27 +164,32 @@ def _pairs(root: Path, split: str) -> list[tuple[Path, Path]] | None:
     if tree is None:
         folder = root if split == ALL else part_folder(root, split)
         return _beside(folder) if folder.is_dir() and any(folder.glob("*.xml")) else None
-    names = _listed(tree, split)
+    images = {path.stem: path for path in visible(_folder(tree)) if path.suffix.lower() in IMAGE_SUFFIXES}
+    names = _listed(tree, split, images)
     if names is None:
         return None
-    images = {path.stem: path for path in visible(_folder(tree)) if path.suffix.lower() in IMAGE_SUFFIXES}
     absent = _folder(tree)
-    return [(images.get(name, absent / f"{name}.jpg"), tree / "Annotations" / f"{name}.xml") for name in names]
+    return [(images.get(name, absent / f"{name}.jpg"), _texts(tree) / f"{name}.xml") for name in names]
 
 
-def _listed(tree: Path, split: str) -> Sequence[str] | None:
+def _listed(tree: Path, split: str, known: Collection[str]) -> Sequence[str] | None:
     """Return the names of a tree's part by ImageSets/Main; all that have an XML where it lists no parts."""
     lists = tree / "ImageSets" / "Main"
     if split == ALL:
         divided = any((lists / f"{name}.txt").is_file() for name in called("train"))
-        return None if divided else [xml.stem for xml in visible(tree / "Annotations") if xml.suffix == ".xml"]
+        return None if divided else [xml.stem for xml in visible(_texts(tree)) if xml.suffix == ".xml"]
     listing = next((lists / f"{name}.txt" for name in called(split) if (lists / f"{name}.txt").is_file()), None)
-    if listing is None:
-        return None
-    try:
-        return [line.split()[0] for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{listing} cannot be read: {error}") from error
+    return None if listing is None else [_named(line, known) for line in listed(listing)]
+
+
+def _named(line: str, known: Collection[str]) -> str:
+    """Return the image's name in a line of a list, which may have its ending or a mark of its class (-1, 0, 1)."""
+    if line in known:
+        return line
+    if len(halves := line.rsplit(None, 1)) == 2 and halves[1] in ("-1", "0", "1"):
+        line = halves[0]
+    ending = Path(line).suffix
+    return line.removesuffix(ending) if ending.lower() in IMAGE_SUFFIXES and line not in known else line
 
 
 def _beside(folder: Path) -> list[tuple[Path, Path]]:
@@ -161,4 +204,4 @@ def _beside(folder: Path) -> list[tuple[Path, Path]]:
 
 def _labelled(root: Path, split: str) -> bool:
     pairs: Iterable[tuple[Path, Path]] = _pairs(root, split) or ()
-    return any(xml.is_file() for _, xml in pairs)
+    return any(is_file(xml) for _, xml in pairs)

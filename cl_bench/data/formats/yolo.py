@@ -9,8 +9,10 @@ from typing import Any
 
 from cl_bench.data.base import Example, Split
 from cl_bench.data.formats import yolo_config
-from cl_bench.data.formats.box_rows import BoxRows, box_notes
+from cl_bench.data.formats.box_rows import Labelled, image_notes
+from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered
+from cl_bench.data.formats.texts import is_file, lines, listed, number, read_text
 from cl_bench.data.images import image_size
 from cl_bench.data.layouts import SHOWN, Layout, parts, refuse
 from cl_bench.errors import UserError, unknown_name_error
@@ -45,10 +47,11 @@ class Yolo:
                 raise unknown_name_error(f"class for the names of {config.file}:", name, config.names)
         if split not in config.places:
             raise UserError(f"{config.file} names no {split} images, only {', '.join(config.places) or 'none'}")
-        found = _Reader(config.names, {config.names.index(name): label for label, name in enumerate(names)})
+        labels = {config.names.index(name): label for label, name in enumerate(names)}
+        found = _Reader(config.names, labels, Tally(config.file, CURE))
         examples = [found.example(base, image) for base, image in _images(config.places[split])]
-        refuse(found.problems, CURE)
-        notes = box_notes(found.rows, found.left_out)
+        found.tally.check()
+        notes = [*found.tally.notes(), *image_notes(found.images, "crowds")]
         if found.twice:
             notes.append(f"{found.twice} rows stand twice in their file and count once")
         if lost := _without_image(config.places[split], {_text_of(one.image) for one in examples}):
@@ -73,47 +76,47 @@ class _Reader:
 
     classes: tuple[str, ...]
     labels: Mapping[int, int]
-    rows: list[BoxRows] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    left_out: int = 0
+    tally: Tally
+    images: list[Labelled] = field(default_factory=list)
     twice: int = 0
 
     def example(self, base: Path, image: Path) -> Example:
         name = image.relative_to(base).with_suffix("").as_posix()
-        rows, text = BoxRows(*image_size(image)), _text_of(image)
-        self.rows.append(rows)
+        labelled, text = Labelled(name, image, *image_size(image)), _text_of(image)
+        self.images.append(labelled)
         if text.is_file():
-            self._read(text, rows)
-        return Example(name, image, rows.boxes())
+            self._read(text, labelled)
+        return Example(name, image, labelled.boxes())
 
-    def _read(self, text: Path, rows: BoxRows) -> None:
+    def _read(self, text: Path, image: Labelled) -> None:
         try:
-            lines = text.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            self.problems.append(f"{text} cannot be read: {error}")
+            rows_of_text = lines(read_text(text))
+        except UserError as error:
+            self.tally.problems.append(str(error))
             return
         seen: set[tuple[float, ...]] = set()
-        for number, line in enumerate(lines, 1):
+        for place, line in enumerate(rows_of_text, 1):
             values = _numbers(line)
             if values and values in seen:
                 self.twice += 1
             elif line.strip():
                 seen.add(values)
-                if problem := self._add(values, rows):
-                    self.problems.append(f"{text} line {number} ({line.strip()[:60]}) {problem}")
+                self._add(values, image, f"{text} line {place} ({line.strip()[:60]})")
 
-    def _add(self, values: tuple[float, ...], rows: BoxRows) -> str:
-        """Add the box of one row; return what is wrong with it."""
+    def _add(self, values: tuple[float, ...], image: Labelled, where: str) -> None:
+        """Add the box of one row."""
         if len(values) < 5 or len(values) == 6 or (len(values) > 5 and len(values) % 2 == 0):
-            return "is neither five numbers nor a class and a polygon"
-        if values[0] not in range(len(self.classes)):
-            return f"has a class that is none of 0..{len(self.classes) - 1}"
-        if values[0] not in self.labels:
-            self.left_out += 1
-            return ""
-        x1, y1, x2, y2 = _corners(values[1:])
-        box = (x1 * rows.width, y1 * rows.height, x2 * rows.width, y2 * rows.height)
-        return rows.add(box, self.labels[int(values[0])])
+            self.tally.problems.append(f"{where} is neither five numbers nor a class and a polygon")
+        elif values[0] not in range(len(self.classes)):
+            self.tally.problems.append(f"{where} has a class that is none of 0..{len(self.classes) - 1}")
+        elif values[0] not in self.labels:
+            self.tally.others += 1
+        else:
+            x1, y1, x2, y2 = _corners(values[1:])
+            box = (x1 * image.width, y1 * image.height, x2 * image.width, y2 * image.height)
+            first, second, third, fourth = values[1:5]
+            fits = len(values) == 5 and 0 <= first < third <= 1 and 0 <= second < fourth <= 1
+            self.tally.add(image, box, self.labels[int(values[0])], False, where, corners=fits)
 
 
 def _corners(values: tuple[float, ...]) -> tuple[float, float, float, float]:
@@ -126,14 +129,14 @@ def _corners(values: tuple[float, ...]) -> tuple[float, float, float, float]:
 
 def _numbers(line: str) -> tuple[float, ...]:
     try:
-        return tuple(map(float, line.split()))
+        return tuple(map(number, line.split()))
     except ValueError:
         return ()
 
 
 def _config(root: Path, options: Mapping[str, Any]) -> yolo_config.Config | None:
     name = options.get("file")
-    if name is not None and not (isinstance(name, str) and (root / name).is_file()):
+    if name is not None and not (isinstance(name, str) and is_file(root / name)):
         raise UserError(f"`file` in the data of format yolo names no file of {root}: {name!r}")
     return yolo_config.find(root, name)
 
@@ -151,15 +154,19 @@ def _images(places: tuple[Path, ...]) -> Iterator[tuple[Path, Path]]:
 
 def _of_list(place: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the images that a text lists, each relative to the text's folder."""
-    try:
-        lines = place.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{place} is neither a folder nor a list of images: {error}") from error
-    found = [place.parent / line.strip() for line in lines if line.strip()]
-    lost = [f"{path} is no file" for path in found if not path.is_file()]
+    if not place.is_file():
+        raise UserError(f"{place} is neither a folder nor a list of images")
+    found = [_at(place.parent, line) for line in listed(place)]
+    lost = [f"{path} is no file" for path in found if not is_file(path)]
     refuse(lost, f"{place} must list images that are there, relative to its own folder")
     for path in found:
         yield path.parent, path
+
+
+def _at(folder: Path, line: str) -> Path:
+    """Return the image that a line of a list in `folder` names; CVAT puts data/ before it."""
+    plain, within = folder / line, folder / line.removeprefix("data/")
+    return within if is_file(within) and not is_file(plain) else plain
 
 
 def _text_of(image: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from cl_bench.data.formats.reading import visible
+from cl_bench.data.formats.texts import lines, read_text
 from cl_bench.data.layouts import NAMES
 from cl_bench.errors import UserError
 
@@ -27,7 +28,7 @@ class Config:
 
 
 def find(root: Path, name: str | None = None) -> Config | None:
-    """Return what data.yaml (`name`: another one), or classes.txt beside images/ and labels/, says; None without one.
+    """Return what data.yaml (`name`: another one), obj.data, or classes.txt beside images/ and labels/ says, else None.
 
     Raises UserError, naming the file and the key, for what is wrong with it.
     """
@@ -40,7 +41,22 @@ def find(root: Path, name: str | None = None) -> Config | None:
         raise UserError(f"{root} has {', '.join(one.name for one in others)}: `file: NAME` names the one that counts")
     if others:
         return _read(root, others[0])
-    return _of_list(root)
+    return _of_darknet(root) or _of_list(root)
+
+
+def _of_darknet(root: Path) -> Config | None:
+    """Return what obj.data says, which CVAT writes with paths that begin with the name of another folder, data/."""
+    file = root / "obj.data"
+    if not file.is_file():
+        return None
+    halves = [line.partition("=") for line in lines(read_text(file))]
+    content = {key.strip(): value.strip() for key, sign, value in halves if sign}
+    names = _resolved(file, root, "", content.get("names", "").removeprefix("data/"))
+    if not names.is_file():
+        raise UserError(f"{file}: `names` must name the file of the classes, not {content.get('names')!r}")
+    found = {split: content[name] for split, called in NAMES.items() for name in called if content.get(name)}
+    places = {split: (_resolved(file, root, "", value.removeprefix("data/")),) for split, value in found.items()}
+    return Config(file, _lined(names), places)
 
 
 def _of_list(root: Path) -> Config | None:
@@ -48,10 +64,20 @@ def _of_list(root: Path) -> Config | None:
     file = root / "classes.txt"
     if not (file.is_file() and (root / "labels").is_dir() and (root / "images").is_dir()):
         return None
-    names = tuple(line.strip() for line in _text(file).splitlines() if line.strip())
+    names = _lined(file)
     images = root / "images"
     there = {split: images / name for split, called in NAMES.items() for name in called if (images / name).is_dir()}
     return Config(file, names, {split: (place,) for split, place in there.items()})
+
+
+def _lined(file: Path) -> tuple[str, ...]:
+    """Return the classes that a text lists by their lines."""
+    names = tuple(line.strip() for line in lines(read_text(file).rstrip()))
+    if "" in names:
+        raise UserError(
+            f"{file} line {names.index('') + 1} names no class, though a class goes by the number of its line"
+        )
+    return names
 
 
 def _read(root: Path, file: Path) -> Config:
@@ -69,17 +95,10 @@ def _read(root: Path, file: Path) -> Config:
 
 def _content(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(_text(file))
-    except yaml.YAMLError as error:
+        content = yaml.safe_load(read_text(file))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that there is not
         raise UserError(f"{file} is not readable YAML: {error}") from error
     return content if isinstance(content, dict) else {}
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read: {error}") from error
 
 
 def _names(file: Path, value: Any) -> tuple[str, ...]:
@@ -108,4 +127,7 @@ def _resolved(file: Path, root: Path, base: str, place: str) -> Path:
     while inside.startswith("../"):
         inside = inside[3:]  # Roboflow writes ../train/images for what lies beside the file
     tried = (root / base / place, root / place, file.parent / place, root / inside)
-    return next((one for one in tried if one.exists()), root / inside)
+    try:
+        return next((one for one in tried if one.exists()), root / inside)
+    except OSError as error:
+        raise UserError(f"{file}: {place[:60]!r} names no folder and no list: {error.strerror}") from error

@@ -221,6 +221,11 @@ class Detection(Kind):
         """Return which classes have few true boxes."""
         return rare_classes([task.classes[label] for label in task.labels], [counts[label] for label in task.labels])
 
+    def as_drawn(self, target: Target) -> Boxes:
+        """Return the boxes, in pixels of the resized image."""
+        boxes, labels = target["boxes"].numpy(), target["labels"].numpy()
+        return Boxes(boxes, labels, np.zeros(len(labels), bool))
+
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Draw Boxes with their class names; a crowd says so."""
         assert isinstance(target, Boxes)

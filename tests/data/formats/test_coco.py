@@ -161,7 +161,7 @@ def test_all_that_is_dropped_is_one_note(tmp_path):
 def test_few_boxes_that_fit_as_corners_alone_are_asked_after(tmp_path):
     write(tmp_path, boxes([5, 2, 18, 8], [1, 1, 4, 4]))
     (said,) = (note for note in read(tmp_path).notes if "corners" in note)
-    assert "every bbox would lie in its image as corners" in said
+    assert "every box would lie in its image as corners" in said
     assert "annotation 1 of image b: bbox [5, 2, 18, 8]" in said
     write(tmp_path, boxes([5, 2, 18, 8], [4, 4, 1, 1]))
     assert not [note for note in read(tmp_path).notes if "corners" in note]
@@ -241,17 +241,17 @@ def test_a_byte_order_mark_before_the_labels_is_read_over(tmp_path):
         (change("annotations", 0, bbox=[1, 1, 2, -3]), "annotation 1 of image b: bbox .* has a negative width or"),
         (
             change("images", 1, width=32, height=24),
-            r"image 12 is declared as 32 x 24 .*, but .*a\.jpg has 16 x 12:",
+            r"image 12 is declared as 32 x 24 .*, but .*a\.jpg has 16 x 12; bring",
         ),
         (
             change("images", 1, width=12, height=16),
-            r"image 12 is declared as 12 x 16 .*, but .*a\.jpg has 16 x 12:",
+            r"image 12 is declared as 12 x 16 .*, but .*a\.jpg has 16 x 12; bring",
         ),
         (change("images", 1, width=18), "image 12 is declared as 18 x 12 pixels"),
-        (boxes([0.1, 0.2, 0.5, 0.5], [0, 0, 1, 1]), "no number of any bbox is over 1, as if they were shares"),
+        (boxes([0.1, 0.2, 0.5, 0.5], [0, 0, 1, 1]), "no number of any box is over 1, as if they were shares"),
         (
             boxes([5, 2, 18, 8], [8, 4, 19, 9], [9, 3, 20, 10], [1, 1, 4, 4]),
-            r"3 of 4 boxes do not lie in their images, and all would as corners: .* \(.*annotation 1 of image b: bbox",
+            r"3 of 4 boxes do not lie in their images, and all would as corners \(.*annotation 1 of image b: bbox",
         ),
         (boxes([15, 2, 18, 8], [28, 4, 9, 3], [9, 30, 8, 4]), r"3 of 3 boxes do not lie in their images \("),
         (orphans(1, 2, 3), r"no annotation is of an image in the file \(the first has the image_id 98\)"),

@@ -74,7 +74,7 @@ def test_what_a_tool_writes_is_found_and_read(lay_out, splits, tmp_path: Path) -
         assert example.target.xyxy.tolist() == [[2, 3, 6, 8], [0, 0, 20, 10]]
         assert example.target.labels.tolist() == [1, 0]
         assert example.target.crowd.tolist() == [True, False]
-        assert split.notes == ("1 boxes are difficult, and count as neither hit nor miss",)
+        assert split.notes == ("1 boxes are difficult, which count as neither hit nor miss",)
 
 
 def test_pixels_counted_from_0_are_clipped_with_a_note(tmp_path: Path) -> None:
@@ -88,21 +88,23 @@ def test_other_classes_are_left_out(tmp_path: Path) -> None:
     roboflow(tmp_path)
     split = read(tmp_path, "train", ("dog",))
     assert split.examples[0].target.labels.tolist() == [0]
-    assert "1 boxes of other classes are left out" in split.notes
+    assert "1 annotations of other categories are left out" in split.notes
     with pytest.raises(UserError, match=r"'dgo'; did you mean 'dog'"):
         read(tmp_path, "train", ("dgo",))
 
 
 def test_all_that_is_broken_is_named_at_once(tmp_path: Path) -> None:
     images, texts = tmp_path / "JPEGImages", tmp_path / "Annotations"
-    write(images, texts, "a", xml(("dog", 0, (5, 5, 4, 9)), ("dog", 0, (1, 1, 25, 9))))
-    with pytest.raises(UserError, match=r"^2 things .*object 1 \(dog\) has no area.*object 2 \(dog\) does not lie in"):
+    write(images, texts, "a", xml(("dog", 0, (5, 5, 3, 9)), ("dog", 0, (1, 1, "inf", 9))))
+    with pytest.raises(
+        UserError, match=r"^2 things .*object 1 \(dog\) has a negative.*object 2 \(dog\) is not of finite"
+    ):
         read(tmp_path)
     write(images, texts, "b", "<annotation><object>")
     write(images, texts, "c", xml(("", 0, (1, 1, 2, 2)), ("dog", 0, (1, 1, "x", 2))))
     with pytest.raises(UserError) as raised:
         read(tmp_path)
-    for part in ("3 things", "b.xml is not readable XML", "object 1 has no name", "no bndbox of four numbers"):
+    for part in ("3 things", "b.xml is not readable XML", "object 1 (?) has no name", "no bndbox of four numbers"):
         assert part in str(raised.value)
     (images / "a.jpg").unlink()
     (images / "b.jpg").unlink()
@@ -110,3 +112,36 @@ def test_all_that_is_broken_is_named_at_once(tmp_path: Path) -> None:
         read(tmp_path)
     with pytest.raises(UserError, match="with XML beside images"):
         read(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("<annotation>", "<?xml version='1.0' encoding='utf-5'?><annotation>"), "is not readable XML: unknown enc"),
+        (("<difficult>1<", "<difficult>l<"), r"object 1 \(dog\) has 'l' as difficult, which is 0 or 1"),
+        (("<xmin>3<", "<xmin>0_3<"), "has no bndbox of four numbers"),
+        (("<xmin>3</xmin>", "<xmin>3</xmin><xmin>4</xmin>"), "has no bndbox of four numbers"),
+        (("<name>dog</name>", "<name>dog</name><name>cat</name>"), "has no name"),
+    ],
+)
+def test_what_could_be_read_as_something_else_is_refused(change, said, tmp_path: Path) -> None:
+    write(tmp_path / "JPEGImages", tmp_path / "Annotations", "a", xml(DOG).replace(*change))
+    with pytest.raises(UserError, match=rf"a\.xml .*{said}"):
+        read(tmp_path)
+
+
+def test_an_object_by_another_name_is_not_lost_without_a_word(tmp_path: Path) -> None:
+    text = xml(DOG).replace("object>", "objekt>")
+    write(tmp_path / "JPEGImages", tmp_path / "Annotations", "a", text)
+    with pytest.raises(UserError, match=r"a\.xml has 1 bndbox outside of any object"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("line", ["img 1", "img 1.jpg", "img 1  -1"])
+def test_a_list_is_read_a_line_a_name(line, encoding, tmp_path: Path) -> None:
+    for name in ("img 1", "img 2"):
+        write(tmp_path / "JPEGImages", tmp_path / "Annotations", name, xml(DOG))
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text(f"{line}\r\nimg 2\r\n", encoding=encoding)
+    assert [example.name for example in read(tmp_path, "train").examples] == ["img 1", "img 2"]

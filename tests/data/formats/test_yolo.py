@@ -111,7 +111,7 @@ def test_classes_asked_for_get_their_own_numbers(tmp_path: Path) -> None:
     one_image(tmp_path, f"{ROW}\n0 0.5 0.5 0.1 0.1")
     split = read(tmp_path, classes=("dog",))
     assert split.examples[0].target.labels.tolist() == [0]
-    assert "1 boxes of other classes are left out" in split.notes
+    assert "1 annotations of other categories are left out" in split.notes
     with pytest.raises(UserError, match=r"unknown class for the names of .*'dgo'; did you mean 'dog'"):
         read(tmp_path, classes=("dgo",))
 
@@ -124,19 +124,18 @@ def test_train_and_val_that_are_one_folder_are_no_splits(tmp_path: Path) -> None
 
 
 def test_all_broken_rows_are_named_at_once_with_the_cure(tmp_path: Path) -> None:
-    one_image(tmp_path, "9 .5 .5 .1 .1\nx\n0 .5 .5 .1\n0 .5 .5 0 .1\n0 nan .5 .1 .1\n0 5 5 1 1\n0 .5 .5 .1 .1 .9")
+    one_image(tmp_path, "9 .5 .5 .1 .1\nx\n0 .5 .5 .1\n0 .5 .5 -.2 .1\n0 nan .5 .1 .1\n0 .5 .5 .1 .1 .9")
     with pytest.raises(UserError) as raised:
         read(tmp_path)
     said = str(raised.value)
     for part in (
-        "7 things are wrong",
+        "6 things are wrong",
         "a.txt line 1 (9 .5 .5 .1 .1) has a class that is none of 0..1",
         "line 2 (x) is neither five numbers",
         "line 3",
-        "line 4 (0 .5 .5 0 .1) has no area",
+        "line 4 (0 .5 .5 -.2 .1) has a negative width or height",
         "line 5 (0 nan .5 .1 .1) is not of finite numbers",
-        "line 6 (0 5 5 1 1) does not lie in the image of 20 x 10 pixels",
-        "line 7",
+        "line 6",
         "each a share of the image in 0..1",
     ):
         assert part in said
@@ -170,3 +169,37 @@ def test_of_two_yaml_files_the_task_names_one(tmp_path: Path) -> None:
     assert formats.get("yolo").read(named, "detection", "train", None).classes == ("cat", "dog")
     with pytest.raises(UserError, match="names no file of"):
         formats.get("yolo").read({**named, "file": "three.yaml"}, "detection", "train", None)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_texts_and_lists_are_read_with_and_without_a_mark_of_their_encoding(encoding: str, tmp_path: Path) -> None:
+    images(tmp_path / "images", **{"img 1": None, "b": ""})
+    (tmp_path / "labels" / "img 1.txt").write_text(f"{ROW}\r\n", encoding=encoding)
+    (tmp_path / "list.txt").write_text("images/img 1.jpg\r\nimages/b.jpg\r\n", encoding=encoding)
+    (tmp_path / "data.yaml").write_text("train: list.txt\nnames: [cat, dog]", encoding=encoding)
+    split = read(tmp_path)
+    assert [one.name for one in split.examples] == ["b", "img 1"]
+    assert np.allclose(split.examples[1].target.xyxy, [[8, 3, 12, 7]])
+
+
+@pytest.mark.parametrize("row", ["1 0.5 0.5 0.2 0_4", "1 0.5 0.5 0.2 0.\u0664", "1_0 0.5 0.5 0.2 0.4"])
+def test_numbers_are_of_plain_digits(row: str, tmp_path: Path) -> None:
+    one_image(tmp_path, None)
+    (tmp_path / "labels").mkdir(exist_ok=True)
+    (tmp_path / "labels" / "a.txt").write_text(row, encoding="utf-8")
+    with pytest.raises(UserError, match=r"a\.txt line 1 .* is neither five numbers"):
+        read(tmp_path)
+
+
+def test_a_class_goes_by_the_number_of_its_line(tmp_path: Path) -> None:
+    label_studio(tmp_path)
+    (tmp_path / "classes.txt").write_text("cat\n\ndog\n")
+    with pytest.raises(UserError, match=r"classes\.txt line 2 names no class"):
+        read(tmp_path, "all")
+
+
+@pytest.mark.parametrize("content", ["names: 2001-99-99", "[" * 3000, "names: [cat]\ntrain: " + "x" * 300])
+def test_what_no_reader_of_yaml_or_files_takes_is_one_sentence(content: str, tmp_path: Path) -> None:
+    (tmp_path / "data.yaml").write_text(content)
+    with pytest.raises(UserError, match=r"data\.yaml"):
+        read(tmp_path)

@@ -1,4 +1,4 @@
-"""The comparison table of a summary, for the terminal, Markdown, LaTeX and CSV."""
+"""The long table of a summary, a row a strategy and task: for the terminal, Markdown, LaTeX, HTML and CSV."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cl_bench.errors import UserError, unknown_name_error
+from cl_bench.report.tables.everything import everything
 from cl_bench.report.tables.layout import NARROW, Bold, Heading, Section, write
 from cl_bench.report.tables.power import settled_by
 from cl_bench.report.text import count, interval, number, percent
@@ -60,16 +61,15 @@ def render(
 ) -> str:
     """Return the table of a summary of `results` (see `summary.summary`) with what it cannot be read without.
 
-    format: "terminal", "markdown", "latex" (booktabs) or "csv" (raw numbers, every column, a line a task); full: also
-    forgetting, backward transfer, intransigence and what a strategy adds (in the terminal as a second table, in a
-    narrow one costs, too); columns: these fields of the summary alone, beside strategy and task; sort: strategies by
-    their mean in this field, smallest first; width: of the terminal, in characters; colour: with the terminal's colour
-    codes. Raises UserError for another format or column.
+    format: "terminal", "markdown", "latex" (booktabs), "html" or "csv" (raw numbers, every column, a line a task);
+    full: also forgetting, backward transfer, intransigence and what a strategy adds (in the terminal as a second
+    table, in a narrow one costs, too); columns: these fields of the summary alone, beside strategy and task; sort:
+    strategies by their mean in this field, smallest first; width: of the terminal, in characters; colour: with the
+    terminal's colour codes. Raises UserError for another format or column.
     """
-    if sort:
-        summary = _sorted(summary, _column(sort).field)
+    summary = ordered(summary, sort)
     if format == "csv":
-        return _csv(summary, results)
+        return everything(summary, results).to_csv(index=False, lineterminator="\n")
     if columns:
         tables = [list(dict.fromkeys([*COLUMNS[:2], *map(_column, columns)]))]
     else:
@@ -106,7 +106,11 @@ def _column(field: str) -> Column:
     return found
 
 
-def _sorted(summary: pd.DataFrame, field: str) -> pd.DataFrame:
+def ordered(summary: pd.DataFrame, sort: str) -> pd.DataFrame:
+    """Return a summary with its strategies by their mean in the field `sort`, smallest first; as it is where empty."""
+    if not sort:
+        return summary
+    field = _column(sort).field
     if not pd.api.types.is_numeric_dtype(summary[field]):
         raise UserError(f"strategies are sorted by numbers, and {field} is none")
     headline = summary[summary["headline"]]
@@ -226,7 +230,7 @@ def _stored(row: Row) -> str:
 
 
 def _petaflops(row: Row) -> str:
-    return number(row["training_flops"] / 1e15, 2)
+    return "-" if np.isnan(row["training_flops"]) else f"{row['training_flops'] / 1e15:.3g}"
 
 
 def _lowest(row: Row) -> str:
@@ -280,20 +284,3 @@ _RARE = ("stability_gap", "training_flops", "relative_flops")
 _CHANCE = ("seeds_deviation", "images_deviation", "settling_seeds", "settling_images")
 """Columns of what verdicts hang on: a table of their own in the terminal."""
 _LEFT = ("strategy", "task (metric)", "verdict")
-
-
-def _csv(summary: pd.DataFrame, results: Results) -> str:
-    plan, tasks = results.plan, [results.plan.by_name[name] for name in summary["task"]]
-    table = summary.copy()
-    table.insert(0, "experiment", plan.experiment)
-    table["schedule"] = plan.settings.get("schedule", "")
-    table["split"] = results.of().split
-    for field in ("epochs", "image_size", "train_images", "val_images"):
-        table[field] = [getattr(task, field) for task in tasks]
-    if plan.tests:
-        table["test_images"] = [task.test.images if task.test else None for task in tasks]
-    origin = {"commit": "", "machine": "", "version": "", **plan.provenance}
-    origin.pop("command", None)
-    for field, value in origin.items():  # of what `--add` kept, `added_to` says what it was made with
-        table[field] = value
-    return table.to_csv(index=False, lineterminator="\n")

@@ -49,12 +49,13 @@ def legend(tables: Sequence[Compact], intervals: bool, bold: bool, settings: Seq
     """
     cells = [cell for table in tables for row in table.rows for cell in row.cells if cell]
     there = {SIGNS[cell.state] for cell in cells}
-    said = [f"{sign} {meaning}" for sign, meaning in _MEANINGS.items() if sign in there]
+    # First, as Markdown takes a line that begins with a plus for a list.
+    said = ["drop: % of the baseline that is lost" + (" [95 % interval]" if intervals else "")]
+    said += [f"{sign} {meaning}" for sign, meaning in _MEANINGS.items() if sign in there]
     if any(cell.uncertain for cell in cells):
         said.append("? uncertain" + (" (one seed)" if all(table.seeds == 1 for table in tables) else ""))
     if any(row.mixed for table in tables for row in table.rows):
         said.append("† ran in different environments")
-    said.append("drop: % of the baseline that is lost" + (" [95 % interval]" if intervals else ""))
     costs = dict.fromkeys(table.cost for table in tables if table.cost)
     said += [f"{cost}: x naive's" for cost in costs]
     if bold and any(cell.leading for cell in cells):

@@ -26,13 +26,13 @@ SCHEDULES = {
 }
 DEFINITIONS = (
     "Drop = (baseline - final) / baseline, a ratio of means over seeds, with its 95 % interval over seeds and images "
-    "(over seeds alone where no resamples of the images are kept); points = 100 (baseline - final); same-run = drop "
-    "from the score right after the task was learnt; stored = images kept of each past task; train s and x naive: "
-    "wall time, which other work on the machine lengthens; FLOPs: floating-point operations of training (convolutions "
-    "and matrix products), which nothing else changes. Pass: drop ≤ 5 %; bonus: final ≥ baseline; uncertain: one "
-    "seed, or an interval that holds the word's border (5 % for pass and fail, 0 for bonus); void: the baseline is "
-    "less than 0.05 above the trivial score. Bold: the smallest drop of a task and those that cannot be told from it "
-    "(95 % interval of the difference); nothing is bold where none can be told apart."
+    "(over seeds alone where no resamples of the images are kept); % points = percentage points, 100 (baseline - "
+    "final); same-run = drop from the score right after the task was learnt; stored = images kept of each past task; "
+    "train s and x naive: wall time, which other work on the machine lengthens; FLOPs: floating-point operations of "
+    "training (convolutions and matrix products), which nothing else changes. Pass: drop ≤ 5 %; bonus: final ≥ "
+    "baseline; uncertain: one seed, or an interval that holds the word's border (5 % for pass and fail, 0 for bonus); "
+    "void: the baseline is less than 0.05 above the trivial score. Bold: the smallest drop of a task and those that "
+    "cannot be told from it (95 % interval of the difference); nothing is bold where none can be told apart."
 )
 DROP = "drop % ↓\n[95 %]"
 _COLOURS = {"pass": "green", "bonus": "bold green", "fail": "red", "failed": "bold red", "void": "yellow"}
@@ -257,7 +257,7 @@ COLUMNS = (
     Column("baseline", "baseline", lambda row: number(row["baseline"])),
     Column("final ↑", "final", lambda row: number(row["final"])),
     Column(DROP, "drop", _drop),
-    Column("points", "points", lambda row: number(row["points"], 1)),
+    Column("%\npoints", "points", lambda row: number(row["points"], 1)),
     Column("same-\nrun %", "same_run_drop", lambda row: percent(row["same_run_drop"])),
     Column("forgetting\n(max - last)", "forgetting", lambda row: number(row["forgetting"]), full=True),
     Column(

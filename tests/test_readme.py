@@ -68,14 +68,14 @@ def committed(experiment: str) -> Path:
 
 
 def test_its_table_is_the_one_of_the_committed_results(capsys: pytest.CaptureFixture[str]) -> None:
-    from cl_bench.report.tables.drops import render
+    from cl_bench.report.tables.compact import compact, render
     from cl_bench.results.rows import read_results
     from cl_bench.results.summary import summary
 
     shown = re.search(r"<!-- table: .*? -->\n(.*?)<!-- end of table -->", README, re.DOTALL)
     assert shown is not None
     found = read_results(committed("quickstart"))
-    assert shown[1].strip() == render(summary(found), found, "markdown").strip()
+    assert shown[1].strip() == render(compact(summary(found), found), "markdown").strip()
 
 
 def test_the_drops_it_shows_of_real_photographs_are_those_of_the_committed_results() -> None:

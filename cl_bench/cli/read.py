@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cl_bench.cli.app import ExperimentName, app, numbers, results_folder
-from cl_bench.cli.tables import Format, Part, Table, emit, print_table
+from cl_bench.cli.tables import FormatOption, Part, Table, emit, output_of, print_table
 from cl_bench.errors import UserError
 from cl_bench.utils.parsing import split_list
 
@@ -39,8 +39,13 @@ def status(
 @app.command()
 def table(
     experiment: ExperimentName,
-    format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
-    full: Annotated[bool, typer.Option("--full", help="Add forgetting, backward transfer and intransigence.")] = False,
+    format: FormatOption = None,
+    long: Annotated[bool, typer.Option("--long", help="A row a strategy and task.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="That with forgetting, backward transfer and intransigence.")
+    ] = False,
+    costs: Annotated[bool, typer.Option("--costs", help="What strategies cost: time, FLOPs, memory, images.")] = False,
+    notes: Annotated[bool, typer.Option("--notes", help="Add protocol, definitions and machine.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="The tasks on their own, over seeds.")] = False,
     against: Annotated[str, typer.Option(help="A strategy: how much more or less the others forget.")] = "",
     over_orders: Annotated[
@@ -58,9 +63,15 @@ def table(
     split: Part = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
 ) -> None:
-    """Print every strategy's drops against the baselines."""
+    """Print every strategy's drops against the baselines.
+
+    A row a strategy, and of each task its score, its drop and a verdict.
+    """
     wanted = Table(
+        long=long,
         full=full,
+        costs=costs,
+        notes=notes,
         baselines=baselines,
         over_orders=over_orders,
         against=against,
@@ -72,7 +83,7 @@ def table(
         sort=sort,
         split=split,
     )
-    print_table(results_folder(experiment), wanted, [(format, output)])
+    print_table(results_folder(experiment), wanted, [output_of(format, output)])
 
 
 @app.command()
@@ -80,7 +91,7 @@ def compare(
     first: ExperimentName,
     second: Annotated[str, typer.Argument(help="Another, or another version of it: a name or a folder of results.")],
     split: Part = "",
-    format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
+    format: FormatOption = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
 ) -> None:
     """Print two experiments side by side, and how they differ.
@@ -95,7 +106,9 @@ def compare(
     one, other = (read_results(results_folder(experiment)) for experiment in (first, second))
     sides = of_one_part(one, other, split)
     frame = versions(*sides)
-    emit(with_split(frame, *sides), lambda: render(frame, *sides, format.value), format, output)
+    form, path = output_of(format, output)
+    shown = with_split(frame, *sides)
+    emit(shown, lambda: render(frame, *sides, form.value), form, path)
 
 
 class Figures(str, Enum):

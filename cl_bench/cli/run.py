@@ -158,7 +158,8 @@ def _train(prepared: Prepared, executor: Executor, retry: bool) -> dict[str, Fai
         typer.echo(STOPPED, err=True)
         raise
     files = [(Format.markdown, prepared.folder / "table.md"), (Format.csv, prepared.folder / "table.csv")]
-    print_table(prepared.folder, Table(), [(Format.terminal, None), *files])
+    print_table(prepared.folder, Table())
+    print_table(prepared.folder, Table(notes=True), files)
     if prepared.experiment.trackers:
         send_results(prepared.folder, prepared.experiment.trackers)
     return failed

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cl_bench.cli.app import ExperimentName, Plugins, app, results_folder
-from cl_bench.cli.tables import Format, Part, Table, emit, print_table
+from cl_bench.cli.tables import FormatOption, Part, Table, emit, output_of, print_table
 from cl_bench.errors import UserError
 
 
@@ -61,7 +61,7 @@ def rescore(
 @app.command()
 def power(
     experiment: ExperimentName,
-    format: Annotated[Format, typer.Option("--format", "-f", help="How to print it.")] = Format.terminal,
+    format: FormatOption = None,
     split: Part = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
 ) -> None:
@@ -80,7 +80,8 @@ def power(
     frame = summary(found)
     if not (frame["verdict"] != "").any():
         raise UserError(f"{found.plan.experiment} has no verdict yet: its runs are not done, or not scored")
-    emit(with_split(frame, found), lambda: render(frame, found, format.value), format, output)
+    form, path = output_of(format, output)
+    emit(with_split(frame, found), lambda: render(frame, found, form.value), form, path)
 
 
 def _folders(data: list[str] | tuple[str, ...]) -> dict[str, str]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cl_bench.errors import UserError
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.files import write_whole
+from cl_bench.utils.streams import readable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,10 +34,40 @@ class Format(str, Enum):
     markdown = "markdown"
     csv = "csv"
     latex = "latex"
+    html = "html"
+    json = "json"
     parquet = "parquet"
 
 
-_RAW = (Format.csv, Format.parquet)
+_SHORT = {"txt": Format.terminal, "md": Format.markdown, "tex": Format.latex, "htm": Format.html}
+_RAW = (Format.csv, Format.json, Format.parquet)
+
+
+def format_of(name: str) -> Format:
+    """Return the format of a name, or of what files of it end in; UserError for another."""
+    known = {**{format.value: format for format in Format}, **_SHORT}
+    if name.lower() not in known:
+        raise unknown_name_error("table format", name, known)
+    return known[name.lower()]
+
+
+def output_of(format: Format | None, path: Path | None) -> Output:
+    """Return how and where a table is written; the format is that of the file's name where none is given."""
+    ending = path.suffix[1:].lower() if path else ""
+    named = {**{one.value: one for one in Format}, **_SHORT}.get(ending, Format.terminal)
+    return format or named, path
+
+
+FormatOption = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        "-f",
+        parser=format_of,
+        metavar="FORMAT",
+        help="terminal, markdown (md), latex (tex), html, csv, json, parquet; as OUTPUT ends otherwise.",
+    ),
+]
 Output = tuple[Format, Path | None]
 """How a table is printed, and the file it is written to; None: to the terminal."""
 
@@ -45,11 +76,15 @@ Output = tuple[Format, Path | None]
 class Table:
     """Which table is wanted, and of what; empty: everything.
 
-    split: as in `Results.chosen`; over_orders: means over all orders; against: the differences from this strategy;
-    filters: as in `filters.filtered`; columns, sort: fields of `summary.summary`.
+    long: a row a strategy and task; full: that with all measures; costs: those of strategies alone; notes: protocol,
+    definitions and machine below it; over_orders: means over all orders; against: the differences from this strategy;
+    filters: as in `filters.filtered`; columns, sort: fields of `summary.summary`; split: as in `Results.chosen`.
     """
 
+    long: bool = False
     full: bool = False
+    costs: bool = False
+    notes: bool = False
     baselines: bool = False
     over_orders: bool = False
     against: str = ""
@@ -61,10 +96,16 @@ class Table:
     sort: str = ""
     split: str = ""
 
+    @property
+    def rows_of_tasks(self) -> bool:
+        """Whether a strategy has a row a task: what filters and chosen columns are of stands there alone."""
+        return self.long or self.full or bool(self.columns or self.filters)
+
 
 def print_table(folder: Path, wanted: Table, outputs: Sequence[Output] = ((Format.terminal, None),)) -> None:
     """Print a table, or write it to files, once for each output; of the baselines where nothing else was run."""
     from cl_bench.config.orders import parse_orders
+    from cl_bench.report.tables.everything import everything
     from cl_bench.results.parts import with_split
     from cl_bench.results.rows import read_results
 
@@ -80,27 +121,38 @@ def print_table(folder: Path, wanted: Table, outputs: Sequence[Output] = ((Forma
     if (wanted.over_orders or wanted.against) and (wanted.baselines or not runs):
         raise UserError("--over-orders and --against compare strategies, and are not for baselines alone")
     of_drops = runs and not (wanted.baselines or wanted.against or wanted.over_orders)
-    if wanted.filters and not of_drops:
-        raise UserError("--filter is for the table of drops")
-    if wanted.full and runs and not of_drops:
-        raise UserError("--full is for the table of drops")
-    if (wanted.columns or wanted.sort) and (not of_drops or any(format in _RAW for format, _ in outputs)):
-        raise UserError("--columns and --sort are for the table of drops in the terminal, in Markdown or LaTeX")
+    _refuse_what_is_not_for(wanted, of_drops, runs, any(format in _RAW for format, _ in outputs))
     frame = _frame(found, wanted)
-    shown = with_split(frame, found)
+    shown = everything(frame, found) if of_drops else with_split(frame, found)
     for format, output in outputs:
         seen = output is None and sys.stdout.isatty()
         emit(shown, partial(_text, frame, found, wanted, format.value, seen), format, output)
 
 
+def _refuse_what_is_not_for(wanted: Table, of_drops: bool, runs: bool, raw: bool) -> None:
+    """Raise UserError for an option that the kind of table, or its format, has no use for."""
+    if wanted.filters and not of_drops:
+        raise UserError("--filter is for the table of drops")
+    for option in ("long", "full", "costs"):
+        if getattr(wanted, option) and runs and not of_drops:
+            raise UserError(f"--{option} is for the table of drops")
+    if wanted.costs and wanted.rows_of_tasks:
+        raise UserError("--costs has a row a strategy, and goes with none of --long, --full, --columns and --filter")
+    if (wanted.columns or wanted.sort) and (not of_drops or raw):
+        raise UserError("--columns and --sort are for the table of drops in the terminal, in Markdown, LaTeX or HTML")
+
+
 def emit(frame: pd.DataFrame, text: Callable[[], str], format: Format, output: Path | None) -> None:
-    """Print `text`, or write it to a file and print its path; of a Parquet file the content is `frame`."""
+    """Print `text`, or write it to a file and print its path; of Parquet and JSON the content is `frame`."""
+    if format is Format.json:
+        records = frame.to_json(orient="records", indent=1)
+        text = partial(str, records)
     if format is Format.parquet:
         if output is None:
             raise UserError("a Parquet file is not for the terminal: name one with --output")
         typer.echo(write_whole(output, frame.to_parquet(index=False)))
     elif output is None:
-        typer.echo(text())
+        typer.echo(readable(text(), sys.stdout))
     else:
         typer.echo(write_whole(output, (text() + "\n").encode()))
 
@@ -127,7 +179,7 @@ def _frame(found: Results, wanted: Table) -> pd.DataFrame:
 
 def _text(frame: pd.DataFrame, found: Results, wanted: Table, format: str, seen: bool) -> str:
     """Return the table as text; seen: on a terminal, whose width and colours it may have."""
-    from cl_bench.report.tables import baselines, differences, drops, over_orders
+    from cl_bench.report.tables import baselines, differences, over_orders
 
     if wanted.baselines or not found.plan.runs:
         return baselines.render(frame, found, format)
@@ -135,13 +187,28 @@ def _text(frame: pd.DataFrame, found: Results, wanted: Table, format: str, seen:
         return over_orders.render(frame, found, format)
     if wanted.against:
         return differences.render(frame, found, wanted.against, format)
-    return drops.render(
-        frame,
-        found,
-        format,
-        full=wanted.full,
-        columns=wanted.columns,
-        sort=wanted.sort,
-        width=shutil.get_terminal_size().columns if seen else 120,
-        colour=seen and "NO_COLOR" not in os.environ,
-    )
+    return _of_drops(frame, found, wanted, format, seen)
+
+
+def _of_drops(frame: pd.DataFrame, found: Results, wanted: Table, format: str, seen: bool) -> str:
+    from cl_bench.report.tables import costs, drops
+    from cl_bench.report.tables.compact import compact, render
+
+    width = shutil.get_terminal_size().columns if seen else 120
+    colour = seen and "NO_COLOR" not in os.environ
+    if format == Format.csv.value or wanted.rows_of_tasks:
+        return drops.render(
+            frame,
+            found,
+            format,
+            full=wanted.full,
+            columns=wanted.columns,
+            sort=wanted.sort,
+            width=width,
+            colour=colour,
+        )
+    frame = drops.ordered(frame, wanted.sort)
+    notes = drops.notes(frame, found) if wanted.notes else []
+    if wanted.costs:
+        return costs.render(frame, found, format, notes=notes, width=width)
+    return render(compact(frame, found), format, width if format == "terminal" else 0, notes=notes, colour=colour)

@@ -7,6 +7,14 @@ import pandas as pd
 from cl_bench.results.plan_file import Plan
 from cl_bench.results.rows import Results
 
+_WORDS = {"test": "test", "val": "validation"}
+
+
+def word(results: Results) -> str:
+    """Return the part that results are told of as the field calls it: "test", "validation"; a dev part by its name."""
+    split = results.of().split
+    return _WORDS.get(split, split)
+
 
 def suffix(results: Results) -> str:
     """Return " (test)" or " (val)" for titles and axes; nothing where there is only one part to be told of."""
@@ -33,10 +41,16 @@ def notes(results: Results, what: str = "Verdicts") -> list[str]:
         lines = [f"{what} are of the validation images{_lacking(plan)}."]
     else:
         lines = [f"Scored on {split}, a quarter of train that was split off; val was not looked at."]
-    if (count := results.unscored) and "test" in plan.splits:
-        stages = "1 stage is" if count == 1 else f"{count} stages are"
-        lines.append(f"{stages} not scored on the test part: cl-bench rescore {plan.experiment}, or run.")
-    return lines
+    return [*lines, *unscored_notes(results)]
+
+
+def unscored_notes(results: Results) -> list[str]:
+    """Return a sentence on how many stages are not scored on the test part; none where all are."""
+    plan, count = results.plan, results.unscored
+    if not count or "test" not in plan.splits:
+        return []
+    stages = "1 stage is" if count == 1 else f"{count} stages are"
+    return [f"{stages} not scored on the test part: cl-bench rescore {plan.experiment}, or run."]
 
 
 def _lacking(plan: Plan) -> str:

@@ -156,6 +156,22 @@ def test_results_are_shown_in_every_form(command: Run, tiny: Callable[..., str],
         code, shown, _ = command("table", "tiny", "-f", form)
         assert code == 0
         assert sign in shown
+    signs = {"md": "| strategy", "tex": r"\multicolumn", "html": "<table", "csv": "experiment,", "json": '"drop":'}
+    for ending, sign in {**signs, "txt": "strategy  ", "TEX": r"\toprule"}.items():
+        file = tmp_path / f"table.{ending}"
+        assert command("table", "tiny", "-o", str(file)) == (0, f"{file}\n", "")
+        assert sign in file.read_text()
+    assert command("table", "tiny", "-f", "md", "-o", str(file))[0] == 0
+    assert file.read_text() == (tmp_path / "table.md").read_text(), "what is said goes before the name"
+    assert "did you mean 'markdown'" in command("table", "tiny", "-f", "markdwn")[2]
+    assert len(json.loads(command("table", "tiny", "-f", "json")[1])) == 6
+    assert "| strategy | task (metric) |" in command("table", "tiny", "--long", "-f", "md")[1]
+    assert "peak" in command("table", "tiny", "--costs")[1]
+    assert "--costs has a row a strategy" in command("table", "tiny", "--costs", "--full")[2]
+    assert "--long is for the table of drops" in command("table", "tiny", "--long", "--against", "naive")[2]
+    plain, noted = (command("table", "tiny", *words)[1] for words in ([], ["--notes"]))
+    assert "Made with" in noted
+    assert "Made with" not in plain
     code, shown, _ = command("plot", "tiny", "-o", str(tmp_path / "plots"))
     assert code == 0
     assert sorted(path.suffix for path in (tmp_path / "plots").iterdir()) == [".pdf", ".png", ".svg"]

@@ -20,6 +20,6 @@ def test_every_committed_plan_but_those_of_nothing_has_its_tables():
 @pytest.mark.parametrize(("format", "name"), [("markdown", "table.md"), ("csv", "table.csv")])
 def test_a_committed_table_is_made_of_its_rows_again_byte_for_byte(folder, format, name, monkeypatch, tmp_path):
     monkeypatch.setenv("CL_BENCH_STORE", str(tmp_path))
-    said = CliRunner().invoke(app, ["table", str(folder), "-f", format])
+    said = CliRunner().invoke(app, ["table", str(folder), "-f", format, "--notes"])
     assert said.exit_code == 0, said.output
     assert said.stdout_bytes == (folder / name).read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from cl_bench.utils.streams import readable
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8"])
@@ -34,3 +37,12 @@ def test_signs_that_a_stream_lacks_are_replaced(tmp_path: Path, encoding: str) -
     shown = ran.stdout.decode(encoding)
     assert ("猫" if encoding == "utf-8" else "?") in shown
     assert "dog" in shown
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("ascii", "84 F? P V - # <= 猫"), ("cp1252", "84 F? P V - † <= 猫"), ("utf-8", "84 ✗? ✓ ∅ ─ † ≤ 猫")],
+)
+def test_a_tables_signs_have_letters_where_a_stream_lacks_them(encoding: str, shown: str) -> None:
+    assert readable("84 ✗? ✓ ∅ ─ † ≤ 猫", io.TextIOWrapper(io.BytesIO(), encoding=encoding)) == shown
+    assert readable("✗", io.StringIO()) == "✗"

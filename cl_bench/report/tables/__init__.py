@@ -1,1 +1,1 @@
-"""Tables of results, one file each, in four formats."""
+"""Tables of results, one file each, each in every format."""

@@ -1,4 +1,4 @@
-"""The comparison table of a summary, for the terminal, Markdown, LaTeX and CSV."""
+"""The long table of a summary, a row a strategy and task: for the terminal, Markdown, LaTeX, HTML and CSV."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cl_bench.errors import UserError, unknown_name_error
+from cl_bench.report.tables.everything import everything
 from cl_bench.report.tables.layout import NARROW, Bold, Heading, Section, write
 from cl_bench.report.tables.power import settled_by
 from cl_bench.report.text import count, interval, number, percent
@@ -25,13 +26,13 @@ SCHEDULES = {
 }
 DEFINITIONS = (
     "Drop = (baseline - final) / baseline, a ratio of means over seeds, with its 95 % interval over seeds and images "
-    "(over seeds alone where no resamples of the images are kept); points = 100 (baseline - final); same-run = drop "
-    "from the score right after the task was learnt; stored = images kept of each past task; train s and x naive: "
-    "wall time, which other work on the machine lengthens; FLOPs: floating-point operations of training (convolutions "
-    "and matrix products), which nothing else changes. Pass: drop ≤ 5 %; bonus: final ≥ baseline; uncertain: one "
-    "seed, or an interval that holds the word's border (5 % for pass and fail, 0 for bonus); void: the baseline is "
-    "less than 0.05 above the trivial score. Bold: the smallest drop of a task and those that cannot be told from it "
-    "(95 % interval of the difference); nothing is bold where none can be told apart."
+    "(over seeds alone where no resamples of the images are kept); % points = percentage points, 100 (baseline - "
+    "final); same-run = drop from the score right after the task was learnt; stored = images kept of each past task; "
+    "train s and x naive: wall time, which other work on the machine lengthens; FLOPs: floating-point operations of "
+    "training (convolutions and matrix products), which nothing else changes. Pass: drop ≤ 5 %; bonus: final ≥ "
+    "baseline; uncertain: one seed, or an interval that holds the word's border (5 % for pass and fail, 0 for bonus); "
+    "void: the baseline is less than 0.05 above the trivial score. Bold: the smallest drop of a task and those that "
+    "cannot be told from it (95 % interval of the difference); nothing is bold where none can be told apart."
 )
 DROP = "drop % ↓\n[95 %]"
 _COLOURS = {"pass": "green", "bonus": "bold green", "fail": "red", "failed": "bold red", "void": "yellow"}
@@ -60,16 +61,15 @@ def render(
 ) -> str:
     """Return the table of a summary of `results` (see `summary.summary`) with what it cannot be read without.
 
-    format: "terminal", "markdown", "latex" (booktabs) or "csv" (raw numbers, every column, a line a task); full: also
-    forgetting, backward transfer, intransigence and what a strategy adds (in the terminal as a second table, in a
-    narrow one costs, too); columns: these fields of the summary alone, beside strategy and task; sort: strategies by
-    their mean in this field, smallest first; width: of the terminal, in characters; colour: with the terminal's colour
-    codes. Raises UserError for another format or column.
+    format: "terminal", "markdown", "latex" (booktabs), "html" or "csv" (raw numbers, every column, a line a task);
+    full: also forgetting, backward transfer, intransigence and what a strategy adds (in the terminal as a second
+    table, in a narrow one costs, too); columns: these fields of the summary alone, beside strategy and task; sort:
+    strategies by their mean in this field, smallest first; width: of the terminal, in characters; colour: with the
+    terminal's colour codes. Raises UserError for another format or column.
     """
-    if sort:
-        summary = _sorted(summary, _column(sort).field)
+    summary = ordered(summary, sort)
     if format == "csv":
-        return _csv(summary, results)
+        return everything(summary, results).to_csv(index=False, lineterminator="\n")
     if columns:
         tables = [list(dict.fromkeys([*COLUMNS[:2], *map(_column, columns)]))]
     else:
@@ -106,7 +106,11 @@ def _column(field: str) -> Column:
     return found
 
 
-def _sorted(summary: pd.DataFrame, field: str) -> pd.DataFrame:
+def ordered(summary: pd.DataFrame, sort: str) -> pd.DataFrame:
+    """Return a summary with its strategies by their mean in the field `sort`, smallest first; as it is where empty."""
+    if not sort:
+        return summary
+    field = _column(sort).field
     if not pd.api.types.is_numeric_dtype(summary[field]):
         raise UserError(f"strategies are sorted by numbers, and {field} is none")
     headline = summary[summary["headline"]]
@@ -226,7 +230,7 @@ def _stored(row: Row) -> str:
 
 
 def _petaflops(row: Row) -> str:
-    return number(row["training_flops"] / 1e15, 2)
+    return "-" if np.isnan(row["training_flops"]) else f"{row['training_flops'] / 1e15:.3g}"
 
 
 def _lowest(row: Row) -> str:
@@ -253,7 +257,7 @@ COLUMNS = (
     Column("baseline", "baseline", lambda row: number(row["baseline"])),
     Column("final ↑", "final", lambda row: number(row["final"])),
     Column(DROP, "drop", _drop),
-    Column("points", "points", lambda row: number(row["points"], 1)),
+    Column("%\npoints", "points", lambda row: number(row["points"], 1)),
     Column("same-\nrun %", "same_run_drop", lambda row: percent(row["same_run_drop"])),
     Column("forgetting\n(max - last)", "forgetting", lambda row: number(row["forgetting"]), full=True),
     Column(
@@ -280,20 +284,3 @@ _RARE = ("stability_gap", "training_flops", "relative_flops")
 _CHANCE = ("seeds_deviation", "images_deviation", "settling_seeds", "settling_images")
 """Columns of what verdicts hang on: a table of their own in the terminal."""
 _LEFT = ("strategy", "task (metric)", "verdict")
-
-
-def _csv(summary: pd.DataFrame, results: Results) -> str:
-    plan, tasks = results.plan, [results.plan.by_name[name] for name in summary["task"]]
-    table = summary.copy()
-    table.insert(0, "experiment", plan.experiment)
-    table["schedule"] = plan.settings.get("schedule", "")
-    table["split"] = results.of().split
-    for field in ("epochs", "image_size", "train_images", "val_images"):
-        table[field] = [getattr(task, field) for task in tasks]
-    if plan.tests:
-        table["test_images"] = [task.test.images if task.test else None for task in tasks]
-    origin = {"commit": "", "machine": "", "version": "", **plan.provenance}
-    origin.pop("command", None)
-    for field, value in origin.items():  # of what `--add` kept, `added_to` says what it was made with
-        table[field] = value
-    return table.to_csv(index=False, lineterminator="\n")

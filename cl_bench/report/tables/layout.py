@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import html
 import io
-import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,24 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cl_bench.errors import unknown_name_error
+from cl_bench.report.tables.escapes import latex, markdown, markdown_cell, signed
 from cl_bench.report.text import breakable, folded
 
-FORMATS = ("terminal", "markdown", "csv", "latex")
-_LATEX = {char: f"\\{char}" for char in "&%$#_{}"} | {
-    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"},
-    **{
-        "†": r"$\dagger$",
-        "≤": r"$\le$",
-        "≥": r"$\ge$",
-        "↑": r"$\uparrow$",
-        "↓": r"$\downarrow$",
-        "|": r"\textbar{}",
-        "[": "{[}",
-        "]": "{]}",
-        "±": r"$\pm$",
-    },
-}
-
+FORMATS = ("terminal", "markdown", "csv", "latex", "html")
 
 NARROW = 110
 """Characters of a terminal from which a table of drops stands beside its costs."""
@@ -67,8 +53,8 @@ def write(
 ) -> str:
     """Return the sections with the notes below them.
 
-    format: "terminal", "markdown" or "latex" (booktabs); width: of the terminal, in characters; styles: of cells in it,
-    by their first word; colour: with the terminal's colour codes. Raises UserError for another format.
+    format: "terminal", "markdown", "latex" (booktabs) or "html"; width: of the terminal, in characters; styles: of
+    cells in it, by their first word; colour: with the terminal's colour codes. Raises UserError for another format.
     """
     if format == "terminal":
         return _terminal(sections, notes, width, styles or {}, colour)
@@ -76,6 +62,8 @@ def write(
         return _markdown(sections, notes)
     if format == "latex":
         return _latex(sections, notes)
+    if format == "html":
+        return _html(sections, notes)
     raise unknown_name_error("table format", format, FORMATS)
 
 
@@ -128,12 +116,7 @@ def _markdown(sections: Sequence[Section], notes: Sequence[str]) -> str:
         lines.append(_piped([_one_line(heading.text) for heading in section.headings]))
         lines.append(_piped([":--" if heading.left else "--:" for heading in section.headings]))
         lines += [_piped(line) for group in section.groups for line in group] + [""]
-    return "\n".join([*lines, *(f"- {_plain(note)}" for note in notes), ""])
-
-
-def _plain(text: str) -> str:
-    """Return `text` so that Markdown shows it letter by letter; what is set as code stays code."""
-    return re.sub(r"(?<!\w)_|_(?!\w)|[*<]|&(?=#?\w+;)", r"\\\g<0>", text)
+    return "\n".join([*lines, *(f"- {markdown(note)}" for note in notes), ""])
 
 
 def _one_line(header: str) -> str:
@@ -141,7 +124,7 @@ def _one_line(header: str) -> str:
 
 
 def _piped(cells: Sequence[str]) -> str:
-    escaped = [_plain(cell).replace("|", "\\|") for cell in cells]
+    escaped = [markdown_cell(cell) for cell in cells]
     return (
         "| " + " | ".join(f"**{e}**" if isinstance(c, Bold) else e for c, e in zip(cells, escaped, strict=True)) + " |"
     )
@@ -150,7 +133,7 @@ def _piped(cells: Sequence[str]) -> str:
 def _latex(sections: Sequence[Section], notes: Sequence[str]) -> str:
     lines = [r"% needs \usepackage{booktabs,graphicx}"]
     for section in sections:
-        title, headings = _escape(section.title), section.headings
+        title, headings = latex(section.title), section.headings
         lines += [r"\begin{table}", r"\centering\footnotesize", rf"\caption{{{title}}}", r"\setlength{\tabcolsep}{3pt}"]
         lines.append(r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%")
         lines.append(rf"\begin{{tabular}}{{{''.join(map(_aligned, headings))}}}")
@@ -158,7 +141,7 @@ def _latex(sections: Sequence[Section], notes: Sequence[str]) -> str:
         for group in section.groups:
             lines += [r"\midrule", *(_row(line, headings) for line in group)]
         lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""]
-    below = _escape(" ".join(notes))
+    below = latex(" ".join(notes))
     lines[-2:-2] = [rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {below}}}"]
     return "\n".join(lines)
 
@@ -168,23 +151,30 @@ def _aligned(heading: Heading) -> str:
 
 
 def _stacked(heading: Heading) -> str:
-    lines = [_escape(line) for line in heading.text.split("\n")]
+    lines = [latex(line) for line in heading.text.split("\n")]
     side, stack = "l" if heading.left else "r", r"\\".join(lines)
     return stack if len(lines) == 1 else rf"\shortstack[{side}]{{{stack}}}"
 
 
 def _row(cells: Sequence[str], headings: Sequence[Heading]) -> str:
     texts = [
-        r"\raggedright " + r"\allowbreak ".join(map(_escape, breakable(cell))) if heading.free else _signed(cell)
+        r"\raggedright " + r"\allowbreak ".join(map(latex, breakable(cell))) if heading.free else signed(cell)
         for cell, heading in zip(cells, headings, strict=True)
     ]
     set_bold = [rf"\textbf{{{text}}}" if isinstance(c, Bold) else text for c, text in zip(cells, texts, strict=True)]
     return " & ".join(set_bold) + r" \\"
 
 
-def _signed(cell: str) -> str:
-    return "--" if cell == "-" else re.sub(r"(?<!\w)-(?=\d)", "$-$", _escape(cell))
+def _html(sections: Sequence[Section], notes: Sequence[str]) -> str:
+    lines = []
+    for section in sections:
+        lines += ["<table>", f"<caption>{html.escape(section.title)}</caption>"]
+        lines.append(_html_row("th", [_one_line(heading.text) for heading in section.headings]))
+        lines += [_html_row("td", line) for group in section.groups for line in group]
+        lines.append("</table>")
+    return "\n".join([*lines, "<ul>", *(f"<li>{html.escape(note)}</li>" for note in notes), "</ul>"])
 
 
-def _escape(text: str) -> str:
-    return "".join(_LATEX.get(char, char) for char in text)
+def _html_row(tag: str, cells: Sequence[str]) -> str:
+    texts = [f"<b>{html.escape(cell)}</b>" if isinstance(cell, Bold) else html.escape(cell) for cell in cells]
+    return "<tr>" + "".join(f"<{tag}>{text}</{tag}>" for text in texts) + "</tr>"

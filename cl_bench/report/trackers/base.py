@@ -13,6 +13,7 @@ import pandas as pd
 
 from cl_bench.metrics import continual
 from cl_bench.report.tables import baselines, drops
+from cl_bench.report.tables.compact import compact, render
 from cl_bench.results.parts import with_split
 from cl_bench.results.plan_file import Plan
 from cl_bench.results.rows import BASELINE, Results
@@ -72,7 +73,7 @@ def tracked(results: Results, figures: Sequence[Path] = (), split: str = "") -> 
     plan, part = results.plan, results.chosen(split)
     if plan.runs:
         rows = summary(part)
-        text = drops.render(rows, part, "markdown")
+        text = render(compact(rows, part), "markdown", notes=drops.notes(rows, part))
     else:
         rows = single_scores(part)
         text = baselines.render(rows, part, "markdown")

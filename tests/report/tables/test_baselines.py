@@ -33,8 +33,9 @@ def test_one_seed_has_no_interval_and_csv_has_every_number(tmp_path: Path) -> No
     assert "±" not in render(table, found, "terminal").split("Score:")[0]
     assert render(table, found, "csv").splitlines()[0].startswith("task,metric,headline,score,deviation")
     assert r"\begin{tabular}" in render(table, found, "latex")
-    with pytest.raises(UserError, match="unknown table format 'html'"):
-        render(table, found, "html")
+    with pytest.raises(UserError, match="unknown table format 'htmx'"):
+        render(table, found, "htmx")
+    assert "<td>mIoU</td>" in render(table, found, "html")
 
 
 def test_an_experiment_without_strategies_trains_baselines_only(tiny: Callable[..., str], results: Path) -> None:

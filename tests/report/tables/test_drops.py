@@ -50,8 +50,8 @@ def cells(text):
 
 def test_values_by_hand(tmp_path):
     rows = cells(shown(by_hand(tmp_path).write(), "markdown"))
-    head = ["baseline", "final ↑", "drop % ↓ [95 %]", "points", "same-run %", "verdict", "stored", "train s", "x naive"]
-    assert rows["strategy", "task (metric)"] == [*head, "peak MB"]
+    head = ["baseline", "final ↑", "drop % ↓ [95 %]", "% points", "same-run %", "verdict"]
+    assert rows["strategy", "task (metric)"] == [*head, "stored", "train s", "x naive", "peak MB"]
     interval = "70.0 [19.2, 120.8]"
     assert rows["naive", "seg (mIoU)"] == [
         "0.500",

@@ -52,7 +52,8 @@ def test_a_run_has_its_scores_and_its_drops_from_the_baseline_of_its_seed(folder
     single = alone[alone["metric"] == "mIoU"]["value"].item()
     assert found["seg/drop", 6] == continual.relative_drop(single, expected["seg/mIoU", 6])
     assert run.final["seg/mIoU"] == expected["seg/mIoU", 6]
-    assert "| naive | seg (mIoU)" in content.table
+    assert "| strategy | seg mIoU ↑ |" in content.table
+    assert "quickstart: seeds 0, 1;" in content.table
 
 
 def test_a_run_that_is_not_finished_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +86,7 @@ def test_scores_on_the_test_part_stand_at_the_ends_of_stages(tmp_path: Path, fol
     assert run.history[6]["seg/test mIoU"] == final == pytest.approx(run.history[6]["seg/mIoU"] - 0.1)
     assert run.history[6]["seg/test drop"] == continual.relative_drop(single, final)
     assert set(content.summary["split"]) == {"test"}
-    assert "(test)" in content.table
+    assert "test part, " in content.table
     of_val = tracked(results, split="val")
     assert set(of_val.summary["split"]) == {"val"}
     assert [run.run_id for run in of_val.runs] == [run.run_id for run in content.runs], "what is sent is the same"

@@ -39,7 +39,7 @@ def chosen(drops: pd.DataFrame, default: str) -> str:
 
 
 def report(folder: Path, grid: list[str]) -> list[str]:
-    """Return the lines of a table in Markdown, a row a value; `grid`: strategies as `experiments/tuning.yaml` has them."""
+    """Return the lines of a table in Markdown, a row a value; `grid`: strategies as `tuning.yaml` has them."""
     drops = mean_drops(folder)
     seeds = list(drops.columns)
     lines = [f"| strategy | {' | '.join(f'mean drop %, seed {seed}' for seed in seeds)} | mean | |"]

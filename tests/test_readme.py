@@ -45,7 +45,7 @@ def test_every_command_it_shows_is_understood(
 ) -> None:
     words = shlex.split(command)
     options = {word for word in words if word.startswith("--")}
-    depth = 3 if words[1] == "data" else 2
+    depth = 3 if words[1] in ("data", "model", "results", "strategy") else 2
     monkeypatch.setattr(sys, "argv", [*words[:depth], "--help"])
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as left:

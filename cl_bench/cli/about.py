@@ -1,4 +1,4 @@
-"""What there is: `list`, and `model` with the parts of one."""
+"""What there is, and what it means: `list`, `config`, `explain`."""
 
 from __future__ import annotations
 
@@ -34,10 +34,25 @@ def list_(
 
 
 @app.command()
-def model(experiment: ExperimentName, changes: Changes = None, plugin: Plugins = None) -> None:
-    """Print a model's parts, parameters and multiply-adds."""
-    from cl_bench.deploy.model_card import model_card
-    from cl_bench.plugins.registry import load_plugin_files
+def config(experiment: ExperimentName, changes: Changes = None) -> None:
+    """Print an experiment's resolved YAML, every default included."""
+    from cl_bench.config.presets import load_experiment
 
-    load_plugin_files(plugin or ())
-    typer.echo(model_card(experiment, changes or ()))
+    typer.echo(load_experiment(experiment, changes or ()).to_yaml(), nl=False)
+
+
+@app.command()
+def explain(
+    key: Annotated[
+        str, typer.Argument(help="As in YAML or after --set: learning_rate, tasks.det.levels; none: all.")
+    ] = "",
+) -> None:
+    """Say what a key of the YAML means, takes and is by default."""
+    from cl_bench.config.keys import find, keys, told
+
+    if key:
+        typer.echo(told(find(key)))
+        return
+    width = max(map(len, keys()))
+    for one in keys().values():
+        typer.echo(f"{one.name:<{width}}  {one.means}")

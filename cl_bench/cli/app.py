@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -11,37 +12,71 @@ from typing import Annotated
 
 import typer
 
+from cl_bench.cli.group import App, Root, wanted
 from cl_bench.errors import StageFailedError, UserError
 from cl_bench.utils.streams import take_any_text
 
-app = typer.Typer(
+app = App(
     name="cl-bench",
+    cls=Root,
     help="Learn a stream of different vision tasks one after the other, and measure what is forgotten.",
-    no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # importing it takes as long as all else that `--help` does
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-ExperimentName = Annotated[str, typer.Argument(help="A preset's name (`cl-bench list experiments`) or a YAML file.")]
+
+
+def _experiments(incomplete: str) -> list[str]:
+    """Return what the shell may complete an experiment's name to."""
+    from cl_bench.config.presets import presets
+    from cl_bench.utils.paths import results_root
+
+    ran = [plan.parent.name for plan in results_root().glob("*/plan.json")]
+    return sorted(name for name in {*presets(), *ran} if name.startswith(incomplete))
+
+
+ExperimentName = Annotated[
+    str,
+    typer.Argument(
+        help="A preset's name (`cl-bench list experiments`), that of results, or a YAML file.",
+        autocompletion=_experiments,
+    ),
+]
 Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; repeatable.")]
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", metavar="FILE", help="A Python file of yours; repeatable.")
 ]
+MOST = 10_000
+"""Seeds that a range may name: more is a mistake."""
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from cl_bench import __version__
+
+        typer.echo(f"cl-bench {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def options(
-    context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; anywhere on the line.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print results and errors alone; anywhere on the line.")
+    ] = False,
 ) -> None:
     """Learn a stream of different vision tasks one after the other, and measure what is forgotten."""
-    context.obj = debug
 
 
 def results_folder(experiment: str) -> Path:
     """Return the folder of an experiment's results, named by preset, file or folder; a bare name is an experiment's."""
     from cl_bench.config.presets import name_of, presets
-    from cl_bench.config.schema import DEV
+    from cl_bench.config.values import DEV
     from cl_bench.errors import unknown_name_error
     from cl_bench.utils.paths import results_root
 
@@ -54,37 +89,46 @@ def results_folder(experiment: str) -> Path:
     if on_dev := sorted({f"{name}-{split}" for split in DEV}.intersection(ran)):
         raise UserError(f"experiment {name} was scored on dev alone: its results are {', '.join(on_dev)}")
     if written or experiment in presets():
-        raise UserError(f"experiment {name} has no results in {results_root()} yet: cl-bench run {experiment}")
-    raise unknown_name_error("experiment with results", name if len(path.parts) == 1 else experiment, ran)
+        raise UserError(
+            f"experiment {name} has no results in {results_root().absolute()} yet: cl-bench run {experiment}"
+        )
+    named = name if len(path.parts) == 1 else experiment
+    raise unknown_name_error("experiment with results", named, ran, f" (in {results_root().absolute()})")
 
 
 def numbers(seeds: str) -> list[int]:
-    """Return the seeds of a list such as 0,1,2."""
-    try:
-        return [int(part) for part in seeds.split(",") if part.strip()]
-    except ValueError as error:
-        raise UserError(f"--seeds takes whole numbers such as 0,1,2, not {seeds!r}") from error
+    """Return the seeds of a list such as 0,1,2 or 0-4,7; ranges have both their ends."""
+    found: list[int] = []
+    for part in (part.strip() for part in seeds.split(",") if part.strip()):
+        ends = re.fullmatch(r"(\d+)-(\d+)", part)
+        try:
+            first, last = (int(ends[1]), int(ends[2])) if ends else (int(part), int(part))
+        except ValueError as error:
+            raise UserError(f"--seeds takes whole numbers such as 0,1,2 or 0-4, not {seeds!r}") from error
+        if not 0 <= last - first < MOST:
+            raise UserError(f"--seeds {part}: a range goes from the smaller number to the larger, {MOST} at most")
+        found += range(first, last + 1)
+    return found
 
 
 def main() -> None:
     """Run the command line: bad input exits with 2 and one sentence, a failed stage with 1, a stopped one with 130."""
-    debug = "--debug" in sys.argv
     take_any_text()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's way to say Ctrl-C
     try:
         app()
     except UserError as error:
-        if debug:
+        if wanted.debug:
             raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     except StageFailedError as error:
-        if debug:
+        if wanted.debug:
             raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
     except OSError as error:
-        if debug or error.errno != errno.ENAMETOOLONG:
+        if wanted.debug or error.errno != errno.ENAMETOOLONG:
             raise
         typer.echo(f"error: {error.strerror}: {error.filename}", err=True)
         sys.exit(2)

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app
+from cl_bench.cli.group import App, wanted
 from cl_bench.errors import UserError
 from cl_bench.utils.parsing import split_list
 
-data_app = typer.Typer(name="data", help="Prepare, audit and show data sets.", no_args_is_help=True)
+data_app = App(name="data", help="Prepare, audit, show and add data sets.")
 app.add_typer(data_app)
 
 
@@ -121,6 +122,6 @@ def prepare_data(
     from cl_bench.data.prepare.subsets import prepare
     from cl_bench.utils.paths import data_root
 
-    with download_progress() as progress:
+    with download_progress(wanted.quiet) as progress:
         for name in names or list(RECIPES):
             typer.echo(prepare(name, output or data_root(), progress=progress, train=train, val=val, test=test))

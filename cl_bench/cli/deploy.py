@@ -1,4 +1,4 @@
-"""A trained model put to use: `export`, `predict`, `latency`, `latencies`."""
+"""A model looked at and put to use: `model show`, `model export`, `model predict`, `model latency`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app, results_folder
+from cl_bench.cli.group import App, ModelGroup
 from cl_bench.errors import UserError
 from cl_bench.utils.parsing import split_list
 
 if TYPE_CHECKING:
     from cl_bench.deploy.trained import Trained
 
+model_app = App(name="model", cls=ModelGroup, help="Show, export, time and use a model.")
+app.add_typer(model_app)
 Strategy = Annotated[str, typer.Option(help="Of which strategy; needed where the experiment has several.")]
 Order = Annotated[str, typer.Option(help="Of which order, such as seg-det-cls; the first otherwise.")]
 Seed = Annotated[int | None, typer.Option(help="Of which seed; the first otherwise.")]
@@ -30,7 +33,18 @@ class ExportFormat(str, Enum):
     torch = "torch"
 
 
-@app.command()
+@model_app.command()
+def show(experiment: ExperimentName, changes: Changes = None, plugin: Plugins = None) -> None:
+    """Print a model's parts, parameters and multiply-adds."""
+    from cl_bench.deploy.model_card import model_card
+    from cl_bench.plugins.registry import load_plugin_files
+
+    load_plugin_files(plugin or ())
+    typer.echo(model_card(experiment, changes or ()))
+
+
+@app.command(hidden=True)
+@model_app.command()
 def export(
     experiment: ExperimentName,
     format: Annotated[ExportFormat, typer.Option("--format", "-f", help="Of which kind.")] = ExportFormat.onnx,
@@ -57,7 +71,8 @@ def export(
             typer.echo(line)
 
 
-@app.command()
+@app.command(hidden=True)
+@model_app.command()
 def predict(
     experiment: ExperimentName,
     source: Annotated[Path, typer.Argument(help="An image or a folder of images.")],
@@ -77,9 +92,12 @@ def predict(
         typer.echo(path)
 
 
-@app.command()
+@app.command(hidden=True)
+@model_app.command()
 def latency(
-    experiment: ExperimentName,
+    experiments: Annotated[
+        list[str], typer.Argument(help="An experiment; or files of --output, of any machines, for one table of all.")
+    ],
     runtimes: Annotated[str, typer.Option(help="Any of eager, onnxruntime, onnxruntime-int8, openvino.")] = "",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Images a pass.")] = 1,
@@ -96,6 +114,12 @@ def latency(
     from cl_bench.plugins.registry import load_plugin_files
     from cl_bench.utils.files import replacing
 
+    if all(name.endswith(".json") for name in experiments):
+        typer.echo(timing.table(timing.load([Path(name) for name in experiments])))
+        return
+    experiment, *others = experiments
+    if others:
+        raise UserError(f"one model is timed at once, not {len(experiments)}; files of --output are merged")
     load_plugin_files(plugin or ())
     names = split_list(runtimes) or list(timing.LIBRARIES)
     with replacing(output) if output else nullcontext() as file:  # where it cannot be written, before the work
@@ -105,7 +129,7 @@ def latency(
             file.write(timing.to_json(found).encode())
 
 
-@app.command()
+@app.command(hidden=True)
 def latencies(files: Annotated[list[Path], typer.Argument(help="What `latency --output` wrote, anywhere.")]) -> None:
     """Merge the latencies of several machines into a table."""
     from cl_bench.deploy import latency as timing

@@ -26,8 +26,12 @@ _QUIET = 60
 class StageProgress:
     """Shows the training of `stages`: key -> (label, steps)."""
 
-    def __init__(self, stages: Mapping[str, tuple[str, int]]) -> None:
-        self._stages = stages
+    def __init__(
+        self, stages: Mapping[str, tuple[str, int]], scores: Callable[[str], str] = lambda _: "", quiet: bool = False
+    ) -> None:
+        """Begin with none done; scores: says, by key, what a stage that is done scored; quiet: show failures alone."""
+        self._stages, self._scores = stages, scores
+        self._quiet = quiet
         self._console = Console(stderr=True)
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),  # brackets are settings here
@@ -37,7 +41,7 @@ class StageProgress:
             TextColumn("left"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=quiet or not self._console.is_terminal,
         )
         self._all = self._bars.add_task("all stages", total=sum(steps for _, steps in stages.values()))
         self._running: dict[str, TaskID] = {}
@@ -78,23 +82,28 @@ class StageProgress:
         what = f"done in {time.monotonic() - self._started[key]:.0f} s" if key in self._started else "done"
         if isinstance(state, Failure):
             what = f"{state.kind.upper()}: {state.reason}"
-        self._say(f"[{self._finished}/{len(self._stages)}] {label}: {what}")
+        elif scores := self._scores(key):
+            what = f"{what}: {scores}"
+        self._say(f"[{self._finished}/{len(self._stages)}] {label}: {what}", isinstance(state, Failure))
         if key in self._running:
             self._bars.update(self._running[key], visible=False)
 
     def _label(self, key: str) -> str:
         return self._stages[key][0] if key in self._stages else key[:12]
 
-    def _say(self, line: str) -> None:
+    def _say(self, line: str, failed: bool = False) -> None:
         self._spoke = time.monotonic()
+        if self._quiet and not failed:
+            return
         # A log has no width: whoever searches it finds whole lines.
         self._console.print(line, markup=False, highlight=False, soft_wrap=not self._console.is_terminal)
 
 
 @contextmanager
-def download_progress() -> Iterator[Callable[[str, int, int], None]]:
+def download_progress(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """Yield a function that shows a download: (name, bytes done, bytes in all)."""
-    bars = Progress("{task.description}", BarColumn(), "{task.percentage:>3.0f} %", TimeRemainingColumn())
+    columns = ("{task.description}", BarColumn(), "{task.percentage:>3.0f} %", TimeRemainingColumn())
+    bars = Progress(*columns, disable=quiet)
     known: dict[str, TaskID] = {}
 
     def show(name: str, done: int, total: int) -> None:

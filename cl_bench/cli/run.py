@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app, numbers
+from cl_bench.cli.group import wanted
 from cl_bench.cli.tables import Format, Table, print_table
 from cl_bench.errors import StageFailedError, UserError
 from cl_bench.runner.executors.forkserver import start_server
@@ -50,7 +52,7 @@ def run(
         str,
         typer.Option(help="Orders in place of the experiment's: seg-det-cls,det-seg-cls, all, sample:4 or cycle:2."),
     ] = "",
-    seeds: Annotated[str, typer.Option(help="Seeds in place of the experiment's: 0,1,2.")] = "",
+    seeds: Annotated[str, typer.Option(help="Seeds in place of the experiment's: 0,1,2 or 0-4.")] = "",
     split: Annotated[
         str, typer.Option(help="val, or dev (dev1 to dev3): score a quarter of train while choosing something.")
     ] = "",
@@ -110,12 +112,9 @@ def run(
     trains = Ray(address) if executor is ExecutorName.ray else on_this_machine(jobs)
     errors = []
     if not dry_run and executor is ExecutorName.local:
-        _note_crowd(several, jobs)
-    for prepared in several:
-        for entry in prepared.catalog:
-            for finding in entry.audit.findings if prepared is several[0] else ():
-                typer.echo(f"{entry.task.name}: {finding}")
-        typer.echo(f"{prepared.experiment.name}: {_summary(prepared)}" if len(grid) > 1 else _summary(prepared))
+        _note_machine(several, jobs)
+    if dry_run or not wanted.quiet:
+        _tell(several)
     several = several if budget is None else _fitted(several, budget, jobs)
     for prepared in several:
         if dry_run:
@@ -126,6 +125,19 @@ def run(
         _print_sweep(several)
     if errors:
         raise StageFailedError("\n".join(errors))
+
+
+def _tell(several: Sequence[Prepared]) -> None:
+    """Say what was found in the data, and how much there is to do."""
+    from cl_bench.data.base import IDS
+
+    for entry in several[0].catalog:
+        for finding in entry.audit.findings:
+            if IDS not in finding:
+                typer.echo(f"{entry.task.name}: {finding}")
+    for prepared in several:
+        name = f"{prepared.experiment.name}: " if len(several) > 1 else ""
+        typer.echo(f"{name}{_summary(prepared)}")
 
 
 def _refuse_idle_options(jobs: int, executor: ExecutorName, address: str, why: bool, dry_run: bool) -> None:
@@ -152,7 +164,7 @@ def _train(prepared: Prepared, executor: Executor, retry: bool) -> dict[str, Fai
     missing = {stage.key: (_label(stage), prepared.steps(stage)) for stage in prepared.missing()}
     missing |= {stage.key: (f"{_label(stage)}, to score", 0) for stage in prepared.unscored()}
     try:
-        with StageProgress(missing) as shown:
+        with StageProgress(missing, partial(_scores, prepared), wanted.quiet) as shown:
             failed = train(prepared, executor, shown.step, shown.report, command_line(), retry)
     except KeyboardInterrupt:
         typer.echo(STOPPED, err=True)
@@ -165,12 +177,24 @@ def _train(prepared: Prepared, executor: Executor, retry: bool) -> dict[str, Fai
     return failed
 
 
-def _note_crowd(several: list[Prepared], jobs: int) -> None:
-    from cl_bench.utils.machine import crowded
+def _scores(prepared: Prepared, key: str) -> str:
+    """Return what a stage scored in the end, in the headline metric of each task seen: "fruit .833, parts .009"."""
+    found = prepared.store.scores(key)
+    named = {entry.task.name: found.get((entry.task.name, entry.task.kind.metrics[0])) for entry in prepared.catalog}
+    return ", ".join(f"{n} {f'{value:.3f}'.removeprefix('0')}" for n, value in named.items() if value is not None)
+
+
+def _note_machine(several: list[Prepared], jobs: int) -> None:
+    """Say where this machine is used badly: too many threads at once, or a GPU left idle."""
+    from cl_bench.utils.machine import crowded, idle_gpu
 
     waiting = [prepared.experiment for prepared in several if prepared.missing()]
-    if waiting and waiting[0].device == "cpu" and (remark := crowded(waiting[0].threads, jobs)):
+    if not waiting or waiting[0].device != "cpu" or wanted.quiet:
+        return
+    if remark := crowded(waiting[0].threads, jobs):
         typer.echo(f"note: {remark}", err=True)
+    if gpu := idle_gpu():
+        typer.echo(f"note: {gpu} is idle: --set device=cuda trains on it", err=True)
 
 
 def _fitted(several: list[Prepared], budget: str, jobs: int) -> list[Prepared]:

@@ -1,4 +1,4 @@
-"""The store: `gc`, `export-results`, `import-results`."""
+"""Results and the store: `results export`, `results import`, `results gc`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import Annotated
 import typer
 
 from cl_bench.cli.app import ExperimentName, app, results_folder
+from cl_bench.cli.group import App
 from cl_bench.errors import UserError
 
+results_app = App(name="results", help="Move results, and make room.")
+app.add_typer(results_app)
 
-@app.command()
+
+@app.command(name="gc", hidden=True)
+@results_app.command(name="gc")
 def gc(
     delete: Annotated[bool, typer.Option("--delete", help="Remove it; otherwise it is only listed.")] = False,
     others: Annotated[
@@ -43,7 +48,8 @@ def gc(
     typer.echo(f"{len(found)} entries, {total:.1f} MB {'removed' if delete else 'can go: --delete removes them'}")
 
 
-@app.command(name="export-results")
+@app.command(name="export-results", hidden=True)
+@results_app.command(name="export")
 def export_results(
     experiment: ExperimentName,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="EXPERIMENT.tar otherwise.")] = None,
@@ -65,8 +71,9 @@ def export_results(
     )
 
 
-@app.command(name="import-results")
-def import_results(file: Annotated[Path, typer.Argument(help="What `export-results` wrote.")]) -> None:
+@app.command(name="import-results", hidden=True)
+@results_app.command(name="import")
+def import_results(file: Annotated[Path, typer.Argument(help="What `results export` wrote.")]) -> None:
     """Take results and stages from another machine.
 
     They are checked against their checksums.

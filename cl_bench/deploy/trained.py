@@ -94,7 +94,7 @@ def load_trained(folder: Path, strategy: str = "", order: str = "", seed: int | 
     key = run.stages[-1]
     found = find_stage(folder, key)
     if found is None:
-        raise UserError(f"stage {key[:12]} is not in the store {store_root()}: run the experiment again")
+        raise UserError(f"stage {key[:12]} is not in the store {store_root().absolute()}: run the experiment again")
     experiment = validate(plan.settings, str(folder / "plan.json"))
     model = untrained_model(experiment)
     set_damaged_aside([found])

@@ -122,7 +122,7 @@ def _from_file(weights: str) -> dict[str, Tensor]:
     if path.suffix not in (".safetensors", ".pth", ".pt"):
         raise UserError(f"weights must be imagenet, bundled, none, or a .safetensors or .pth file, not {weights!r}")
     if not path.is_file():
-        raise UserError(f"weights file {path} does not exist")
+        raise UserError(f"weights file {path.absolute()} does not exist")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -157,7 +157,7 @@ def load_plugin_files(paths: Sequence[str | Path]) -> None:
             registry.load()  # first, so that a name of ours is taken whatever the order
     for path in map(Path, paths):
         if not path.is_file():
-            raise UserError(f"plugin file {path} does not exist")
+            raise UserError(f"plugin file {path.absolute()} does not exist")
         place = path.resolve()
         # The content is part of the name: what was edited since it was imported is imported anew.
         content = f"{place} {source_hash.source_hash(place, place.stem)}"

@@ -29,7 +29,9 @@ def save_galleries(folder: Path, output: Path, strategy: str = "", seed: int | N
     for task, key in _stages(read_plan(folder), strategy, seed).items():
         stage = find_stage(folder, key)
         if stage is None:
-            raise UserError(f"stage {key[:12]} is not in the store {store_root()}: run the experiment again to draw it")
+            raise UserError(
+                f"stage {key[:12]} is not in the store {store_root().absolute()}: run the experiment again to draw it"
+            )
         if not intact(stage):
             raise UserError(f"{stage} is damaged; run the experiment again, and it is trained anew")
         shown = load(stage / FILE, task)

@@ -12,7 +12,7 @@ import tarfile
 import uuid
 from pathlib import Path
 
-from cl_bench.config.schema import DEV, NAME, RESERVED
+from cl_bench.config.values import DEV, NAME, RESERVED
 from cl_bench.errors import NewerVersionError, UserError
 from cl_bench.results.plan_file import read_plan
 from cl_bench.results.store.failures import Failures

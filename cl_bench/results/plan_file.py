@@ -158,9 +158,8 @@ def experiment_folder(path: str | Path) -> Path:
     for folder in (root / path, Path(path)) if len(Path(path).parts) == 1 else (Path(path),):
         if os.path.isfile(folder / "plan.json"):  # which is False for a name that no file system takes
             return folder
-    raise unknown_name_error(
-        "experiment with results", str(path), [plan.parent.name for plan in root.glob("*/plan.json")]
-    )
+    known = [plan.parent.name for plan in root.glob("*/plan.json")]
+    raise unknown_name_error("experiment with results", str(path), known, f" (in {root.absolute()})")
 
 
 def read_plan(folder: Path) -> Plan:

@@ -18,7 +18,7 @@ from cl_bench.utils.nested import differences
 def requested_so_far(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
     """Return what the results of `folder` were asked for, and what is asked for now after it."""
     if not (folder / "plan.json").is_file():
-        raise UserError(f"{folder} holds no results to add to; without --add they are begun")
+        raise UserError(f"{folder.absolute()} holds no results to add to; without --add they are begun")
     before = read_plan(folder).settings
     if absent := own.keys() - before.keys():
         raise UserError(f"{folder / 'plan.json'} lacks {min(absent)!r} among its settings")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import torch
 
-from cl_bench.config.orders import parse_orders
+from cl_bench.config.orders import spelled_out
 from cl_bench.config.presets import load_experiment
 from cl_bench.config.schema import Experiment, validate
 from cl_bench.config.sweeps import spread
@@ -26,7 +26,7 @@ from cl_bench.runner.extend import kept_stages, refuse_foreign_rows, requested_s
 from cl_bench.runner.lone_image import check_lone_images
 from cl_bench.stages.plan import Plan, Stage, make_plan
 from cl_bench.stages.scoring import Scorer
-from cl_bench.tasks.catalog import TaskEntry, load_catalog
+from cl_bench.tasks.catalog import TaskEntry, check_task, load_catalog
 from cl_bench.utils.files import make_writable
 from cl_bench.utils.machine import set_up_numerics
 from cl_bench.utils.nested import differences
@@ -126,6 +126,8 @@ def prepare(experiment: str, **request: Unpack[Request]) -> Prepared:
     set_up_numerics(loaded.threads)
     check_device(loaded, here=False)
     check_trackers(loaded.trackers)
+    for task in loaded.tasks:
+        check_task(task)
     layout = try_experiment(loaded)
     make_writable(results_root())
     store = Store(store_root())
@@ -145,9 +147,8 @@ def _requested(experiment: str, request: Request) -> Experiment:
     """Return the experiment with what is requested in place of its own or, with `add`, beside what its results have."""
     loaded, orders = load_experiment(experiment, request.get("changes", ())), request.get("orders", ())
     if split := request.get("split"):
-        loaded = validate({**loaded.model_dump(), "split": split}, experiment)
-    if isinstance(orders, str):
-        orders = parse_orders(orders, [task.name for task in loaded.tasks]) if orders else ()
+        loaded = validate({**loaded.model_dump(), "split": split}, experiment, {"split"}, "--split")
+    orders = spelled_out(orders, [task.name for task in loaded.tasks]) if orders else ()
     own: dict[str, tuple[Any, ...]] = {
         "strategies": tuple(request.get("strategies", ())),
         "orders": tuple(map(tuple, orders)),

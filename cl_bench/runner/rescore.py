@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cl_bench.config.schema import NAME, RESERVED, Experiment, validate
+from cl_bench.config.schema import Experiment, validate
+from cl_bench.config.values import NAME, RESERVED
 from cl_bench.errors import StageFailedError, UserError
 from cl_bench.model.backbone import load_weights
 from cl_bench.model.trial import try_experiment
@@ -116,7 +117,7 @@ def _stored(plan: Plan, folder: Path) -> dict[str, Path]:
     """Return the folders of the stages that are in the store; raise UserError where there is none, or a damaged one."""
     stored = {key: stage for key in plan.stages if (stage := find_stage(folder, key)) is not None}
     if not stored:
-        raise UserError(f"no stage of {folder.name} is in the store {store_root()}: only a run can score it")
+        raise UserError(f"no stage of {folder.name} is in the store {store_root().absolute()}: only a run can score it")
     set_damaged_aside(stored.values())
     return stored
 

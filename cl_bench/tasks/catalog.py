@@ -10,9 +10,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cl_bench.config.schema import DEV, Corruption, Experiment, Protocol, TaskConfig, explain
+from cl_bench.config.complaints import explain
+from cl_bench.config.schema import Corruption, Experiment, Protocol, TaskConfig
+from cl_bench.config.values import DEV
 from cl_bench.data import cache
 from cl_bench.data.base import Split, has_test
+from cl_bench.data.formats.reading import missing
 from cl_bench.data.images import decode_image
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.kinds.base import Kind, Settings, Task
@@ -21,6 +24,7 @@ from cl_bench.tasks import split_off
 from cl_bench.tasks.audit import Audit, audit
 from cl_bench.tasks.corruptions import decoder
 from cl_bench.tasks.dev_split import dev_split
+from cl_bench.utils.paths import expand
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,14 +112,34 @@ def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split 
 
 def read_task(experiment: Experiment, index: int, config: TaskConfig) -> tuple[Task, Split, Split]:
     """Return the task as the model sees it, and its two splits as the reader found them."""
-    kind: Kind = kinds.get(config.kind)
-    source = formats.get(config.data["format"])
+    check_task(config)
+    train, val = read_split(config, "train"), read_split(config, "val")
+    return make_task(experiment, index, config, train.classes), train, val
+
+
+def check_task(config: TaskConfig) -> None:
+    """Raise UserError where kind, format, predictor or settings are none, or the place of the data is not there.
+
+    Nothing is read for it, so it comes before whatever takes long.
+    """
+    try:
+        kind, source = kinds.get(config.kind), formats.get(config.data["format"])
+    except UserError as error:
+        raise UserError(f"task {config.name}: {error}") from error
     if kind.name not in source.kinds:
         raise UserError(
             f"task {config.name}: data format {source.name} has no {kind.name} data, only {', '.join(source.kinds)}"
         )
-    train, val = read_split(config, "train"), read_split(config, "val")
-    return make_task(experiment, index, config, train.classes), train, val
+    _predictor(kind, config)
+    _settings(kind, config)
+    path = config.data.get("path")
+    if (
+        isinstance(path, str)
+        and path
+        and not getattr(source, "embedded", False)
+        and not (place := expand(path)).exists()
+    ):
+        raise UserError(f"task {config.name}: {missing(place.absolute(), config.data)}")
 
 
 def test_part(config: TaskConfig) -> bool:
@@ -139,9 +163,7 @@ def _options(config: TaskConfig) -> dict[str, Any]:
 def make_task(experiment: Experiment, index: int, config: TaskConfig, classes: tuple[str, ...]) -> Task:
     """Return the task as the model sees it, without touching data."""
     kind: Kind = kinds.get(config.kind)
-    predictor = config.predictor or kind.predictors[0]
-    if predictor not in kind.predictors:
-        raise UserError(f"task {config.name}: {unknown_name_error('predictor', predictor, kind.predictors)}")
+    predictor = _predictor(kind, config)
     protocol = experiment.protocol(config)
     if kind.whole_image and protocol.augment.mosaic:
         raise UserError(f"task {config.name}: a mosaic of four images has no one label; {kind.name} needs mosaic 0")
@@ -187,6 +209,13 @@ def check_heads(tasks: Sequence[Task]) -> None:
         for what in ("kind", "predictor", "levels", "classes"):
             if getattr(first, what) != getattr(task, what):
                 raise UserError(f"tasks {first.name} and {task.name} share the head {task.head!r} but not their {what}")
+
+
+def _predictor(kind: Kind, config: TaskConfig) -> str:
+    predictor = config.predictor or kind.predictors[0]
+    if predictor not in kind.predictors:
+        raise UserError(f"task {config.name}: {unknown_name_error('predictor', predictor, kind.predictors)}")
+    return predictor
 
 
 def _settings(kind: Kind, config: TaskConfig) -> Settings:

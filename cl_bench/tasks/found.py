@@ -42,7 +42,7 @@ def find(path: Path, kind: str, format: str, options: Mapping[str, Any], split_o
     if kind:
         kinds.get(kind)
     if not path.is_dir():
-        raise UserError(f"{path} does not exist" if not path.exists() else f"{path} is no folder")
+        raise UserError(f"{path.absolute()} {'is no folder' if path.exists() else 'does not exist'}")
     name, layout = _chosen(path, kind, format, options)
     divided = _divided(path, name, layout, options) if split_off else {}
     if not split_off and "val" not in layout.splits and KEY not in options:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from cl_bench.config.schema import explain
+from cl_bench.config.complaints import explain
 from cl_bench.data import base
 from cl_bench.data.base import DataFormat, Split
 from cl_bench.data.cache import fingerprint

@@ -28,6 +28,11 @@ def set_up_numerics(threads: int) -> None:
     torch.backends.cudnn.allow_tf32 = False  # by default on: float32 is to be what it says
 
 
+def idle_gpu() -> str:
+    """Return the name of this machine's first GPU, which training on the CPU leaves idle; empty where it has none."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+
+
 def crowded(threads: int, jobs: int) -> str:
     """Return a remark where `jobs` stages of several threads each would share cores with what runs here; "" otherwise.
 

@@ -292,9 +292,9 @@ def test_a_new_strategy_is_written_checked_and_run(
 
     monkeypatch.chdir(tmp_path)
     try:
-        code, shown, _ = command("new-strategy", "my_idea")
+        code, shown, _ = command("strategy", "new", "my_idea")
         assert code == 0
-        assert "cl-bench check my_idea --plugin my_idea.py" in shown
+        assert "cl-bench strategy check my_idea --plugin my_idea.py" in shown
         code, shown, _ = command("check", "my_idea")
         assert code == 1
         assert "if my_idea.py declares it, add --plugin my_idea.py" in " ".join(shown.split())

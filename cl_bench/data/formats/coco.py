@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cl_bench.data.base import Example, Split
+from cl_bench.data.base import IDS, Example, Split
 from cl_bench.data.formats.box_rows import SIZE_CURE, Labelled, image_notes
 from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.coco_places import CURE, KEYS, Place, locate, named, relative
@@ -57,7 +57,7 @@ class Coco:
         tally = _add_boxes(file, content, images, labels, set(categories.values()))
         examples = ordered((Example(image.name, image.path, image.boxes()) for image in images.values()), file)
         ids = ", ".join(f"{name} {categories[name]}" for name in names)
-        mapped = f"category ids of {file.name}, mapped by name: {ids}"
+        mapped = f"{IDS}{file.name}, mapped by name: {ids}"
         return Split(
             names, examples, (mapped, *doubled, *notes, *tally.notes(), *image_notes(list(images.values()), "crowds"))
         )

@@ -39,7 +39,7 @@ def data_folder(reader: DataFormat, options: Mapping[str, Any], kind: str, more:
         raise UserError(f"data of format {reader.name} needs a 'path', the folder that holds it, not {path!r}")
     folder = expand(os.fspath(path))
     if not folder.is_dir():
-        raise missing(folder, options)
+        raise missing(folder.absolute(), options)
     return folder
 
 

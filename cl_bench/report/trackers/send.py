@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
 
-from cl_bench.config.schema import TrackerName
+from cl_bench.config.values import TrackerName
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.report.trackers.base import Tracker, tracked
 from cl_bench.results.rows import read_results

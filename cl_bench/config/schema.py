@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, create_model, model_validator
 
+from cl_bench.config.given import held, refuse_given
 from cl_bench.config.orders import parse_orders
 from cl_bench.errors import UserError, unknown_name_error
 
@@ -40,7 +41,6 @@ BatchNorm = Literal["train", "frozen"]
 Level = Literal[8, 16, 32, 64]
 Scored = Literal["val", "dev", "dev1", "dev2", "dev3"]
 DEV: tuple[str, ...] = get_args(Scored)[1:]
-TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
 
 def _name_of(task: Any) -> str:
@@ -140,8 +140,8 @@ class TaskConfig(_Frozen):
 
     name: Name
     kind: str
-    data: dict[str, Any]
-    """`format` names the reader; the rest is the reader's own (files on disk: `path`)."""
+    data: Annotated[dict[str, Any], BeforeValidator(held)]
+    """`format` names the reader; the rest is the reader's own (`path`; of torch data sets `train`, `val`)."""
     classes: tuple[str, ...] | None = None
     predictor: str | None = None
     head: Name | None = None
@@ -214,7 +214,7 @@ class Experiment(Protocol):
     flipped. Takes memory in every worker: with 64 shared channels about 0.35 MB an image and teacher at 256 px, twice
     that with flips, four times at 512 px."""
     resources: Resources = Resources()
-    trackers: tuple[TrackerName, ...] = ()
+    trackers: tuple[str, ...] = ()
     """Where the results are sent to when all is trained, stages that were trained earlier included."""
 
     @model_validator(mode="before")
@@ -264,7 +264,8 @@ class Experiment(Protocol):
         return shared.model_dump(include=set(Optimization.model_fields))
 
     def to_yaml(self) -> str:
-        """Return the resolved experiment as YAML."""
+        """Return the resolved experiment as YAML; raise UserError where data were given as objects."""
+        refuse_given({task.name: task.data for task in self.tasks})
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 

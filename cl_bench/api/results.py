@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
-from cl_bench.errors import unknown_name_error
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.results import rows
 from cl_bench.results.rows import REFERENCE
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cl_bench.results.plan_file import Plan
+
+
+FIGURES = ("curves", "matrix", "tradeoffs", "classes", "orders")
+"""What `Results.figure` draws."""
 
 
 class Text(str):
@@ -104,6 +108,17 @@ class Results(pd.DataFrame):
         order: "seg>det>cls", the first where empty; split: "test" or "val"; width: in inches, 3 to 40. Of baselines
         alone, their learning curves. Example: `results.curves(width=3.4).savefig("curves.pdf")`.
         """
+        return self.figure("curves", order, split, width)
+
+    def figure(self, what: str, order: str = "", split: str = "", width: float = 7.2) -> Figure:
+        """Return a figure of an order of tasks as matplotlib has it.
+
+        what: "curves", "matrix" (what is left after each stage), "tradeoffs" (drop against cost, memory and
+        plasticity), "classes" (drops by class) or "orders" (drops by order); the others as in `curves`. Raises
+        UserError for another figure or order, and where there is nothing to draw. Example: `results.figure("matrix")`.
+        """
+        if what not in FIGURES:
+            raise unknown_name_error("figure", what, FIGURES)
         from cl_bench.report.figures.draw import figures
 
         found = self._found.chosen(split)
@@ -111,7 +126,10 @@ class Results(pd.DataFrame):
             if order not in (known := list(dict.fromkeys(run.stream for run in found.plan.runs))):
                 raise unknown_name_error("order", order, known)
             found = found.select(orders=[order])
-        return next(iter(figures(found, "curves", width).values()))
+        drawn = list(figures(found, what, width).values())
+        if not drawn:
+            raise UserError("there is nothing to draw: every task is void, so no drop from its baseline means anything")
+        return drawn[0]
 
     def compare(  # type: ignore[override] # pandas' own, and a name for more
         self, against: Any = REFERENCE, *arguments: Any, **options: Any

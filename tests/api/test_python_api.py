@@ -206,7 +206,8 @@ def test_results_are_the_data_frame_that_they_were(told: cl_bench.Results, tmp_p
 
 
 def test_results_tell_of_themselves(told: cl_bench.Results, tmp_path: Path) -> None:
-    assert dir(told) == ["compare", "curves", "failures", "folder", "plan", "report", "rows", "summary", "table"]
+    own = ["compare", "curves", "failures", "figure", "folder", "plan", "report", "rows", "summary", "table"]
+    assert dir(told) == own
     assert "kd+replay" in told.table()
     assert repr(told.table()) == str(told.table()), "a prompt shows lines"
     assert "\\toprule" in told.table("latex")
@@ -216,6 +217,8 @@ def test_results_tell_of_themselves(told: cl_bench.Results, tmp_path: Path) -> N
     assert drops[drops["headline"] & (drops["strategy"] == "naive")]["drop"].max() > 0.5
     figure = told.curves(order="seg>det>cls", width=3.4)
     assert figure.get_size_inches()[0] == pytest.approx(3.4)
+    assert len(told.figure("matrix").axes) > 1
+    assert "unknown figure 'matrices'; did you mean 'matrix'?" in message(told.figure, "matrices")
     assert "unknown order 'det>seg'" in message(told.curves, "det>seg")
     against = told.compare(against="naive")
     assert "naive" not in set(against["strategy"])

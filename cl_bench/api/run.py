@@ -47,8 +47,8 @@ def run(
 
     experiment: a preset's name, a YAML file, a dict as such a file holds it, or a `cl_bench.Experiment`; what follows
     takes the place of what it says. strategies: a text ("naive,kd+replay"), or a list of names and of objects:
-    functions that return plug-ins, plug-in classes or plug-ins, which texts may name from then on. Where one was typed in
-    a notebook, stages follow the cell that defines it, and not what it calls from other cells. orders: "all" or
+    functions that return plug-ins, plug-in classes or plug-ins, which texts may name from then on. Where one was typed
+    in a notebook, stages follow the cell that defines it, and not what it calls from other cells. orders: "all" or
     lists of task names; seeds: one, a range or a list; split: "dev" to score a quarter of train while choosing
     something; changes: further settings by dotted keys ({"epochs": 2, "tasks.det.levels": 8}); plugin_files: Python
     files that declare strategies, kinds, formats or trackers; add: beside what the results have, whose rows are kept;

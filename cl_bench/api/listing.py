@@ -18,7 +18,7 @@ def list_strategies(filter: str = "") -> list[str]:
 def list_backbones(filter: str = "") -> list[str]:
     """Return the names of timm's backbones, or of those that `filter` matches, in which `*` stands for anything.
 
-    Those without feature maps at strides 8, 16 and 32 are refused on use. Example:
+    Those whose feature maps cannot serve are refused on use. Example:
     `cl_bench.list_backbones("efficientnet*")`.
     """
     import timm

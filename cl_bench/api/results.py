@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -36,7 +35,7 @@ class Results(pd.DataFrame):
     ::
 
         results = cl_bench.load_results("quickstart")
-        results.table()                     # drops, verdicts, costs; .table("latex") for a paper
+        results.table()                     # drops and verdicts; .table("latex") for a paper
         results.curves()                    # a matplotlib figure
         results.compare(against="naive")    # a data frame of differences
         results[results["last"]]            # the rows themselves: all that a pandas data frame can
@@ -89,18 +88,37 @@ class Results(pd.DataFrame):
         found = self._found.chosen(split)
         return summary.summary(found) if found.plan.runs else summary.baselines(found)
 
-    def table(self, format: str = "terminal", split: str = "", **options: Any) -> str:
-        """Return the comparison table as text: every strategy's drops against the single-task baselines.
+    def table(
+        self,
+        format: str = "terminal",
+        split: str = "",
+        *,
+        width: int = 0,
+        columns: Sequence[str] = (),
+        full: bool = False,
+        long: bool = False,
+        sort: str = "",
+        notes: bool = False,
+    ) -> str:
+        """Return the comparison table as text: a row a strategy, with its drops against the single-task baselines.
 
-        format: "terminal", "markdown", "latex", "csv", ...; split: as in `summary`; options: as the table of drops
-        takes them (`full=True`, `columns=["drop", "verdict"]`, `sort="drop"`, `width=80`). Of baselines alone, their
-        scores. Raises UserError for another format. Example: `print(results.table("markdown"))`.
+        format: "terminal", "markdown", "latex", "html" or "csv" (raw numbers); split: as in `summary`; width: in
+        characters, the format's usual one where 0; long: a row a strategy and task, of these columns alone where
+        `columns` names some, with forgetting and backward transfer where `full`; sort: strategies by their mean in this
+        column; notes: protocol, definitions and machine below it. Of baselines alone, their scores. Raises UserError
+        for another format or column. Example: `print(results.table("markdown"))`.
         """
         from cl_bench.report.tables import baselines, drops
+        from cl_bench.report.tables.compact import compact, render
 
-        found, numbers = self._found.chosen(split), self.summary(split)
-        render = drops.render if found.plan.runs else baselines.render
-        return Text(render(numbers, found, format, **options))
+        found, frame = self._found.chosen(split), self.summary(split)
+        if not found.plan.runs:
+            return Text(baselines.render(frame, found, format))
+        if long or full or columns or format == "csv":
+            shown = {"full": full, "columns": columns, "sort": sort, "width": width or 120}
+            return Text(drops.render(frame, found, format, **shown))
+        said = drops.notes(frame, found) if notes else []
+        return Text(render(compact(drops.ordered(frame, sort), found), format, width, notes=said))
 
     def curves(self, order: str = "", split: str = "", width: float = 7.2) -> Figure:
         """Return the forgetting curves of an order of tasks as a matplotlib figure, a panel a task.
@@ -157,7 +175,7 @@ class Results(pd.DataFrame):
         return save_report(self.folder, None if output is None else Path(output), split)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.table())}</pre>"
+        return self.table("html")
 
 
 def load_results(path: str | Path) -> Results:

@@ -211,7 +211,10 @@ def test_results_tell_of_themselves(told: cl_bench.Results, tmp_path: Path) -> N
     assert "kd+replay" in told.table()
     assert repr(told.table()) == str(told.table()), "a prompt shows lines"
     assert "\\toprule" in told.table("latex")
-    assert "<pre>" in told._repr_html_()
+    assert '<table class="compact">' in told._repr_html_()
+    assert len(told.table(notes=True)) > len(told.table())
+    assert told.table(columns=["drop"]).count("mean drop") > 1, "a row a task"
+    assert told.table("csv").startswith("experiment,strategy,")
     assert "unknown" in message(told.table, "docx")
     drops = told.summary()
     assert drops[drops["headline"] & (drops["strategy"] == "naive")]["drop"].max() > 0.5

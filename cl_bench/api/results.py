@@ -115,8 +115,8 @@ class Results(pd.DataFrame):
         if not found.plan.runs:
             return Text(baselines.render(frame, found, format))
         if long or full or columns or format == "csv":
-            shown = {"full": full, "columns": columns, "sort": sort, "width": width or 120}
-            return Text(drops.render(frame, found, format, **shown))
+            wide = width or 120
+            return Text(drops.render(frame, found, format, full=full, columns=columns, sort=sort, width=wide))
         said = drops.notes(frame, found) if notes else []
         return Text(render(compact(drops.ordered(frame, sort), found), format, width, notes=said))
 

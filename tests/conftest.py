@@ -66,7 +66,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _is_slow(module: ModuleType) -> bool:
     named = vars(module).values()
     modules = {getattr(thing, "__module__", None) or getattr(thing, "__name__", None) for thing in named}
-    slow = ("cl_bench.runner.run", "cl_bench.stages.trainer", "cl_bench.testing", "cl_bench.deploy", "subprocess")
+    slow = (
+        "cl_bench.api.run",
+        "cl_bench.runner.run",
+        "cl_bench.stages.trainer",
+        "cl_bench.testing",
+        "cl_bench.deploy",
+        "subprocess",
+    )
     return any(str(name).startswith(slow) for name in modules)
 
 

@@ -7,13 +7,18 @@ import os
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+
+from pydantic import BaseModel
 
 from cl_bench.config.origin import PLAN, beside, experiment_of
 from cl_bench.config.schema import Experiment, validate
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.parsing import load_yaml
 from cl_bench.utils.paths import results_root
+
+Source: TypeAlias = "str | Path | Mapping[str, Any] | Experiment"
+"""A preset's name, a YAML file, what such a file would hold, or an experiment itself."""
 
 
 def presets() -> dict[str, Path]:
@@ -24,15 +29,19 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
-def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str] = ()) -> Experiment:
-    """Read a preset, a YAML file, or what results were made of, and apply changes.
+def said(source: Source) -> str:
+    """Return how errors name `source`."""
+    return "the experiment" if isinstance(source, Mapping | Experiment) else str(source)
 
+
+def load_experiment(source: Source, changes: Mapping[str, Any] | Sequence[str] = ()) -> Experiment:
+    """Read an experiment and apply changes.
+
+    source: a preset's name, a YAML file, a mapping as such a file holds it, or an experiment;
     changes: a mapping from dotted keys to values, or `key=value` texts as `--set` takes them (the value is YAML);
     `tasks.NAME.key` reaches into one task. Raises UserError naming the file and the key, or --set and the key.
     """
-    path = _find(name_or_path, results=True)
-    content = _read(path)
-    content.setdefault("name", path.stem)
+    where, content = _content(source)
     pairs = list(changes.items() if isinstance(changes, Mapping) else map(parse_change, changes))
     for key, value in pairs:
         if key.partition(".")[0] == "sweep" and value:
@@ -40,9 +49,19 @@ def load_experiment(name_or_path: str, changes: Mapping[str, Any] | Sequence[str
         _apply(content, key, value, "--set")
     if content.pop("sweep", None):
         raise UserError(
-            f"{path} sweeps, which is many experiments: `cl-bench run` trains all, and each has a name of its own"
+            f"{where} sweeps, which is many experiments: `cl-bench run` trains all, and each has a name of its own"
         )
-    return validate(content, str(path), changed={key for key, _ in pairs})
+    return validate(content, where, changed={key for key, _ in pairs})
+
+
+def _content(source: Source) -> tuple[str, dict[str, Any]]:
+    """Return how errors name `source`, and a copy of what it says that may be changed."""
+    if isinstance(source, Mapping | Experiment):
+        return said(source), _extended({str(key): _plain(value) for key, value in dict(source).items()}, said(source))
+    path = _find(str(source), results=True)
+    content = _read(path)
+    content.setdefault("name", path.stem)
+    return str(path), content
 
 
 def swept(name_or_path: str) -> dict[str, list[str]]:
@@ -94,26 +113,38 @@ def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise UserError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold a mapping of settings")
-    content = beside(content, path.parent)
+    return _extended(beside(content, path.parent), str(path), path.parent, (*below, path.resolve()))
+
+
+def _plain(value: Any) -> Any:
+    """Return what a file would hold in place of a part of an experiment that was built in Python."""
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value.model_dump(exclude_unset=True) if isinstance(value, BaseModel) else value
+
+
+def _extended(
+    content: dict[str, Any], where: str, folder: Path = Path(), below: tuple[Path, ...] = ()
+) -> dict[str, Any]:
+    """Return `content`, which lies in `folder`, over what those say that it `extends`."""
     if "extends" not in content:
         return content
     extended = content.pop("extends")
     first, *others = extended if isinstance(extended, list) and extended else [extended]
-    inherited = _base(first, path, below)
+    inherited = _base(first, where, folder, below)
     for name in others:
-        _lay_over(inherited, _base(name, path, below), f"{path}:")
-    _lay_over(inherited, content, f"{path}:")
+        _lay_over(inherited, _base(name, where, folder, below), f"{where}:")
+    _lay_over(inherited, content, f"{where}:")
     return inherited
 
 
-def _base(name: Any, path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
-    """Return what the experiment `name`, which the file `path` extends, says of all but itself."""
+def _base(name: Any, where: str, folder: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    """Return what the experiment `name`, which `where` extends, says of all but itself."""
     if not isinstance(name, str):
-        raise UserError(f"{path}: extends must name a preset or a YAML file, or list several, not {name!r}")
-    below = (*below, path.resolve())
-    base = _find(name, path.parent)
+        raise UserError(f"{where}: extends must name a preset or a YAML file, or list several, not {name!r}")
+    base = _find(name, folder)
     if base.resolve() in below:
-        raise UserError(f"{path}: extends {name}, which extends this file")
+        raise UserError(f"{where}: extends {name}, which extends this file")
     return {key: value for key, value in _read(base, below).items() if key not in ("name", "description", "sweep")}
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from itertools import pairwise
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from cl_bench.config.complaints import explain, place_of
+from cl_bench.config.given import held, refuse_given
 from cl_bench.config.orders import spelled_out
 from cl_bench.config.values import (
     BatchNorm,
@@ -22,7 +23,6 @@ from cl_bench.config.values import (
     Scored,
     Share,
     Side,
-    TrackerName,
     Zoom,
 )
 from cl_bench.errors import UserError, unknown_name_error
@@ -125,8 +125,8 @@ class TaskConfig(_Frozen):
     """What orders, tables and `--set tasks.NAME.KEY=...` call it."""
     kind: str
     """What is predicted, such as segmentation, detection or classification: `cl-bench list kinds`."""
-    data: dict[str, Any]
-    """`format` names the reader; the rest is the reader's own (files on disk: `path`)."""
+    data: Annotated[dict[str, Any], BeforeValidator(held)]
+    """`format` names the reader; the rest is its own (files on disk: `path`; torch data sets: `train`, `val`)."""
     classes: tuple[str, ...] | None = None
     """The classes to keep, in this order; where not set, all that the data have."""
     predictor: str | None = None
@@ -215,7 +215,7 @@ class Experiment(Protocol):
     that with flips, four times at 512 px."""
     resources: Resources = Resources()
     """What one stage takes of a Ray cluster."""
-    trackers: tuple[TrackerName, ...] = ()
+    trackers: tuple[str, ...] = ()
     """Where the results are sent to when all is trained, stages that were trained earlier included."""
 
     @model_validator(mode="before")
@@ -265,7 +265,8 @@ class Experiment(Protocol):
         return shared.model_dump(include=set(Optimization.model_fields))
 
     def to_yaml(self) -> str:
-        """Return the resolved experiment as YAML."""
+        """Return the resolved experiment as YAML; raise UserError where data were given as objects."""
+        refuse_given({task.name: task.data for task in self.tasks})
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 

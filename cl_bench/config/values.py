@@ -37,7 +37,6 @@ BatchNorm = Literal["train", "frozen"]
 Level = Literal[8, 16, 32, 64]
 Scored = Literal["val", "dev", "dev1", "dev2", "dev3"]
 DEV: tuple[str, ...] = get_args(Scored)[1:]
-TrackerName = Literal["tensorboard", "wandb", "mlflow"]
 
 
 def _one_or_more(levels: Any) -> Any:

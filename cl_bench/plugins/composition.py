@@ -193,10 +193,11 @@ def _dotted(path: str) -> StrategyEntry:
         raise UserError(f"strategy {path} is not one of Avalanche's plug-ins, nor made from one")
     if reason := refusal(found):
         raise UserError(f"strategy {path} cannot be used here: {reason}")
-    return StrategyEntry(path, _plugin_builder(found), summary=f"{name} of {module}")
+    return StrategyEntry(path, plugin_builder(found), summary=f"{name} of {module}")
 
 
-def _plugin_builder(plugin: type) -> Callable[..., list[Any]]:
+def plugin_builder(plugin: type) -> Callable[..., list[Any]]:
+    """Return what builds a strategy of the plug-in class alone, whose arguments are the settings."""
     built = adapted(plugin)
 
     def build(**settings: Any) -> list[Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
 import inspect
+import linecache
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -59,9 +61,13 @@ class Registry(Generic[T]):
     _loaded: bool = False
 
     def add(self, name: str, thing: T) -> None:
-        """Register `thing`; raise UserError where the name is taken by something else."""
+        """Register `thing`; raise UserError where the name is taken by something else.
+
+        What is typed in a session, a cell of a notebook among it, may be typed anew.
+        """
         known = self.entries.get(name)
-        if known is not None and source_of(known) != source_of(thing):
+        typed = known is not None and is_typed(known) and is_typed(thing)
+        if known is not None and not typed and source_of(known) != source_of(thing):
             raise UserError(f"{self.what} {name!r} is defined twice: in {source_of(known)} and in {source_of(thing)}")
         self.entries[name] = thing
 
@@ -140,6 +146,51 @@ def strategy(
     return declare
 
 
+def kind(cls: type) -> type:
+    """Declare the decorated class, a `cl_bench.kinds.base.Kind`, a kind of task, by its `name`.
+
+    ::
+
+        @cl_bench.kind
+        class Depth(Kind):
+            name = "depth"
+    """
+    return kinds.register(cls)
+
+
+def data_format(cls: type) -> type:
+    """Declare the decorated class, a `cl_bench.data.base.DataFormat`, a format of data, by its `name`.
+
+    ::
+
+        @cl_bench.data_format
+        class Lists:
+            name, kinds = "lists", ("classification",)
+    """
+    return formats.register(cls)
+
+
+trackers: dict[str, Callable[[Any, Path], str]] = {}
+"""What `tracker` has declared, by name."""
+
+
+def tracker(name: str) -> Callable[[Callable[[Any, Path], str]], Callable[[Any, Path], str]]:
+    """Declare the decorated function a tracker, to be named in an experiment's `trackers`.
+
+    It takes the results (`cl_bench.report.trackers.base.Tracked`) and their folder, and returns where it has put them::
+
+        @cl_bench.tracker("post")
+        def post(tracked, folder):
+            return requests.post(URL, json={"table": tracked.table}).url
+    """
+
+    def declare(send: Callable[[Any, Path], str]) -> Callable[[Any, Path], str]:
+        trackers[name] = send
+        return send
+
+    return declare
+
+
 _imported: dict[Path, str] = {}
 """Plugin file -> the module it was last imported as."""
 
@@ -197,17 +248,44 @@ def _definition(thing: Any) -> Any:
 
 
 def source_of(thing: Any) -> str:
-    """Return the file that defines `thing` (a strategy entry, a class or an instance)."""
+    """Return the file that defines `thing` (a strategy entry, a class or an instance), or what stands for it."""
     subject = _definition(thing)
-    return inspect.getsourcefile(subject) or subject.__module__
+    # Of a class in it, inspect would name the session's own file, or none.
+    if subject.__module__ == "__main__" and (found := _code_file(subject)):
+        return found
+    with contextlib.suppress(TypeError, OSError):
+        return inspect.getsourcefile(subject) or subject.__module__
+    return str(subject.__module__)
+
+
+def is_typed(thing: Any) -> bool:
+    """Return whether `thing` was typed in a session, as in a cell of a notebook, and lies in no file."""
+    return _definition(thing).__module__ == "__main__" and not Path(source_of(thing)).is_file()
 
 
 def code_identity(thing: Any) -> str | None:
     """Return the SHA-256 of the files that define code from outside this package, for a stage's key.
 
     None for our own, which the numerics version covers. What we adapt of Avalanche's is not our own: it holds what that
-    holds, which is not known.
+    holds, which is not known. Of what was typed in a session it is the cell's. Raises UserError where there is none.
     """
-    module = _definition(thing).__module__
-    own = module.startswith("cl_bench.") and module != "cl_bench.plugins.adapted"
-    return None if own else source_hash.source_hash(Path(source_of(thing)), module)
+    subject = _definition(thing)
+    if subject.__module__.startswith("cl_bench.") and subject.__module__ != "cl_bench.plugins.adapted":
+        return None
+    path = Path(source_of(thing))
+    if path.is_file():
+        return source_hash.source_hash(path, subject.__module__)
+    typed = "".join(linecache.getlines(str(path)))
+    if not typed:
+        raise UserError(
+            f"the source of {subject.__qualname__} cannot be found, so that stages trained with it could not be told "
+            "from others: put it into a file"
+        )
+    return hashlib.sha256(typed.encode()).hexdigest()
+
+
+def _code_file(subject: Any) -> str:
+    """Return what Python calls the file of a function, or of a class' methods; empty where none has its source."""
+    parts = vars(subject).values() if inspect.isclass(subject) else (subject,)
+    names = (part.__code__.co_filename for part in parts if inspect.isfunction(part))
+    return next((name for name in names if linecache.getlines(name)), "")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import torch
 
 from cl_bench.config.orders import spelled_out
-from cl_bench.config.presets import load_experiment
+from cl_bench.config.presets import Source, load_experiment, said
 from cl_bench.config.schema import Experiment, validate
 from cl_bench.config.sweeps import spread
 from cl_bench.errors import UserError
@@ -27,6 +27,7 @@ from cl_bench.runner.lone_image import check_lone_images
 from cl_bench.stages.plan import Plan, Stage, make_plan
 from cl_bench.stages.scoring import Scorer
 from cl_bench.tasks.catalog import TaskEntry, check_task, load_catalog
+from cl_bench.tasks.given_sets import stored_sets
 from cl_bench.utils.files import make_writable
 from cl_bench.utils.machine import set_up_numerics
 from cl_bench.utils.nested import differences
@@ -109,17 +110,17 @@ class Request(TypedDict, total=False):
     """Strategies, orders and seeds come beside those of the experiment's results, whose rows are kept."""
 
 
-def prepare(experiment: str, **request: Unpack[Request]) -> Prepared:
+def prepare(experiment: Source, **request: Unpack[Request]) -> Prepared:
     """Read, check and plan an experiment; raise UserError before any work is lost.
 
-    experiment: a preset's name or a YAML file; request: strategies, orders, seeds, split, changes, plugin_files and
-    add, as `Request` explains them.
+    experiment: as `load_experiment` takes it; request: strategies, orders, seeds, split, changes, plugin_files and add,
+    as `Request` explains them.
     """
     if unknown := request.keys() - Request.__annotations__.keys():
-        raise TypeError(f"run or prepare got an unexpected keyword argument {min(unknown)!r}")
+        raise TypeError(f"prepare got an unexpected keyword argument {min(unknown)!r}")
     files, add = request.get("plugin_files", ()), request.get("add", False)
     load_plugin_files(files)
-    loaded = _requested(experiment, request)
+    loaded = stored_sets(_requested(experiment, request))
     folder = _folder(loaded.name, loaded.split)
     asked = frozenset(_spread(request.get("strategies", ())))
     _refuse_unknown_strategies(loaded, folder, asked=asked if add else None)
@@ -143,11 +144,11 @@ def prepare(experiment: str, **request: Unpack[Request]) -> Prepared:
     return Prepared(loaded, catalog, weights, plan, store, folder, paths, satisfied, asked)
 
 
-def _requested(experiment: str, request: Request) -> Experiment:
+def _requested(experiment: Source, request: Request) -> Experiment:
     """Return the experiment with what is requested in place of its own or, with `add`, beside what its results have."""
     loaded, orders = load_experiment(experiment, request.get("changes", ())), request.get("orders", ())
     if split := request.get("split"):
-        loaded = validate({**loaded.model_dump(), "split": split}, experiment, {"split"}, "--split")
+        loaded = validate({**loaded.model_dump(), "split": split}, said(experiment), {"split"}, "--split")
     orders = spelled_out(orders, [task.name for task in loaded.tasks]) if orders else ()
     own: dict[str, tuple[Any, ...]] = {
         "strategies": tuple(request.get("strategies", ())),
@@ -157,7 +158,7 @@ def _requested(experiment: str, request: Request) -> Experiment:
     if request.get("add"):
         own = requested_so_far(_folder(loaded.name, loaded.split), own)
     content = {**loaded.model_dump(), **{key: values for key, values in own.items() if values}}
-    return validate({**content, "strategies": _spread(content["strategies"])}, experiment)
+    return validate({**content, "strategies": _spread(content["strategies"])}, said(experiment))
 
 
 def _spread(strategies: Iterable[str]) -> list[str]:

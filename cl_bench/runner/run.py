@@ -1,45 +1,22 @@
-"""Trains what is missing of an experiment, and returns its results."""
+"""Trains what is missing of an experiment, and exports its results."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from cl_bench.report.trackers.send import send_results
 from cl_bench.results.export import export
-from cl_bench.results.rows import load_results
 from cl_bench.results.stages import exported_rows, of_training
 from cl_bench.results.store.failures import Failure, Failures
 from cl_bench.runner.executors.base import Executor, Report
-from cl_bench.runner.executors.forkserver import end_if_imported_by_a_worker
 from cl_bench.runner.executors.frontier import Frontier
-from cl_bench.runner.executors.local import IN_PROCESS, on_this_machine
+from cl_bench.runner.executors.local import IN_PROCESS
 from cl_bench.runner.extend import refuse_foreign_rows
 from cl_bench.runner.lock import exclusive_plan
 from cl_bench.runner.plan_record import describe_plan
-from cl_bench.runner.prepare import Prepared, Request, prepare
+from cl_bench.runner.prepare import Prepared
 from cl_bench.stages.trainer import Progress
 from cl_bench.utils.files import make_writable
 from cl_bench.utils.paths import results_root
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from typing_extensions import Unpack
-
-
-def run(experiment: str, *, workers: int = 1, **request: Unpack[Request]) -> pd.DataFrame:
-    """Train what is missing of an experiment and return its results, one row an evaluation.
-
-    experiment: a preset's name or a YAML file; workers: processes that train stages side by side; request: strategies,
-    orders, seeds and split in place of the experiment's own, changes (further settings), plugin_files and add, as
-    `prepare` takes them.
-    """
-    end_if_imported_by_a_worker()
-    prepared = prepare(experiment, **request)
-    train(prepared, on_this_machine(workers))
-    if prepared.experiment.trackers:
-        send_results(prepared.folder, prepared.experiment.trackers)
-    return load_results(prepared.folder)
 
 
 def train(

@@ -43,6 +43,13 @@ class Stage:
     experts: Mapping[str, str] = field(default_factory=dict)
     chain: tuple[str, ...] = ()
 
+    @property
+    def label(self) -> str:
+        """The stage in words: what it trains, after what, with what, and its seed."""
+        after = f" after {', '.join(self.past)}" if self.past else ""
+        terms = "+".join(term.text for term in self.terms)
+        return f"{'+'.join(self.trained)}{after}{f' with {terms}' if terms else ''}, seed {self.seed}"
+
 
 @dataclass(frozen=True)
 class Run:

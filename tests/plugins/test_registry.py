@@ -61,6 +61,7 @@ def test_the_built_in_ones_are_found() -> None:
         "image_folder",
         "scenes",
         "cards",
+        "torch_dataset",
         "torchvision",
         "yolo",
         "voc_xml",

@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cl_bench.api.results import load_results
+from cl_bench.api.run import run
 from cl_bench.cli import scores as commands
 from cl_bench.data.formats import scenes
 from cl_bench.errors import UserError
 from cl_bench.results.plan_file import read_plan
-from cl_bench.results.rows import load_results, read_results
+from cl_bench.results.rows import read_results
 from cl_bench.results.store.scores import Score, Scores
 from cl_bench.results.summary import baselines, summary
 from cl_bench.runner.prepare import prepare
 from cl_bench.runner.rescore import rescore, verify
-from cl_bench.runner.run import run
 from cl_bench.runner.run import train as train_missing
 from cl_bench.stages.scoring import Scorer
 from cl_bench.stages.trainer import Trainer

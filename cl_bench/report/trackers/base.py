@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -56,6 +56,10 @@ class Tracked:
     summary: pd.DataFrame
     table: str
     figures: Sequence[Path]
+
+
+Send = Callable[[Tracked, Path], str]
+"""As `Tracker.send`."""
 
 
 class Tracker(Protocol):

@@ -6,20 +6,19 @@ import importlib
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import get_args
 
-from cl_bench.config.values import TrackerName
 from cl_bench.errors import UserError, unknown_name_error
-from cl_bench.report.trackers.base import Tracker, tracked
+from cl_bench.plugins.registry import trackers
+from cl_bench.report.trackers.base import Send, Tracker, tracked
 from cl_bench.results.rows import read_results
 
-TRACKERS: tuple[str, ...] = get_args(TrackerName)
+TRACKERS = ("tensorboard", "wandb", "mlflow")
 
 
 def check_trackers(names: Iterable[str]) -> None:
     """Raise UserError for a tracker that there is not, or that is not installed."""
     for name in names:
-        _tracker(name)
+        _sender(name)
 
 
 def send_results(folder: Path, names: Iterable[str], split: str = "") -> dict[str, str]:
@@ -39,7 +38,7 @@ def send_results(folder: Path, names: Iterable[str], split: str = "") -> dict[st
         content = tracked(results, [path for path in paths if path.suffix == ".png"], split)
         for name in names:
             try:
-                places[name] = _tracker(name).send(content, folder)
+                places[name] = _sender(name)(content, folder)
             except Exception as error:  # whatever a tracker's library or its server raises
                 raise UserError(
                     f"tracker {name} did not take the results of {content.experiment}, which are stored: {error}; "
@@ -48,10 +47,13 @@ def send_results(folder: Path, names: Iterable[str], split: str = "") -> dict[st
     return places
 
 
-def _tracker(name: str) -> Tracker:
+def _sender(name: str) -> Send:
+    if name in trackers:
+        return trackers[name]
     if name not in TRACKERS:
-        raise unknown_name_error("tracker", name, TRACKERS)
+        raise unknown_name_error("tracker", name, [*TRACKERS, *trackers])
     try:
-        return importlib.import_module(f"cl_bench.report.trackers.{name}")
+        module: Tracker = importlib.import_module(f"cl_bench.report.trackers.{name}")
     except ImportError as error:
         raise UserError(f"tracker {name} needs what is not installed ({error}): pip install cl-bench[track]") from error
+    return module.send

@@ -13,11 +13,11 @@ import pytest
 from conftest import message
 from synthetic import plausible
 
+from cl_bench.api.run import run as run_experiment
 from cl_bench.metrics import continual
 from cl_bench.report.trackers.base import tracked
 from cl_bench.report.trackers.send import check_trackers, send_results
 from cl_bench.results.rows import read_results
-from cl_bench.runner.run import run as run_experiment
 
 
 @pytest.fixture

@@ -1,0 +1,194 @@
+"""Results as Python code has them: a data frame of all evaluations that knows its tables and figures; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pandas as pd
+
+from cl_bench.errors import UserError, unknown_name_error
+from cl_bench.results import rows
+from cl_bench.results.rows import REFERENCE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cl_bench.results.plan_file import Plan
+
+
+FIGURES = ("curves", "matrix", "tradeoffs", "classes", "orders")
+"""What `Results.figure` draws."""
+
+
+class Text(str):
+    """A text that a prompt shows as it reads."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+class Results(pd.DataFrame):
+    """An experiment's results: one row an evaluation, and what is made of them.
+
+    ::
+
+        results = cl_bench.load_results("quickstart")
+        results.table()                     # drops and verdicts; .table("latex") for a paper
+        results.curves()                    # a matplotlib figure
+        results.compare(against="naive")    # a data frame of differences
+        results[results["last"]]            # the rows themselves: all that a pandas data frame can
+
+    Columns as in `load_results`. Whatever pandas makes of it, a selection or a copy, is a plain data frame.
+    """
+
+    _metadata: ClassVar[list[str]] = ["_found"]  # what pandas keeps beside columns
+
+    def __init__(self, found: rows.Results) -> None:
+        super().__init__(found.rows)  # type: ignore[call-arg] # the stubs have it in __new__
+        self._found = found
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def __dir__(self) -> list[str]:
+        # The hundreds of names that pandas has would hide the ten that are ours; `.rows` has them.
+        return sorted(name for name in vars(Results) if not name.startswith("_"))
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """Every evaluation, as a plain data frame; columns as in `load_results`."""
+        return self._found.rows
+
+    @property
+    def plan(self) -> Plan:
+        """What was planned: tasks, runs, stages, settings and provenance."""
+        return self._found.plan
+
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """Why stages are not there, by their keys; empty where all went well."""
+        return self._found.failures
+
+    @property
+    def folder(self) -> Path:
+        """Where the results lie."""
+        return self._found.folder
+
+    def summary(self, split: str = "") -> pd.DataFrame:
+        """Return the table's numbers: a row a strategy, order, task and metric, with `drop`, `verdict` and costs.
+
+        split: "test" or "val"; empty: the part that verdicts are of. Of baselines alone: their scores over seeds.
+        Example: `results.summary().set_index(["strategy", "task"])["drop"]`.
+        """
+        from cl_bench.results import summary
+
+        found = self._found.chosen(split)
+        return summary.summary(found) if found.plan.runs else summary.baselines(found)
+
+    def table(
+        self,
+        format: str = "terminal",
+        split: str = "",
+        *,
+        width: int = 0,
+        columns: Sequence[str] = (),
+        full: bool = False,
+        long: bool = False,
+        sort: str = "",
+        notes: bool = False,
+    ) -> str:
+        """Return the comparison table as text: a row a strategy, with its drops against the single-task baselines.
+
+        format: "terminal", "markdown", "latex", "html" or "csv" (raw numbers); split: as in `summary`; width: in
+        characters, the format's usual one where 0; long: a row a strategy and task, of these columns alone where
+        `columns` names some, with forgetting and backward transfer where `full`; sort: strategies by their mean in this
+        column; notes: protocol, definitions and machine below it. Of baselines alone, their scores. Raises UserError
+        for another format or column. Example: `print(results.table("markdown"))`.
+        """
+        from cl_bench.report.tables import baselines, drops
+        from cl_bench.report.tables.compact import compact, render
+
+        found, frame = self._found.chosen(split), self.summary(split)
+        if not found.plan.runs:
+            return Text(baselines.render(frame, found, format))
+        if long or full or columns or format == "csv":
+            wide = width or 120
+            return Text(drops.render(frame, found, format, full=full, columns=columns, sort=sort, width=wide))
+        said = drops.notes(frame, found) if notes else []
+        return Text(render(compact(drops.ordered(frame, sort), found), format, width, notes=said))
+
+    def curves(self, order: str = "", split: str = "", width: float = 7.2) -> Figure:
+        """Return the forgetting curves of an order of tasks as a matplotlib figure, a panel a task.
+
+        order: "seg>det>cls", the first where empty; split: "test" or "val"; width: in inches, 3 to 40. Of baselines
+        alone, their learning curves. Example: `results.curves(width=3.4).savefig("curves.pdf")`.
+        """
+        return self.figure("curves", order, split, width)
+
+    def figure(self, what: str, order: str = "", split: str = "", width: float = 7.2) -> Figure:
+        """Return a figure of an order of tasks as matplotlib has it.
+
+        what: "curves", "matrix" (what is left after each stage), "tradeoffs" (drop against cost, memory and
+        plasticity), "classes" (drops by class) or "orders" (drops by order); the others as in `curves`. Raises
+        UserError for another figure or order, and where there is nothing to draw. Example: `results.figure("matrix")`.
+        """
+        if what not in FIGURES:
+            raise unknown_name_error("figure", what, FIGURES)
+        from cl_bench.report.figures.draw import figures
+
+        found = self._found.chosen(split)
+        if order:
+            if order not in (known := list(dict.fromkeys(run.stream for run in found.plan.runs))):
+                raise unknown_name_error("order", order, known)
+            found = found.select(orders=[order])
+        drawn = list(figures(found, what, width).values())
+        if not drawn:
+            raise UserError("there is nothing to draw: every task is void, so no drop from its baseline means anything")
+        return drawn[0]
+
+    def compare(  # type: ignore[override] # pandas' own, and a name for more
+        self, against: Any = REFERENCE, *arguments: Any, **options: Any
+    ) -> pd.DataFrame:
+        """Return how much more or less than the strategy `against` the others forget, paired by seed.
+
+        A row a strategy, order and task: `difference` of the drops (negative: less is forgotten) with its 95 % interval
+        `low`, `high`, and `p`; see `cl_bench.results.comparison.differences`. Raises UserError where there is nothing
+        to compare. A data frame as `against` is compared as pandas does. Example: `results.compare(against="kd")`.
+        """
+        if isinstance(against, pd.DataFrame):
+            return self.rows.compare(against, *arguments, **options)
+        from cl_bench.results.comparison import differences
+
+        return differences(self._found.chosen(*arguments, **options), against)
+
+    def report(self, output: str | Path | None = None, split: str = "") -> Path:
+        """Write the results as one self-contained HTML page, and return its path.
+
+        output: a file, `report.html` in the results' folder where None; split: as in `summary`. Raises UserError where
+        it cannot be written. Example: `webbrowser.open(results.report().resolve().as_uri())`.
+        """
+        from cl_bench.report.page.render import save_report
+
+        return save_report(self.folder, None if output is None else Path(output), split)
+
+    def _repr_html_(self) -> str:
+        return self.table("html")
+
+
+def load_results(path: str | Path) -> Results:
+    """Return the results of an experiment: a data frame of every evaluation, with table, curves and report.
+
+    path: an experiment's folder of results, or its name where `results/` (`CL_BENCH_RESULTS`) has it.
+    Example: `cl_bench.load_results("quickstart").table()`.
+
+    Columns: `experiment`, `strategy` ("baseline" for single-task runs), `order` ("seg>det>cls"), `seed`; `position`:
+    the stage's place in its run, from 0; `stage`: its key; `trained`: its tasks, joined by "+"; `epoch`: from 1 in the
+    stage; `step`: epochs since the run began; `last`: whether the epoch ends its stage; `task`, `kind`, `metric`,
+    `value` (0..1); `split`: the part that was scored, "val" (or a dev part) or, at the ends of stages, "test";
+    `status`: "done" or, where a value is not there (nan), "failed", "missing" or "unscored". Raises UserError where
+    there are no results, torn ones, or ones of a newer version.
+    """
+    return Results(rows.read_results(path))

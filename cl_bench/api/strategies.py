@@ -1,0 +1,92 @@
+"""Strategies that were given as objects, declared under a name; and seeds in their several forms."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from cl_bench.errors import UserError
+from cl_bench.plugins.composition import plugin_builder
+from cl_bench.plugins.registry import StrategyEntry, code_identity, strategies
+from cl_bench.utils.parsing import split_list
+
+PLAIN = (bool, int, float, str, type(None))
+"""What a setting may be, so that it can be written."""
+
+
+def as_texts(given: Any) -> list[str]:
+    """Return strategies as an experiment names them.
+
+    given: a text ("naive,kd+replay"), an object, or a list of both. An object is a function that returns plug-ins, a
+    plug-in class, or a plug-in whose class keeps its arguments as attributes of their names; it is declared under its
+    `name`, else that of the function or class. Raises UserError for what has no name or no source, by which its stages
+    could be told from others.
+    """
+    if isinstance(given, str):
+        return split_list(given)
+    several = isinstance(given, Iterable) and not _is_plugin(given)
+    return [one if isinstance(one, str) else declared(one) for one in (given if several else [given])]
+
+
+def as_seeds(given: Any) -> list[int]:
+    """Return the seeds: of a number that one, of a range or a list those in it."""
+    try:
+        return [operator.index(one) for one in (given if isinstance(given, Iterable) else [given])]
+    except TypeError as error:
+        raise UserError(f"seeds are whole numbers, such as 0, range(3) or [0, 1], not {given!r}") from error
+
+
+def declared(thing: Any) -> str:
+    """Declare `thing` a strategy where it is none yet, and return the text that names it with its settings."""
+    strategies.load()
+    subject = type(thing) if _is_plugin(thing) and not inspect.isclass(thing) else thing
+    for name, entry in strategies.entries.items():
+        if subject in (entry.build, getattr(entry.build, "__wrapped__", None)):
+            return name + _settings(thing, name)
+    if not callable(subject):
+        raise UserError(f"a strategy is a name, a function that returns plug-ins, or a plug-in, not {thing!r}")
+    name = str(getattr(thing, "name", None) or getattr(subject, "__name__", ""))
+    if not re.fullmatch(r"[A-Za-z_][\w-]*", name) or name == "baseline":
+        raise UserError(f"a strategy needs a name of letters, digits, '_' and '-', which {name or thing!r} is not")
+    if inspect.isclass(subject) and subject.__module__.partition(".")[0] == "avalanche":
+        return f"{subject.__module__}.{subject.__qualname__}{_settings(thing, name)}"
+    build = plugin_builder(subject) if inspect.isclass(subject) else subject
+    summary = (inspect.getdoc(subject) or "").partition("\n")[0]
+    entry = StrategyEntry(name, build, summary)
+    code_identity(entry)  # whose source is not known, nothing can be trained with
+    strategies.add(name, entry)
+    return name + _settings(thing, name)
+
+
+def is_of_this_session(text: str) -> bool:
+    """Return whether a part of the strategy was declared in this process alone, so that no other one knows it."""
+    named = re.findall(r"(?:^|\+)\s*([A-Za-z_][\w-]*)", text)
+    entries = (strategies.entries[name] for name in named if name in strategies.entries)
+    modules = [inspect.unwrap(entry.build).__module__ for entry in entries]
+    return any(not module.startswith(("cl_bench.", "cl_bench_plugin_")) for module in modules)
+
+
+def _is_plugin(thing: Any) -> bool:
+    return hasattr(thing, "before_training_exp")
+
+
+def _settings(thing: Any, name: str) -> str:
+    """Return the settings of a plug-in as they are written; empty for a class or a function, which has its defaults."""
+    if inspect.isclass(thing) or not _is_plugin(thing):
+        return ""
+    written = []
+    for setting, parameter in inspect.signature(type(thing)).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        value = getattr(thing, setting, parameter.empty)
+        if not isinstance(value, PLAIN):
+            raise UserError(
+                f"strategy {name}: its argument {setting!r} cannot be read from the object, so that its stages could"
+                f" not be told from others: keep it as self.{setting}, a number or a text, or give the class"
+            )
+        if value != parameter.default:
+            written.append(f"{setting}={'null' if value is None else value}")
+    return f"[{','.join(written)}]" if written else ""

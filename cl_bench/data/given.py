@@ -1,0 +1,193 @@
+"""torch data sets written to the cache once, by their fingerprint: files that are read, audited and keyed as any.
+
+A data set has `__len__` and gives pairs of an image and its target, as torchvision's do. The target is a class number
+(classification), a mask of class numbers as large as the image, 255 void (segmentation), or a dict of `boxes` (n, 4),
+left, top, right, bottom in pixels, `labels` (n,) and perhaps `iscrowd` (n,) (detection).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cl_bench.data.base import VOID, Boxes
+from cl_bench.data.pictures import as_array, as_picture
+from cl_bench.errors import UserError, describe_error
+from cl_bench.utils.files import whole_folder
+from cl_bench.utils.paths import cache_root
+
+KINDS = ("classification", "segmentation", "detection")
+VERSION = 1
+"""To be raised when a data set is written in another way."""
+BACKGROUND = ("__background__", "background")
+"""What torchvision calls the class that no box has."""
+
+Row = dict[str, Any]
+
+
+def stored(dataset: Any, kind: str, part: str, task: str) -> str:
+    """Write `dataset`, a part of a task, to the cache where it is not there yet, and return what it goes by.
+
+    It goes by its `fingerprint`, a text or a method that returns
+    one, where it has that, and is then not read again; by its images and targets otherwise. Raises UserError where an
+    item is not what it must be, or is another each time it is asked for.
+    """
+    what = f"{part} of {task}"
+    if kind not in KINDS:
+        raise UserError(f"{what}: {kind} takes no torch data set; {', '.join(KINDS)} do")
+    if not hasattr(dataset, "__len__"):
+        raise UserError(f"{what}: {type(dataset).__name__} has no length, so that its images cannot be counted")
+    declared = _declared(dataset)
+    content = declared or _content(dataset, kind, what)
+    # Whoever gives train and val one fingerprint means the data set as a whole.
+    identity = [VERSION, kind, len(dataset), _class_names(dataset), content, part if declared else ""]
+    digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    if not (folder := _folder(digest)).is_dir():
+        with whole_folder(folder, shared=True) as made:
+            if _content(dataset, kind, what, made) != content and not declared:
+                raise UserError(
+                    f"{what}: {type(dataset).__name__} gives other images or targets each time it is asked: leave "
+                    "random transforms out, as `augment` of the experiment has its own"
+                )
+    return digest
+
+
+def read_index(digest: str) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of a data set that goes by `digest`, and its index; raise UserError where it is there no more.
+
+    The index: `classes`, their `numbers` in the targets, whether the data set has `named` them, and `rows`.
+    """
+    folder = _folder(digest)
+    try:
+        return folder, json.loads((folder / "index.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"the data set {digest[:12]} was given from Python and is not in the cache {cache_root()}: give it again"
+        ) from error
+
+
+def target_of(
+    folder: Path, kind: str, row: Row, labels: Mapping[int, int], own: Sequence[str], names: Sequence[str]
+) -> Any:
+    """Return the target of an image with the numbers that `labels` gives its classes; None where it has none of them.
+
+    own: the data set's classes, names: those that are read.
+    """
+    if kind == "segmentation":
+        if list(own) != list(names):
+            raise UserError("the masks of a data set hold all of its classes: name no others, and none less")
+        return folder / row["mask"]
+    if kind == "classification":
+        return labels.get(row["label"])
+    keep = [place for place, label in enumerate(row["labels"]) if label in labels]
+    return Boxes(
+        np.array([row["boxes"][place] for place in keep], np.float32).reshape(-1, 4),
+        np.array([labels[row["labels"][place]] for place in keep], np.int64),
+        np.array([row["crowd"][place] for place in keep], bool),
+    )
+
+
+def _folder(digest: str) -> Path:
+    return cache_root() / "given" / digest
+
+
+def _declared(dataset: Any) -> str:
+    found = getattr(dataset, "fingerprint", None)
+    return str((found() if callable(found) else found) or "")
+
+
+def _class_names(dataset: Any) -> list[str]:
+    return [str(name) for name in getattr(dataset, "classes", None) or ()]
+
+
+def _content(dataset: Any, kind: str, what: str, into: Path | None = None) -> str:
+    """Return the hash of all images and targets, writing them, with their index, to the folder `into`."""
+    content, rows = hashlib.sha256(), list[Row]()
+    for place, image, mask, row in _items(dataset, kind, what):
+        for name, picture in (("image", image), ("mask", mask)):
+            if picture is None:
+                continue
+            content.update(f"{picture.mode} {picture.size}".encode())
+            content.update(picture.tobytes())
+            # PNG would have other bytes, and with them stages other keys, with another library behind PIL.
+            row[name] = f"{place:06d}.{name}.ppm"
+            if into is not None:
+                picture.save(into / row[name], "PPM")
+        content.update(json.dumps(row).encode())
+        rows.append(row)
+    if into is not None:
+        named = _class_names(dataset)
+        classes, numbers = _classes(named, kind, rows, what)
+        index = {"classes": classes, "numbers": numbers, "named": bool(named), "rows": rows}
+        (into / "index.json").write_text(json.dumps(index))
+    return content.hexdigest()
+
+
+def _classes(named: list[str], kind: str, rows: Sequence[Row], what: str) -> tuple[list[str], list[int]]:
+    """Return the classes and the numbers that targets have of them; a detector's background is no class."""
+    found = {label for row in rows for label in row.get("labels", [row.get("label", 0)])}
+    if kind == "segmentation":
+        found = {label for row in rows for label in row["values"]}
+    first, last = (1 if kind == "detection" and min(found, default=0) > 0 else 0), max(found, default=0)
+    if not named:
+        return [str(number) for number in range(first, last + 1)], list(range(first, last + 1))
+    if last >= len(named):
+        raise UserError(f"{what}: a target has class {last}, and the data set names {len(named)} classes, from 0")
+    start = 1 if kind == "detection" and named[0] in BACKGROUND else 0
+    return named[start:], list(range(start, len(named)))
+
+
+def _items(dataset: Any, kind: str, what: str) -> Iterator[tuple[int, Image.Image, Image.Image | None, Row]]:
+    for place in range(len(dataset)):
+        where = f"{what}, image {place}"
+        try:
+            image, target = dataset[place]
+        except Exception as error:  # somebody's code may raise anything
+            raise UserError(
+                f"{where}: {type(dataset).__name__} gives no image and target: {describe_error(error)}"
+            ) from error
+        picture = as_picture(image, where)
+        if kind == "segmentation":
+            mask = _mask(target, picture.size, where)
+            yield place, picture, mask, {"values": sorted({*np.unique(np.asarray(mask)).tolist()} - {VOID})}
+        elif kind == "detection":
+            yield place, picture, None, _boxes(target, where)
+        else:
+            yield place, picture, None, {"label": _label(target, where)}
+
+
+def _label(target: Any, where: str) -> int:
+    value = as_array(target)
+    if value.size != 1 or not np.issubdtype(value.dtype, np.integer) or value.item() < 0:
+        raise UserError(f"{where}: its target must be the number of its class, from 0, not {target!r}")
+    return int(value.item())
+
+
+def _mask(target: Any, size: tuple[int, int], where: str) -> Image.Image:
+    values = as_array(target)
+    if values.ndim == 3 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim != 2 or values.shape[::-1] != size:
+        raise UserError(f"{where}: its target must be a mask of its {size[1]} x {size[0]} pixels, not {values.shape}")
+    if not np.issubdtype(values.dtype, np.integer) or values.min() < 0 or values.max() > VOID:
+        raise UserError(f"{where}: its mask must hold class numbers in 0..{VOID - 1}, and {VOID} for void")
+    return Image.fromarray(np.ascontiguousarray(values.astype(np.uint8)))
+
+
+def _boxes(target: Any, where: str) -> Row:
+    if not isinstance(target, Mapping) or not {"boxes", "labels"} <= target.keys():
+        raise UserError(f"{where}: its target must be a dict of 'boxes' and 'labels', as torchvision's detectors take")
+    boxes, labels = as_array(target["boxes"]).reshape(-1, 4), as_array(target["labels"])
+    crowd = as_array(target.get("iscrowd", np.zeros(len(boxes))))
+    if not len(boxes) == labels.size == crowd.size:
+        raise UserError(f"{where}: it has {len(boxes)} boxes, {labels.size} labels and {crowd.size} iscrowd")
+    if labels.size and (not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0):
+        raise UserError(f"{where}: its labels must be the numbers of classes")
+    found = boxes.astype(np.float32).tolist()
+    return {"boxes": found, "labels": labels.reshape(-1).tolist(), "crowd": crowd.astype(bool).reshape(-1).tolist()}

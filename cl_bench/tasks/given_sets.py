@@ -1,0 +1,26 @@
+"""An experiment whose data were given as objects, as one that only names what can be read again."""
+
+from __future__ import annotations
+
+from cl_bench.config.given import FORMAT, Given
+from cl_bench.config.schema import Experiment, TaskConfig
+from cl_bench.data.given import stored
+from cl_bench.errors import UserError
+
+
+def stored_sets(experiment: Experiment) -> Experiment:
+    """Write data sets that tasks were given to the cache, and return the experiment with what they go by there.
+
+    Raises UserError for a data set that is not as it must be.
+    """
+    return experiment.model_copy(update={"tasks": tuple(map(_stored, experiment.tasks))})
+
+
+def _stored(task: TaskConfig) -> TaskConfig:
+    given = {part: held.dataset for part, held in task.data.items() if isinstance(held, Given)}
+    if not given:
+        return task
+    if task.data["format"] != FORMAT:
+        raise UserError(f"data of task {task.name}: format {task.data['format']} takes no data set as an object")
+    digests = {part: stored(dataset, task.kind, part, task.name) for part, dataset in given.items()}
+    return task.model_copy(update={"data": {**task.data, **digests}})

@@ -1,0 +1,319 @@
+"""What Python code is given: names, experiments built by hand, strategies as objects, and results as they were."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from avalanche.core import SupervisedPlugin
+from avalanche.training.plugins import EWCPlugin
+from conftest import TINY, message
+from synthetic import plausible
+
+import cl_bench
+from cl_bench.api.strategies import as_seeds, as_texts, is_of_this_session
+from cl_bench.config.presets import load_experiment
+from cl_bench.plugins.composition import parse
+from cl_bench.plugins.registry import strategies, trackers
+from cl_bench.report.trackers.send import check_trackers, send_results
+
+ROOT = Path(__file__).resolve().parents[2]
+CLS: dict[str, Any] = {**TINY, "tasks": TINY["tasks"][2:], "epochs": 1}  # type: ignore[index]
+"""A single short task."""
+
+
+class Shrinking(SupervisedPlugin):
+    """Does nothing, and keeps its argument."""
+
+    acts_from = 2
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+
+class Forgetful(SupervisedPlugin):
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self._hidden = weight
+
+
+class Raising(SupervisedPlugin):
+    acts_from = 1
+
+    def before_training_exp(self, strategy: Any, **_: Any) -> None:
+        raise RuntimeError("boom\nand more")
+
+
+def raising() -> list[Any]:
+    """Fail when the stage begins."""
+    return [Raising()]
+
+
+@pytest.fixture(autouse=True)
+def _declared_here_alone() -> Iterator[None]:
+    before = dict(strategies.entries) if strategies._loaded else None
+    yield
+    if before is not None:
+        strategies.entries.clear()
+        strategies.entries.update(before)
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> cl_bench.Results:
+    return cl_bench.load_results(plausible(tmp_path, seeds=(0, 1)).write())
+
+
+def test_public_names_are_seen_and_stand_alone() -> None:
+    assert set(cl_bench.__all__) <= set(dir(cl_bench))
+    assert {"run", "load_results", "load_model", "Experiment", "Task", "strategy", "kind", "tracker"} <= set(
+        dir(cl_bench)
+    )
+    for name in cl_bench.__all__:
+        assert inspect.getdoc(getattr(cl_bench, name)), name
+    functions = ("run", "load_results", "load_model", "list_strategies", "list_backbones", "kind", "tracker")
+    assert all("cl_bench." in (inspect.getdoc(getattr(cl_bench, name)) or "") for name in functions)
+    stub = (ROOT / "cl_bench" / "__init__.pyi").read_text(encoding="utf-8")
+    assert [f'    "{name}",' for name in cl_bench.__all__] == stub.partition("[\n")[2].rpartition("\n]")[0].splitlines()
+    with pytest.raises(AttributeError, match="no attribute 'rum'"):
+        cl_bench.rum  # type: ignore[attr-defined] # noqa: B018
+
+
+def test_importing_it_and_reading_results_costs_little() -> None:
+    code = (
+        "import sys, cl_bench; dir(cl_bench); assert not {'torch', 'pandas', 'pydantic', 'yaml'} & set(sys.modules);"
+        "cl_bench.load_results('results/quickstart').table(); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_lists_of_names() -> None:
+    assert {"naive", "kd", "replay"} <= set(cl_bench.list_strategies())
+    assert cl_bench.list_strategies("*replay*") == [n for n in cl_bench.list_strategies() if "replay" in n]
+    assert "resnet18" in cl_bench.list_backbones("resnet1*")
+
+
+@pytest.mark.parametrize("given", [3, [3], (3,), range(3, 4)])
+def test_seeds_in_their_forms(given: Any) -> None:
+    assert as_seeds(given) == [3]
+
+
+@pytest.mark.parametrize("given", ["0-4", 1.5, [0.5]])
+def test_seeds_that_are_none(given: Any) -> None:
+    assert "seeds are whole numbers, such as 0, range(3) or [0, 1]" in message(as_seeds, given)
+
+
+def test_experiments_in_their_forms(tiny: Callable[..., str]) -> None:
+    path, changes = tiny(), {"epochs": 3, "tasks.det.epochs": 4}
+    expected = load_experiment(path, changes)
+    assert load_experiment(Path(path), changes) == expected
+    assert load_experiment(TINY, changes) == expected
+    assert load_experiment(cl_bench.Experiment(**TINY), changes) == expected  # type: ignore[arg-type]
+    assert TINY["epochs"] == 2, "what was given stays as it is"
+    own = load_experiment({"extends": "quickstart", "name": "own", "epochs": 1})
+    assert (own.name, own.epochs, len(own.tasks)) == ("own", 1, 3)
+    assert message(load_experiment, {**TINY, "epoch": 1}).startswith(
+        "the experiment: unknown key 'epoch'; did you mean"
+    )
+    assert "name: Field required" in message(load_experiment, {"tasks": TINY["tasks"]})
+
+
+def test_strategies_in_their_forms() -> None:
+    assert as_texts("naive,kd[weight=2]+replay") == ["naive", "kd[weight=2]+replay"]
+    assert as_texts(Shrinking) == ["Shrinking"]
+    assert as_texts(["naive", Shrinking(), Shrinking(weight=2.5), raising]) == [
+        "naive",
+        "Shrinking",
+        "Shrinking[weight=2.5]",
+        "raising",
+    ]
+    (term,) = parse("Shrinking[weight=2.5]").terms
+    (plugin,) = term.build()
+    assert plugin.weight == 2.5
+    assert plugin is not term.build()[0], "every stage has its own"
+    assert len(term.code()[0]) == 64
+    assert parse("kd+Shrinking").terms[1].entry.summary == "Does nothing, and keeps its argument."
+    assert is_of_this_session("kd+Shrinking")
+    assert not is_of_this_session("kd[weight=2]+replay")
+    ewc = "avalanche.training.plugins.ewc.EWCPlugin"
+    (text,) = as_texts([EWCPlugin(ewc_lambda=0.5)])
+    assert text.startswith(f"{ewc}[ewc_lambda=0.5")
+    assert parse(text).terms[0].settings["ewc_lambda"] == 0.5
+
+
+def test_strategies_that_cannot_be_keyed() -> None:
+    assert "needs a name of letters, digits, '_' and '-', which '<lambda>' is not" in message(as_texts, [lambda: []])
+    assert "argument 'weight' cannot be read from the object" in message(as_texts, [Forgetful(1.0)])
+    assert "a strategy is a name, a function" in message(as_texts, [3])
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec("def nowhere(): return []", space)
+    assert "the source of nowhere cannot be found" in message(as_texts, [space["nowhere"]])
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, source: str, number: int) -> Any:
+    """Return what a cell of a notebook defines."""
+    import linecache
+
+    name, space = f"/tmp/ipykernel_1/{number}.py", {"__name__": "__main__"}
+    monkeypatch.setitem(linecache.cache, name, (len(source), None, source.splitlines(keepends=True), name))
+    exec(compile(source, name, "exec"), space)
+    return space["Typed"]
+
+
+def test_a_cell_of_a_notebook_is_keyed_by_its_text_and_may_be_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = (
+        "from avalanche.core import SupervisedPlugin\n"
+        "class Typed(SupervisedPlugin):\n"
+        "    acts_from = {}\n"
+        "    def before_training_exp(self, strategy, **_): pass\n"
+    )
+    codes = []
+    for number, acts_from in enumerate((1, 1, 2)):
+        assert as_texts([typed(monkeypatch, cell.format(acts_from), number)]) == ["Typed"]
+        codes.append(parse("Typed").terms[0].code())
+        assert parse("Typed").terms[0].acts_from == acts_from
+    assert codes[0] == codes[1] != codes[2]
+
+
+def test_results_are_the_data_frame_that_they_were(told: cl_bench.Results, tmp_path: Path) -> None:
+    rows = told.rows
+    assert isinstance(told, pd.DataFrame)
+    assert type(rows) is pd.DataFrame
+    pd.testing.assert_frame_equal(pd.DataFrame(told), rows)
+    assert told.equals(cl_bench.load_results(told.folder))
+    last = told[told["last"] & (told.strategy == "naive")]
+    assert type(last) is pd.DataFrame
+    assert last["value"].between(0, 1).all()
+    assert len(pd.concat([told, told])) == 2 * len(rows)
+    assert told.groupby("strategy")["value"].mean().index.tolist() == sorted(set(rows["strategy"]))
+    assert told.attrs == {}
+    assert len(told.merge(rows)) == len(rows)
+    told.to_csv(tmp_path / "rows.csv", index=False)
+    assert len(pd.read_csv(tmp_path / "rows.csv")) == len(rows)
+    again = pickle.loads(pickle.dumps(told))
+    assert again.equals(told)
+    assert again.folder == told.folder
+    assert told.compare(rows).empty, "as pandas compares two frames"
+    told["own"] = 1
+    assert "own" not in rows
+
+
+def test_results_tell_of_themselves(told: cl_bench.Results, tmp_path: Path) -> None:
+    own = ["compare", "curves", "failures", "figure", "folder", "plan", "report", "rows", "summary", "table"]
+    assert dir(told) == own
+    assert "kd+replay" in told.table()
+    assert repr(told.table()) == str(told.table()), "a prompt shows lines"
+    assert "\\toprule" in told.table("latex")
+    assert '<table class="compact">' in told._repr_html_()
+    assert len(told.table(notes=True)) > len(told.table())
+    assert told.table(columns=["drop"]).count("mean drop") > 1, "a row a task"
+    assert told.table("csv").startswith("experiment,strategy,")
+    assert "unknown" in message(told.table, "docx")
+    drops = told.summary()
+    assert drops[drops["headline"] & (drops["strategy"] == "naive")]["drop"].max() > 0.5
+    figure = told.curves(order="seg>det>cls", width=3.4)
+    assert figure.get_size_inches()[0] == pytest.approx(3.4)
+    assert len(told.figure("matrix").axes) > 1
+    assert "unknown figure 'matrices'; did you mean 'matrix'?" in message(told.figure, "matrices")
+    assert "unknown order 'det>seg'" in message(told.curves, "det>seg")
+    against = told.compare(against="naive")
+    assert "naive" not in set(against["strategy"])
+    assert (against.set_index(["strategy", "task"]).loc[("kd+replay", "seg"), "difference"]) < 0
+    assert "did you mean 'naive'" in message(told.compare, against="naiv")
+    page = told.report(tmp_path / "page.html")
+    assert "kd+replay" in page.read_text(encoding="utf-8")
+    assert told.failures == {}
+    assert [task.name for task in told.plan.tasks] == ["seg", "det", "cls"]
+
+
+def test_baselines_alone_tell_of_themselves(tmp_path: Path) -> None:
+    told = cl_bench.load_results(plausible(tmp_path, strategies=(), seeds=(0, 1)).write())
+    assert "baseline" in told.table().lower()
+    assert told.curves() is not None
+
+
+def test_a_tracker_of_ones_own(told: cl_bench.Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    def send(tracked: Any, folder: Path) -> str:
+        sent.append(tracked.experiment)
+        return "there"
+
+    monkeypatch.setattr("cl_bench.plugins.registry.trackers", dict(trackers))
+    try:
+        assert cl_bench.tracker("post")(send) is send
+        monkeypatch.setitem(trackers, "post", send)
+        check_trackers(["post"])
+        assert send_results(told.folder, ["post"]) == {"post": "there"}
+    finally:
+        trackers.pop("post", None)
+    assert sent == [told.plan.experiment]
+    assert "did you mean 'wandb'" in message(check_trackers, ["wandbb"])
+
+
+@pytest.mark.slow
+def test_an_experiment_from_python_is_trained_shown_and_asked(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = cl_bench.Experiment(**{**TINY, "epochs": 1, "orders": [["cls", "seg"]]})
+    told = cl_bench.run(experiment, strategies=["naive", Shrinking(2.0)], seeds=0, progress=True)
+    assert set(told["strategy"]) == {"baseline", "naive", "Shrinking[weight=2.0]"}
+    assert told.folder == results / "tiny"
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "seg after cls with Shrinking[weight=2.0], seed 0: done" in shown.err
+    assert cl_bench.run(experiment, strategies="naive").folder == told.folder, "and nothing is trained"
+    stages = set(told[told["strategy"] == "Shrinking[weight=2.0]"]["stage"])
+    other = cl_bench.run(experiment, strategies=[Shrinking(3.0)])
+    assert len(stages & set(other[other["strategy"] == "Shrinking[weight=3.0]"]["stage"])) == 1, "the first"
+    said = message(cl_bench.run, experiment, strategies=[Shrinking], workers=2)
+    assert "strategy Shrinking is an object of this process, which workers do not have" in said
+    ask_the_model(other, tmp_path)
+
+
+def ask_the_model(told: cl_bench.Results, tmp_path: Path) -> None:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    model = cl_bench.load_model(told, seed=0)
+    assert repr(model) == "<Model of tiny: Shrinking[weight=3.0], cls>seg, seed 0>"
+    assert set(model.tasks) == {"seg", "det", "cls"}
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    found = model.predict(tmp_path / "photo.png")
+    seg, cls, det = found["seg"], found["cls"], found["det"]
+    assert seg.mask.shape == (30, 40)  # type: ignore[union-attr]
+    assert sum(seg.share(name) for name in seg.classes) == pytest.approx(1)  # type: ignore[union-attr]
+    assert cls.label == max(cls.scores, key=cls.scores.__getitem__)  # type: ignore[union-attr]
+    assert det.boxes.shape == (len(det), 4)  # type: ignore[union-attr, arg-type]
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1)
+    for same in (Image.fromarray(pixels), pixels, tensor, tensor / 255, str(tmp_path / "photo.png")):
+        again = model.predict(same)
+        assert again["cls"] == cls
+        assert (again["seg"].mask == seg.mask).all()  # type: ignore[union-attr]
+    assert "leave Normalize out" in message(model.predict, tensor / 255 - 1)
+    assert "of shape (30, 40, 7)" in message(model.predict, np.zeros((30, 40, 7), np.uint8))
+    assert "name one with strategy=" not in message(cl_bench.load_model, told, "kd")
+
+
+@pytest.mark.slow
+def test_a_stage_that_fails_is_raised_when_all_else_is_kept(results: Path) -> None:
+    with pytest.raises(cl_bench.StageFailedError) as caught:
+        cl_bench.run(CLS, strategies=["naive", raising])
+    said = str(caught.value)
+    assert said.startswith("cls with raising, seed 0 failed: RuntimeError: boom and more")
+    assert said.endswith(f"; what else was trained is kept in {results / 'tiny'}")
+    assert "\n" not in said
+    kept = cl_bench.run(CLS, strategies=["naive", raising], on_failure="keep")
+    assert len(kept.failures) == 1
+    assert set(kept[kept["strategy"] == "naive"]["status"]) == {"done"}
+    assert set(kept[kept["strategy"] == "raising"]["status"]) == {"failed"}
+    assert "unknown on_failure 'ignore'" in message(cl_bench.run, CLS, on_failure="ignore")

@@ -1,0 +1,215 @@
+"""torch data sets as a task's data: written once, keyed by what they hold or by their fingerprint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY, message
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset
+
+import cl_bench
+from cl_bench.config.presets import load_experiment
+from cl_bench.data.base import Split
+from cl_bench.data.images import decode_mask, open_image
+from cl_bench.runner.prepare import prepare
+from cl_bench.tasks.catalog import read_split
+from cl_bench.tasks.given_sets import stored_sets
+
+Target = Callable[[int], Any]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("CL_BENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+class Squares(Dataset[Any]):
+    """Grey images of 40 x 30 pixels, no two alike; how often each was asked for is counted."""
+
+    def __init__(self, target: Target, count: int = 6, first: int = 0, classes: Any = None) -> None:
+        self.target, self.count, self.first, self.read = target, count, first, 0
+        if classes is not None:
+            self.classes = classes
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        self.read += 1
+        return torch.full((3, 30, 40), self.first + index, dtype=torch.uint8), self.target(index)
+
+
+def task(kind: str, **parts: Any) -> cl_bench.Task:
+    classes = parts.pop("classes", None)
+    return cl_bench.Task(name="own", kind=kind, data=parts, classes=classes)
+
+
+def split(kind: str, dataset: Any, **more: Any) -> Split:
+    experiment = cl_bench.Experiment(name="own", tasks=(task(kind, train=dataset, val=dataset, **more),))
+    return read_split(stored_sets(experiment).tasks[0], "train")
+
+
+def test_classification_is_read_as_it_is_given() -> None:
+    found = split("classification", Squares(lambda index: index % 2, classes=["cat", "dog"]))
+    assert found.classes == ("cat", "dog")
+    assert [example.target for example in found.examples] == [0, 1, 0, 1, 0, 1]
+    pixels = np.asarray(open_image(found.examples[5].image))
+    assert pixels.shape == (30, 40, 3)
+    assert (pixels == 5).all()
+
+
+def test_images_in_all_their_forms() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1)
+    forms = [Image.fromarray(pixels), pixels, tensor, tensor / 255]
+    for form in forms:
+        found = split("classification", Listed([(form, 0), (form, torch.tensor(1)), (form, np.int64(1))]))
+        assert (np.asarray(open_image(found.examples[0].image)) == pixels).all()
+    grey = split("classification", Listed([(pixels[:, :, 0], 0)]))
+    assert (np.asarray(open_image(grey.examples[0].image))[:, :, 1] == pixels[:, :, 0]).all()
+
+
+@dataclass
+class Listed(Dataset[Any]):
+    """A list of items; a data class, which pydantic would take apart."""
+
+    items: list[Any]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
+
+
+def test_classes_are_chosen_and_named() -> None:
+    named = Squares(lambda index: index % 3, classes=("cat", "dog", "cow"))
+    found = split("classification", named, classes=("cow", "cat"))
+    assert found.classes == ("cow", "cat")
+    assert [example.target for example in found.examples] == [1, 0, 1, 0]
+    assert found.notes == ("left out 1 of 3 classes, as asked",)
+    unnamed = Squares(lambda index: index % 3)
+    assert split("classification", unnamed).classes == ("0", "1", "2")
+    assert split("classification", unnamed, classes=("a", "b", "c")).classes == ("a", "b", "c")
+    assert "a data set of 3 classes cannot be of 2: a, b" in message(
+        split, "classification", unnamed, classes=("a", "b")
+    )
+    assert "did you mean 'cow'" in message(split, "classification", named, classes=("cov",))
+
+
+def test_masks_are_read_as_they_are_given() -> None:
+    def mask(index: int) -> torch.Tensor:
+        found = torch.full((30, 40), index % 3)
+        found[0, 0] = 255
+        return found
+
+    found = split("segmentation", Squares(mask, classes=["sky", "sea", "land"]))
+    values = decode_mask(found.examples[2].target, None)
+    assert values.shape == (30, 40)
+    assert values[0, 0] == 255
+    assert (values.reshape(-1)[1:] == 2).all()
+    assert "mask of its 30 x 40 pixels, not (40, 30)" in message(split, "segmentation", Squares(lambda i: mask(i).T))
+    assert "class numbers in 0..254" in message(split, "segmentation", Squares(lambda i: mask(i).float()))
+
+
+def test_boxes_are_read_as_torchvisions_detectors_take_them() -> None:
+    def boxes(index: int) -> dict[str, Any]:
+        return {"boxes": torch.tensor([[1.0, 2, 11, 12]] * (index % 3)), "labels": torch.tensor([1, 2][: index % 3])}
+
+    found = split("detection", Squares(boxes, classes=["__background__", "cat", "dog"]))
+    assert found.classes == ("cat", "dog")
+    assert [example.target.labels.tolist() for example in found.examples[:3]] == [[], [0], [0, 1]]
+    assert found.examples[2].target.xyxy.tolist() == [[1, 2, 11, 12]] * 2
+    assert not found.examples[2].target.crowd.any()
+    assert split("detection", Squares(boxes)).classes == ("1", "2")
+    assert "must be a dict of 'boxes' and 'labels'" in message(split, "detection", Squares(lambda _: 3))
+
+
+def test_a_data_set_is_written_once_and_what_it_holds_is_its_fingerprint(cache: Path) -> None:
+    def goes_by(dataset: Any) -> str:
+        one = cl_bench.Experiment(name="own", tasks=(task("classification", train=dataset, val=dataset),))
+        return str(stored_sets(one).tasks[0].data["train"])
+
+    first = goes_by(Squares(lambda index: index % 2))
+    assert goes_by(Squares(lambda index: index % 2)) == first
+    assert len(list((cache / "given").iterdir())) == 1
+    assert goes_by(Squares(lambda index: 1 - index % 2)) != first, "other labels"
+    assert goes_by(Squares(lambda index: index % 2, first=1)) != first, "other pixels"
+    assert goes_by(Squares(lambda index: index % 2, classes=["a", "b"])) != first, "other names"
+
+
+@pytest.mark.parametrize("method", [False, True])
+def test_a_declared_fingerprint_is_believed(method: bool, results: Path) -> None:
+    def keys(fingerprint: str, first: int) -> tuple[set[str], int]:
+        train = Squares(lambda index: index % 2, first=first)
+        val = Squares(lambda index: index % 2, first=100)
+        for dataset in (train, val):
+            dataset.fingerprint = (lambda: fingerprint) if method else fingerprint  # type: ignore[attr-defined]
+        own = {**TINY, "name": "own", "tasks": [task("classification", train=train, val=val)], "orders": []}
+        return set(prepare(own).plan.stages), train.read
+
+    before, read = keys("one", first=0)
+    assert read == 6
+    assert keys("one", first=0) == (before, 0), "it is not read again"
+    assert keys("one", first=20) == (before, 0), "it is said to be the same"
+    after, read = keys("two", first=20)
+    assert read == 6
+    assert not after & before
+
+
+def test_what_is_no_data_set_of_images_is_one_sentence(tmp_path: Path) -> None:
+    class Endless(IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            return iter([])
+
+    def random(_: int) -> int:
+        return int(torch.randint(0, 1000, ()))
+
+    assert "has no length" in message(split, "classification", Endless())
+    assert "gives other images or targets each time" in message(split, "classification", Squares(random))
+    assert "train of own, image 0: its target must be the number" in message(
+        split, "classification", Squares(lambda _: "cat")
+    )
+    assert "gives no image and target" in message(split, "classification", Listed([3]))
+    assert "leave Normalize out" in message(split, "classification", Listed([(torch.full((3, 8, 8), -1.0), 0)]))
+    assert "has class 2, and the data set names 2 classes" in message(
+        split, "classification", Squares(lambda _: 2, classes=["a", "b"])
+    )
+    assert "keypoints takes no torch data set" in message(split, "keypoints", Squares(lambda _: 0))
+    dataset = Squares(lambda index: index % 2)
+    half = cl_bench.Experiment(name="own", tasks=(task("classification", train=dataset),))
+    assert "no data set was given as 'val'" in message(read_split, stored_sets(half).tasks[0], "val")
+    assert "the data of task own were given as objects, which YAML cannot hold" in message(half.to_yaml)
+    gone = {"format": "torch_dataset", "train": "0" * 64, "val": "0" * 64}
+    config = cl_bench.Task(name="own", kind="classification", data=gone)
+    assert "the data set 000000000000 was given from Python and is not in the cache" in message(
+        read_split, config, "val"
+    )
+
+
+def test_a_file_that_an_experiment_with_objects_is_recorded_in_can_be_read_again(results: Path) -> None:
+    dataset = Squares(lambda index: index % 2)
+    own = cl_bench.Experiment(**{**TINY, "name": "own", "tasks": (task("classification", train=dataset, val=dataset),)})
+    stored = stored_sets(own)
+    (results.parent / "own.yaml").write_text(stored.to_yaml())
+    assert load_experiment(results.parent / "own.yaml") == stored
+
+
+@pytest.mark.slow
+def test_a_data_set_is_learnt_from_in_workers_too(results: Path) -> None:
+    def light(first: int) -> Squares:
+        return Squares(lambda index: index % 2, count=8, first=first, classes=["even", "odd"])
+
+    own = {**TINY, "name": "own", "epochs": 1, "tasks": [task("classification", train=light(0), val=light(50))]}
+    told = cl_bench.run(own)
+    assert told["value"].between(0, 1).all()
+    assert told.plan.tasks[0].train_images == 8
+    assert len(cl_bench.run(own, workers=2, changes={"epochs": 2})) > 0

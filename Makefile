@@ -40,13 +40,13 @@ docs: $(STAMP)
 
 # Writes the pages of docs/reference that are built from the code.
 reference: $(STAMP)
-	$(BIN)/python tools/reference.py
+	$(BIN)/python -m tools.reference
 
 # Writes the tables of docs/reference/fidelity.md that are built from the tests.
 fidelity: $(STAMP)
 	$(BIN)/python benchmarks/fidelity_tables.py
 
-# Writes the table of docs/avalanche.md: trains each of Avalanche's plug-ins on a tiny stream. A few minutes.
+# Writes the table of docs/how-to/avalanche.md: trains each of Avalanche's plug-ins on a tiny stream. A few minutes.
 plugins: $(STAMP)
 	$(BIN)/python benchmarks/plugin_tables.py
 

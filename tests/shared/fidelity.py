@@ -1,4 +1,4 @@
-"""Which test holds which strategy to which paper's formula, as the tests say: the tables of docs/reference/fidelity.md."""
+"""Which test holds which strategy to which paper's formula, as the tests say: docs/reference/fidelity.md."""
 
 from __future__ import annotations
 

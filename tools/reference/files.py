@@ -34,7 +34,7 @@ STORED = [
     ("evaluations.csv", "its scores"),
     ("training.csv", "loss, rate and gradient by step"),
     (per_class.FILE, "its headline metric by class"),
-    ("predictions.safetensors", "what it says of the gallery's images"),
+    ("pictures.safetensors, predictions.safetensors", "images of the gallery, and what it says of them"),
     ("resamples.safetensors", "its scores in resamples of the images"),
 ]
 PLAN = {
@@ -167,7 +167,7 @@ def page() -> str:
         _columns(COLUMNS),
         "## The store of stages",
         "A folder a stage, by its key, written whole or not at all.",
-        table(("file", "what it has"), [(code(name), what) for name, what in STORED]),
+        table(("file", "what it has"), [(", ".join(map(code, name.split(", "))), what) for name, what in STORED]),
     ]
     opening = (
         "For whoever reads results with tools of their own. They lie in `results/NAME`; tables are rebuilt from these"

@@ -34,7 +34,8 @@ def page() -> str:
         rows = [row for one in _parameters(command.callback) if (row := _row(one)) is not None]
         if rows:
             parts.append(table(("argument or option", "takes", "default", "meaning"), rows))
-    shared = [row for one in _parameters(app.registered_callback.callback) if (row := _row(one)) is not None]
+    before_all = app.registered_callback.callback if app.registered_callback else None
+    shared = [row for one in _parameters(before_all) if (row := _row(one)) is not None] if before_all else []
     opening = (
         "For whoever looks an option up. Every command, its arguments and options; `cl-bench COMMAND --help` says the"
         " same."

@@ -6,7 +6,7 @@ INPUTS = setup.cfg pyproject.toml constraints.txt
 # A hash and not the files' times: a fresh checkout of the same content must not install again.
 STAMP := $(VENV)/.installed-$(firstword $(shell cat $(INPUTS) | cksum))
 
-.PHONY: compare quick test fuzz lint fidelity plugins mutations bench clean
+.PHONY: compare quick test lint docs reference fidelity plugins fuzz mutations bench clean
 
 compare: $(STAMP)
 	$(BIN)/cl-bench run quickstart
@@ -34,11 +34,19 @@ lint: $(STAMP)
 	cp -r strategies experiments .lint/cl_bench
 	cd .lint && PYTHONPATH=. $(abspath $(BIN))/lint-imports ../importlinter.toml
 
-# Writes the tables of docs/strategies.md that are built from the tests.
+# The documentation site, into site/; a link that leads nowhere fails it.
+docs: $(STAMP)
+	$(BIN)/mkdocs build --strict
+
+# Writes the pages of docs/reference that are built from the code.
+reference: $(STAMP)
+	$(BIN)/python -m tools.reference
+
+# Writes the tables of docs/reference/fidelity.md that are built from the tests.
 fidelity: $(STAMP)
 	$(BIN)/python benchmarks/fidelity_tables.py
 
-# Writes the table of docs/avalanche.md: trains each of Avalanche's plug-ins on a tiny stream. A few minutes.
+# Writes the table of docs/how-to/avalanche.md: trains each of Avalanche's plug-ins on a tiny stream. A few minutes.
 plugins: $(STAMP)
 	$(BIN)/python benchmarks/plugin_tables.py
 
@@ -62,7 +70,7 @@ bench: $(STAMP)
 
 # Keeps the environment and the results, which are dear.
 clean:
-	rm -rf build dist *.egg-info .lint .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist site *.egg-info .lint .mypy_cache .pytest_cache .ruff_cache
 	find cl_bench strategies experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP):

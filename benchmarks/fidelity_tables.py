@@ -1,4 +1,4 @@
-"""Writes the tables of docs/strategies.md that say which test holds which strategy to its paper.
+"""Writes the tables of docs/reference/fidelity.md that say which test holds which strategy to its paper.
 
 python benchmarks/fidelity_tables.py
 """

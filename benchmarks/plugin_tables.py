@@ -1,4 +1,4 @@
-"""Writes the table of docs/avalanche.md: what Avalanche's own plug-ins come to here. A few minutes.
+"""Writes the table of docs/how-to/avalanche.md: what Avalanche's own plug-ins come to here. A few minutes.
 
 python benchmarks/plugin_tables.py
 """

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def test_every_cell_runs_and_shows_something() -> None:
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
-    notebook = nbformat.read(ROOT / "docs" / "results.ipynb", as_version=4)
+    notebook = nbformat.read(ROOT / "docs" / "tutorial" / "results.ipynb", as_version=4)
     nbformat.validate(notebook)
     nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ROOT)}}).execute()
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]

@@ -20,7 +20,7 @@ from cl_bench.data.formats.voc import VOC_CLASSES
 from cl_bench.runner.prepare import prepare
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "published.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "results" / "published.md").read_text(encoding="utf-8")
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 

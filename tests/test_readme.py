@@ -96,7 +96,7 @@ def test_the_table_of_all_strategies_is_the_one_of_the_committed_results() -> No
     from cl_bench.results.summary import summary
 
     table = summary(read_results(committed("zoo"))).set_index(["strategy", "task"])
-    page = (ROOT / "docs" / "strategies.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "results" / "leaderboard.md").read_text(encoding="utf-8")
     shown = re.findall(r"^\| `([^`]+)` \| (-?\d.*) \|$", page, re.MULTILINE)
     assert {name for name, _ in shown} == {name for name, _ in table.index}
     for name, cells in shown:

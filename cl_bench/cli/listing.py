@@ -20,7 +20,7 @@ def strategies() -> list[str]:
         paper = f" ({entry.paper})" if entry.paper else ""
         lines.append(f"{name:<16}{entry.summary}{paper}; {_resume(name)}{f' [{settings}]' if settings else ''}")
     lines.append("An Avalanche plug-in by its dotted path, e.g. avalanche.training.plugins.EWCPlugin[ewc_lambda=1.0]:")
-    lines.append("                acts from stage 1 and resumes as a whole; which work is in docs/avalanche.md")
+    lines.append("                acts from stage 1 and resumes as a whole; which work is in docs/how-to/avalanche.md")
     return lines + _broken(strategy_registry)
 
 

@@ -23,6 +23,8 @@ from cl_bench.utils.files import write_whole
 
 EXPORTED = ("rows.csv", "stages.csv", resamples.FILE, per_class.FILE)
 """Files beside the plan that all tables are rebuilt from."""
+ROWS = ("stage", "epoch", "task", "split", "data", "metric", "value")
+"""The columns of rows.csv."""
 
 
 def stage_costs(path: str | Path) -> pd.DataFrame:
@@ -59,7 +61,7 @@ def export(path: str | Path, before: Mapping[str, list[Evaluation]] | None = Non
         for key, stage in evaluations.items()
         for row in stage
     ]
-    table = pd.DataFrame(rows, columns=["stage", "epoch", "task", "split", "data", "metric", "value"])
+    table = pd.DataFrame(rows, columns=list(ROWS))
     tables = {"rows.csv": table, "stages.csv": _cost_table(plan, costs).drop(columns="tasks")}
     contents = {name: table.to_csv(index=False, lineterminator="\n").encode() for name, table in tables.items()}
     written = [write_whole(folder / name, content) for name, content in contents.items()]

@@ -15,7 +15,8 @@ from cl_bench.utils.files import write_whole
 
 FILE = "classes.csv"
 COLUMNS = ("task", "class", "value")
-_EXPORTED = ("stage", "data", *COLUMNS)
+EXPORTED = ("stage", "data", *COLUMNS)
+"""The columns of classes.csv."""
 
 
 def load(
@@ -28,7 +29,7 @@ def load(
     store, or of a version that kept none, has no rows. store_first: what was exported serves only for stages that the
     store lacks.
     """
-    table = _read(folder / FILE, _EXPORTED)
+    table = _read(folder / FILE, EXPORTED)
     wanted = table["data"] == ("" if tests is None else table["task"].map(tests))
     exported = {str(key): part for key, part in table[wanted].groupby("stage", sort=False)}
     parts = []
@@ -61,7 +62,7 @@ def _stored(folder: Path, key: str, tests: Mapping[str, str] | None) -> pd.DataF
             if score is not None
             for name, value in zip(score.classes, score.per_class.tolist(), strict=True)
         ]
-        table = pd.DataFrame(rows, columns=list(_EXPORTED[1:])).astype({"value": float})
+        table = pd.DataFrame(rows, columns=list(EXPORTED[1:])).astype({"value": float})
     table.insert(0, "stage", key)
     return table
 

@@ -1,4 +1,4 @@
-"""Which test holds which strategy to which paper's formula, as the tests say: the tables of docs/strategies.md."""
+"""Which test holds which strategy to which paper's formula, as the tests say: docs/reference/fidelity.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).parent.parent / "strategies"
-PAGE = TESTS.parent.parent / "docs" / "strategies.md"
+PAGE = TESTS.parent.parent / "docs" / "reference" / "fidelity.md"
 BEGIN, END = "<!-- built from the tests: make fidelity -->\n", "<!-- end of what is built -->\n"
 OWN, NONE = "own", "-"
 Test = Callable[..., Any]
@@ -79,7 +79,7 @@ def _link(row: Row) -> str:
 
 
 def _test(row: Row) -> str:
-    return f"[`{row.test}`](../tests/strategies/{row.module}.py)"
+    return f"[`{row.test}`](../../tests/strategies/{row.module}.py)"
 
 
 def page(text: str, found: Sequence[Row]) -> str:

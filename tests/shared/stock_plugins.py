@@ -1,4 +1,4 @@
-"""What Avalanche's own plug-ins come to on the stream of `cl-bench check`: the table of docs/avalanche.md."""
+"""What Avalanche's own plug-ins come to on the stream of `cl-bench check`: the table of docs/how-to/avalanche.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cl_bench.plugins.stock import REFUSED
 from cl_bench.testing.bench import Bench
 from cl_bench.testing.checks import Finding, check
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "avalanche.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "how-to" / "avalanche.md"
 BEGIN, END = "<!-- built from runs: make plugins -->\n", "<!-- end of what is built -->\n"
 PACKAGE = "avalanche.training.plugins."
 SUBJECTS = (

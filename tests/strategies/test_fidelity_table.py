@@ -1,4 +1,4 @@
-"""The tables of docs/strategies.md are what the tests say, and every published name has a row."""
+"""The tables of docs/reference/fidelity.md are what the tests say, and every published name has a row."""
 
 from __future__ import annotations
 

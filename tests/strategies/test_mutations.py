@@ -22,4 +22,4 @@ def test_the_record_has_every_fault_and_who_caught_it() -> None:
     kept = json.loads((ROOT / "results" / "benchmarks" / "mutations.json").read_text())["faults"]
     assert [row["fault"] for row in kept] == [fault["what"] for fault in FAULTS]
     assert all(row["caught by"] for row in kept)
-    assert f"plants {len(FAULTS)} faults" in (ROOT / "docs" / "strategies.md").read_text()
+    assert f"plants {len(FAULTS)} faults" in (ROOT / "docs" / "reference" / "fidelity.md").read_text()

@@ -1,4 +1,4 @@
-"""The table of docs/avalanche.md: each row is what its plug-in comes to with the Avalanche that is installed."""
+"""The table of docs/how-to/avalanche.md: each row is what its plug-in comes to with the Avalanche that is installed."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cl_bench import cli
 from cl_bench.config.sweeps import spread
@@ -34,6 +35,18 @@ def test_the_strategy_it_shows_runs_as_a_plugin_file(tiny: Callable[..., str], r
     assert train(prepared) == {}
     stored = [prepared.store.describe(run.stages[-1])["cost"]["stored_images"] for run in prepared.plan.runs]
     assert stored == [0, 12, 4]
+
+
+def test_the_python_it_shows_runs(tiny: Callable[..., str], results: Path, tmp_path: Path) -> None:
+    code = next(block for block in blocks("python") if "cl_bench.run" in block)
+    Image.new("RGB", (40, 30)).save(tmp_path / "photo.jpg")
+    names = {'"quickstart"': repr(tiny()), "range(3)": "range(1)"}
+    names |= {f'"{file}"': repr(str(tmp_path / file)) for file in ("photo.jpg", "curves.png")}
+    for shown, used in names.items():
+        assert shown in code
+        code = code.replace(shown, used)
+    exec(code, {})
+    assert (tmp_path / "curves.png").is_file()
 
 
 COMMANDS = [line.partition("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
@@ -78,12 +91,24 @@ def test_its_table_is_the_one_of_the_committed_results(capsys: pytest.CaptureFix
     assert shown[1].strip() == render(compact(summary(found), found), "markdown").strip()
 
 
-def test_the_drops_it_shows_of_real_photographs_are_those_of_the_committed_results() -> None:
+def test_the_drops_it_shows_of_photographs_are_those_of_the_committed_results() -> None:
     from cl_bench.results.rows import read_results
     from cl_bench.results.summary import summary
 
+    table = summary(read_results(committed("unified_onehead_best_seed0"))).set_index(["strategy", "task"])
+    shown = re.findall(r"^\| (\w+)(?:, 10 images a task)? \| (\d+) \| (\d+) \| (\d+) \|$", README, re.MULTILINE)
+    assert [name for name, *_ in shown] == ["naive", "kd", "replay"]
+    for name, *drops in shown:
+        assert drops == [f"{100 * table.loc[(name, task), 'drop']:.0f}" for task in ("seg", "det", "cls")]
+
+
+def test_the_drops_the_docs_show_of_photographs_are_those_of_the_committed_results() -> None:
+    from cl_bench.results.rows import read_results
+    from cl_bench.results.summary import summary
+
+    page = (ROOT / "docs" / "results" / "photographs.md").read_text(encoding="utf-8")
     table = summary(read_results(committed("unified_onehead_best"))).set_index(["strategy", "task"])
-    shown = re.findall(r"^\| `(.*?)` \| (.*?) \| (.*?) \| (.*?) \|", README, re.MULTILINE)
+    shown = re.findall(r"^\| `(.*?)` \| (.*?) \| (.*?) \| (.*?) \|", page, re.MULTILINE)
     shown = [(strategy, drops) for strategy, *drops in shown if strategy in table.index]
     assert len(shown) == 6
     for strategy, drops in shown:

@@ -65,7 +65,7 @@ def test_a_command_is_understood(
     command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, *words = command
-    depth = 3 if words[1] == "data" else 2
+    depth = 3 if words[1] in ("data", "model", "results", "strategy") else 2
     monkeypatch.setattr(sys, "argv", [*words[:depth], "--help"])
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as left:

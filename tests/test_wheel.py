@@ -54,4 +54,5 @@ def test_the_wheel_runs_outside_the_clone(installed: Path) -> None:
     )
     assert found.stdout.startswith(str(installed))
     assert "consolidate" in said(installed, "list", "strategies")
-    assert "10 stages" in said(installed, "run", "quickstart", "--dry-run")
+    assert "tasks:" in said(installed, "config", "quickstart")
+    assert "naive" in said(installed, "table", str(ROOT / "results" / "quickstart"))

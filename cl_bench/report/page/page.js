@@ -207,13 +207,51 @@ function setUpGallery() {
         : make("td", {class: "none"}, one.learnt ? "not in the store" : "not learnt yet"))));
     document.getElementById("pictures").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
   };
+  // Once when the page opens, from the first stage to the last; whoever moves the slider, or asks for stillness, stops it.
+  const button = document.getElementById("gallery-play");
+  let timer = 0;
+  const stop = () => { clearInterval(timer); timer = 0; button.textContent = "play"; };
+  const play = () => {
+    stop();
+    slider.value = 0;
+    show();
+    button.textContent = "stop";
+    timer = setInterval(() => {
+      slider.value = Number(slider.value) + 1;
+      show();
+      if (slider.value === slider.max) stop();
+    }, 1200);
+  };
+  button.addEventListener("click", () => timer ? stop() : play());
   select.addEventListener("change", show);
-  slider.addEventListener("input", show);
+  slider.addEventListener("input", () => { stop(); show(); });
   show();
+  if (slider.max !== "0" && !matchMedia("(prefers-reduced-motion: reduce)").matches) play();
+}
+
+/* The table for a paper, the numbers for a script, the entry for a bibliography. */
+function setUpCopies() {
+  const said = document.getElementById("copied");
+  for (const button of document.querySelectorAll("button.copy")) button.addEventListener("click", async () => {
+    const name = button.textContent, text = data.copies[name];
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // A page from a file may not have the clipboard; a selection does.
+      const area = make("textarea", {readonly: ""});
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    said.textContent = `${name} copied`;
+  });
 }
 
 setUpTable();
 setUpCurves();
 setUpMatrices();
 setUpGallery();
+setUpCopies();
 document.documentElement.dataset.ready = "true";

@@ -15,7 +15,8 @@ import pytest
 from synthetic import plausible
 
 from cl_bench.report.page.data import gallery
-from cl_bench.report.page.render import render, save_report, sentences
+from cl_bench.report.page.headline import cards, sentences
+from cl_bench.report.page.render import render, save_report
 from cl_bench.results.retention import retained
 from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
@@ -36,7 +37,8 @@ def said(tmp_path: Path, **options: Any) -> str:
 
 def test_the_summary_says_who_forgets_least_and_who_passes(tmp_path: Path) -> None:
     text = said(tmp_path)
-    assert re.search(r"Least is lost by kd\+replay: -?\d+\.\d % on the mean of its tasks; naive: \d\d\.\d %", text)
+    least = r"kd\+replay forgets least: its tasks end \d+\.\d % (below|above) their single-task baselines on average"
+    assert re.search(least + r" \(naive: \d\d\.\d %\); its worst, (seg|det|cls), drops -?\d+\.\d %\.", text)
     assert "No strategy keeps every task within the limit." in text
 
 
@@ -51,7 +53,7 @@ def test_a_winner_by_no_clear_margin_is_said_to_be_one(tmp_path: Path) -> None:
     results = read_results(experiment.write())
     text = sentences(results, summary(results))[0]
     assert re.search(
-        r"Least is lost by (kd|replay): \S+ % on the mean of its tasks \(by no clear margin over (kd|replay)\)", text
+        r"(kd|replay) forgets least \(by no clear margin over (kd|replay)\): its tasks end \S+ % (below|above)", text
     )
 
 
@@ -63,7 +65,7 @@ def test_a_strategy_that_failed_in_one_order_is_not_ranked(tmp_path: Path) -> No
     }
     results = read_results(experiment.write(failed=lost))
     least, unfinished, *_ = sentences(results, summary(results))
-    assert least.startswith("Least is lost by naive")
+    assert least.startswith("naive forgets least")
     assert unfinished == "Not finished, and not ranked: kd."
 
 
@@ -73,9 +75,21 @@ def test_the_bound_that_learns_all_at_once_is_no_winner(tmp_path: Path) -> None:
     for failed in (set(), lost):
         results = read_results(experiment.write(failed=failed))
         text = " ".join(sentences(results, summary(results)))
-        assert "Least is lost by naive" in text
+        assert "naive forgets least" in text
         assert "Not finished" not in text, "a bound takes no part, finished or not"
     assert "Epochs of joint are stretched over the stream" in render(results, tmp_path)
+
+
+def test_the_cards_are_of_who_forgets_least_and_name_its_worst_task(tmp_path: Path) -> None:
+    results = read_results(plausible(tmp_path / "results").write())
+    table = summary(results)
+    own = table[table["headline"] & (table["strategy"] == "kd+replay")]
+    worst = own.loc[own["drop"].idxmax()]
+    shown = {card.label: (card.value, card.note) for card in cards(table)}
+    assert shown["forgets least"][0] == "kd+replay"
+    assert shown["mean drop"][0] == f"{100 * own['average_drop'].iloc[0]:.1f} %"
+    assert shown["worst drop"] == (f"{100 * worst['drop']:.1f} %", f"of {worst['task']}")
+    assert cards(table.assign(verdict="void")) == []
 
 
 def test_one_seed_is_no_evidence(tmp_path: Path) -> None:
@@ -133,7 +147,7 @@ def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
 def test_the_best_is_bold_and_the_mean_drop_of_a_strategy_is_in_its_rows(tmp_path: Path) -> None:
     results = read_results(plausible(tmp_path / "results").write())
     table, page = summary(results), render(results, tmp_path)
-    bold = [float(drop) for drop in re.findall(r"<strong>(-?[\d.]+) ", page)]
+    bold = [float(drop) for drop in re.findall(r"<td[^>]*><strong>(-?[\d.]+) ", page)]
     assert bold == [pytest.approx(100 * drop, abs=0.05) for drop in table.loc[table["leading"], "drop"]] != []
     assert all(f">{100 * mean:.1f}</td>" in page for mean in table["average_drop"].unique())
 
@@ -166,7 +180,13 @@ def browser() -> Iterator[Any]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = binary
-    for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+    for word in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--force-prefers-reduced-motion",
+    ):
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
@@ -202,6 +222,8 @@ def test_the_report_of_the_best_recipe_opens(browser: Any, tmp_path: Path) -> No
 
 
 def test_the_page_works_in_a_browser(page: Any) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
     def texts(selector: str) -> list[str]:
         return [element.text for element in page.find_elements("css selector", selector)]
 
@@ -237,13 +259,21 @@ def test_the_page_works_in_a_browser(page: Any) -> None:
         return [image.get_attribute("src") for image in page.find_elements("css selector", "#pictures img")]
 
     last = shown()
-    assert len(last) == 6 * 4
+    assert len(last) == 3 * 4, "three images in tests, beside truth and three strategies"
     assert all(
         image.get_property("naturalWidth") == 192 for image in page.find_elements("css selector", "#pictures img")
     )
     page.find_element("id", "gallery-stage").send_keys("\ue011")  # Home
     assert texts("#gallery-label") == ["1 of 3: seg"]
     assert shown() != last
+
+    page.find_element("id", "gallery-play").click()
+    WebDriverWait(page, 20).until(lambda _: texts("#gallery-label") == ["3 of 3: cls"])
+    assert shown() == last, "it plays to the last stage, once"
+
+    assert texts(".compact tbody [scope=row]") == ["baseline", "naive", "kd", "joint"]
+    page.find_element("css selector", "button.copy").click()
+    WebDriverWait(page, 20).until(lambda _: texts("#copied") == ["LaTeX copied"])
 
     assert (
         page.execute_script(

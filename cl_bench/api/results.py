@@ -123,7 +123,7 @@ class Results(pd.DataFrame):
     def curves(self, order: str = "", split: str = "", width: float = 7.2) -> Figure:
         """Return the forgetting curves of an order of tasks as a matplotlib figure, a panel a task.
 
-        order: "seg>det>cls", the first where empty; split: "test" or "val"; width: in inches, 3 to 40. Of baselines
+        order: "seg>det>cls" or "seg-det-cls", the first where empty; split: "test" or "val"; width: in inches, 3 to 40. Of baselines
         alone, their learning curves. Example: `results.curves(width=3.4).savefig("curves.pdf")`.
         """
         return self.figure("curves", order, split, width)
@@ -141,9 +141,10 @@ class Results(pd.DataFrame):
 
         found = self._found.chosen(split)
         if order:
-            if order not in (known := list(dict.fromkeys(run.stream for run in found.plan.runs))):
-                raise unknown_name_error("order", order, known)
-            found = found.select(orders=[order])
+            known = {spelling: run.stream for run in found.plan.runs for spelling in (run.stream, "-".join(run.order))}
+            if order not in known:
+                raise unknown_name_error("order", order, set(known.values()))
+            found = found.select(orders=[known[order]])
         drawn = list(figures(found, what, width).values())
         if not drawn:
             raise UserError("there is nothing to draw: every task is void, so no drop from its baseline means anything")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cl_bench.api.results import Results, load_results
-from cl_bench.api.strategies import as_seeds, as_texts, is_of_this_session
+from cl_bench.api.strategies import as_seeds, as_texts, is_of_this_process
 from cl_bench.config.presets import Source
 from cl_bench.errors import StageFailedError, UserError, unknown_name_error
 from cl_bench.plugins.registry import load_plugin_files
@@ -83,7 +83,7 @@ def run(
 
 def _refuse_unknown_to_workers(prepared: Prepared, workers: int) -> None:
     for text in prepared.experiment.strategies if workers > 1 else ():
-        if is_of_this_session(text):
+        if is_of_this_process(text):
             raise UserError(
                 f"strategy {text} is an object of this process, which workers do not have: train it with workers=1, "
                 "or name its file in plugin_files"

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from conftest import TINY, message
 from synthetic import plausible
 
 import cl_bench
-from cl_bench.api.strategies import as_seeds, as_texts, is_of_this_session
+from cl_bench.api.strategies import as_seeds, as_texts, is_of_this_process
 from cl_bench.config.presets import load_experiment
+from cl_bench.config.sweeps import spread
 from cl_bench.plugins.composition import parse
-from cl_bench.plugins.registry import strategies, trackers
+from cl_bench.plugins.registry import StrategyEntry, strategies, trackers
 from cl_bench.report.trackers.send import check_trackers, send_results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +45,16 @@ class Forgetful(SupervisedPlugin):
     def __init__(self, weight: float) -> None:
         super().__init__()
         self._hidden = weight
+
+
+class Worded(SupervisedPlugin):
+    """Keeps a text."""
+
+    acts_from = 2
+
+    def __init__(self, mode: Any = "mean") -> None:
+        super().__init__()
+        self.mode = mode
 
 
 class Raising(SupervisedPlugin):
@@ -140,12 +152,38 @@ def test_strategies_in_their_forms() -> None:
     assert plugin is not term.build()[0], "every stage has its own"
     assert len(term.code()[0]) == 64
     assert parse("kd+Shrinking").terms[1].entry.summary == "Does nothing, and keeps its argument."
-    assert is_of_this_session("kd+Shrinking")
-    assert not is_of_this_session("kd[weight=2]+replay")
+    assert is_of_this_process("kd+Shrinking")
+    assert not is_of_this_process("kd[weight=2]+replay")
     ewc = "avalanche.training.plugins.ewc.EWCPlugin"
     (text,) = as_texts([EWCPlugin(ewc_lambda=0.5)])
     assert text.startswith(f"{ewc}[ewc_lambda=0.5")
     assert parse(text).terms[0].settings["ewc_lambda"] == 0.5
+
+
+@pytest.mark.parametrize("mode", ["sum", "yes", "7", "1e3", "", "null", "nan", "[1]", "a: b", "ü", None, True, 7, 1e-5])
+def test_an_argument_is_read_back_as_it_is(mode: Any) -> None:
+    (text,) = as_texts([Worded(mode)])
+    (strategy,) = spread(text)
+    read = parse(strategy).terms[0].settings["mode"]
+    assert (type(read), read) == (type(mode), mode)
+
+
+@pytest.mark.parametrize("mode", ["a,b", "a]+b"])
+def test_an_argument_that_settings_cannot_hold_is_refused(mode: str) -> None:
+    assert "strategy Worded: its arguments cannot be written as settings" in message(as_texts, [Worded(mode)])
+
+
+def test_strategies_of_an_installed_package_are_known_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def theirs() -> list[Any]:
+        return []
+
+    theirs.__module__ = "somebodys.strategies"
+    strategies.load()
+    strategies.add("theirs", StrategyEntry("theirs", theirs))
+    assert is_of_this_process("kd+theirs")
+    points = [EntryPoint("theirs", "somebodys", strategies.group)]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
+    assert not is_of_this_process("kd+theirs")
 
 
 def test_strategies_that_cannot_be_keyed() -> None:
@@ -220,6 +258,7 @@ def test_results_tell_of_themselves(told: cl_bench.Results, tmp_path: Path) -> N
     assert drops[drops["headline"] & (drops["strategy"] == "naive")]["drop"].max() > 0.5
     figure = told.curves(order="seg>det>cls", width=3.4)
     assert figure.get_size_inches()[0] == pytest.approx(3.4)
+    assert len(told.curves(order="seg-det-cls").axes) == len(figure.axes)
     assert len(told.figure("matrix").axes) > 1
     assert "unknown figure 'matrices'; did you mean 'matrix'?" in message(told.figure, "matrices")
     assert "unknown order 'det>seg'" in message(told.curves, "det>seg")

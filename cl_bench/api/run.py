@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,14 +90,11 @@ def _refuse_unknown_to_workers(prepared: Prepared, workers: int) -> None:
 
 
 def _train(prepared: Prepared, workers: int, progress: bool) -> dict[str, Failure]:
-    with ExitStack() as stack:
-        if not progress:
-            return train(prepared, on_this_machine(workers))
-        from cl_bench.cli.progress import StageProgress
+    if not progress:
+        return train(prepared, on_this_machine(workers))
+    from cl_bench.cli.progress import StageProgress
 
-        stages = {stage.key: (stage.label, prepared.steps(stage)) for stage in prepared.missing()}
-        stages |= {stage.key: (f"{stage.label}, to score", 0) for stage in prepared.unscored()}
-        shown = stack.enter_context(StageProgress(stages))
+    with StageProgress(prepared.to_show()) as shown:
         return train(prepared, on_this_machine(workers), shown.step, shown.report)
 
 

@@ -161,10 +161,8 @@ def _train(prepared: Prepared, executor: Executor, retry: bool) -> dict[str, Fai
     from cl_bench.runner.run import train
     from cl_bench.utils.provenance import command_line
 
-    missing = {stage.key: (_label(stage), prepared.steps(stage)) for stage in prepared.missing()}
-    missing |= {stage.key: (f"{_label(stage)}, to score", 0) for stage in prepared.unscored()}
     try:
-        with StageProgress(missing, partial(_scores, prepared), wanted.quiet) as shown:
+        with StageProgress(prepared.to_show(), partial(_scores, prepared), wanted.quiet) as shown:
             failed = train(prepared, executor, shown.step, shown.report, command_line(), retry)
     except KeyboardInterrupt:
         typer.echo(STOPPED, err=True)

@@ -39,23 +39,25 @@ class Format(str, Enum):
     parquet = "parquet"
 
 
-_SHORT = {"txt": Format.terminal, "md": Format.markdown, "tex": Format.latex, "htm": Format.html}
+_ENDINGS = {"txt": Format.terminal, "md": Format.markdown, "tex": Format.latex, "htm": Format.html}
+_BY_NAME = {**{format.value: format for format in Format}, **_ENDINGS}
 _RAW = (Format.csv, Format.json, Format.parquet)
 
 
 def format_of(name: str) -> Format:
     """Return the format of a name, or of what files of it end in; UserError for another."""
-    known = {**{format.value: format for format in Format}, **_SHORT}
-    if name.lower() not in known:
-        raise unknown_name_error("table format", name, known)
-    return known[name.lower()]
+    if name.lower() not in _BY_NAME:
+        raise unknown_name_error("table format", name, _BY_NAME)
+    return _BY_NAME[name.lower()]
 
 
 def output_of(format: Format | None, path: Path | None) -> Output:
-    """Return how and where a table is written; the format is that of the file's name where none is given."""
-    ending = path.suffix[1:].lower() if path else ""
-    named = {**{one.value: one for one in Format}, **_SHORT}.get(ending, Format.terminal)
-    return format or named, path
+    """Return how and where a table is written; the format is that of the file's name where none is given.
+
+    Raises UserError for a name whose ending is that of no format.
+    """
+    ending = path.suffix[1:] if path else ""
+    return format or (format_of(ending) if ending else Format.terminal), path
 
 
 FormatOption = Annotated[

@@ -82,6 +82,11 @@ class Prepared:
             steps += protocol.epochs * stage.repeats.get(name, 1) * -(-images // protocol.batch_size)
         return steps
 
+    def to_show(self) -> dict[str, tuple[str, int]]:
+        """Return by key what is to be done, and in how many steps: stages to train, then those to score."""
+        shown = {stage.key: (stage.label, self.steps(stage)) for stage in self.missing()}
+        return shown | {stage.key: (f"{stage.label}, to score", 0) for stage in self.unscored()}
+
     @cached_property
     def stored(self) -> list[dict[str, Any]]:
         """What the store knows of every stage in it, of other experiments too."""

@@ -29,10 +29,9 @@ app = App(
 def _experiments(incomplete: str) -> list[str]:
     """Return what the shell may complete an experiment's name to."""
     from cl_bench.config.presets import presets
-    from cl_bench.utils.paths import results_root
+    from cl_bench.utils.paths import names_of_results
 
-    ran = [plan.parent.name for plan in results_root().glob("*/plan.json")]
-    return sorted(name for name in {*presets(), *ran} if name.startswith(incomplete))
+    return sorted(name for name in {*presets(), *names_of_results()} if name.startswith(incomplete))
 
 
 ExperimentName = Annotated[
@@ -78,14 +77,14 @@ def results_folder(experiment: str) -> Path:
     from cl_bench.config.presets import name_of, presets
     from cl_bench.config.values import DEV
     from cl_bench.errors import unknown_name_error
-    from cl_bench.utils.paths import results_root
+    from cl_bench.utils.paths import names_of_results, results_root
 
     path, name = Path(experiment), name_of(Path(experiment))
     written = path.suffix in (".yaml", ".yml") and os.path.isfile(path)
     for folder in (results_root() / name, path) if written or len(path.parts) == 1 else (path,):
         if os.path.isfile(folder / "plan.json"):  # which is False, not an error, for a name that no file system takes
             return folder
-    ran = [found.parent.name for found in results_root().glob("*/plan.json")]
+    ran = names_of_results()
     if on_dev := sorted({f"{name}-{split}" for split in DEV}.intersection(ran)):
         raise UserError(f"experiment {name} was scored on dev alone: its results are {', '.join(on_dev)}")
     if written or experiment in presets():

@@ -11,7 +11,7 @@ import typer
 
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app, numbers
 from cl_bench.cli.group import wanted
-from cl_bench.cli.tables import Format, Table, print_table
+from cl_bench.cli.tables import Format, Output, Table, print_table
 from cl_bench.errors import StageFailedError, UserError
 from cl_bench.runner.executors.forkserver import start_server
 from cl_bench.utils.parsing import split_list
@@ -167,9 +167,8 @@ def _train(prepared: Prepared, executor: Executor, retry: bool) -> dict[str, Fai
     except KeyboardInterrupt:
         typer.echo(STOPPED, err=True)
         raise
-    files = [(Format.markdown, prepared.folder / "table.md"), (Format.csv, prepared.folder / "table.csv")]
-    print_table(prepared.folder, Table())
-    print_table(prepared.folder, Table(notes=True), files)
+    markdown = Output(Format.markdown, prepared.folder / "table.md", notes=True)
+    print_table(prepared.folder, Table(), [Output(), markdown, Output(Format.csv, prepared.folder / "table.csv")])
     if prepared.experiment.trackers:
         send_results(prepared.folder, prepared.experiment.trackers)
     return failed

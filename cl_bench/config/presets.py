@@ -15,7 +15,7 @@ from cl_bench.config.origin import PLAN, beside, experiment_of
 from cl_bench.config.schema import Experiment, validate
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.parsing import load_yaml
-from cl_bench.utils.paths import results_root
+from cl_bench.utils.paths import names_of_results, results_root
 
 Source: TypeAlias = "str | Path | Mapping[str, Any] | Experiment"
 """A preset's name, a YAML file, what such a file would hold, or an experiment itself."""
@@ -93,14 +93,15 @@ def _find(name_or_path: str, folder: Path = Path(), results: bool = False) -> Pa
             raise UserError(f"experiment file {path.absolute()} does not exist")
         return path
     known = presets()
-    if results:
-        known = {**{plan.parent.name: plan for plan in results_root().glob(f"*/{PLAN}")}, **known}
-    if name_or_path not in known:
-        beside = path.with_name(f"{path.name}.yaml")
-        if os.path.isfile(beside):
-            raise UserError(f"unknown experiment {name_or_path!r}; did you mean the file {beside}?")
-        raise unknown_name_error("experiment", name_or_path, known)
-    return known[name_or_path]
+    if name_or_path in known:
+        return known[name_or_path]
+    ran = names_of_results() if results else []
+    if name_or_path in ran:
+        return results_root() / name_or_path / PLAN
+    file = path.with_name(f"{path.name}.yaml")
+    if os.path.isfile(file):
+        raise UserError(f"unknown experiment {name_or_path!r}; did you mean the file {file}?")
+    raise unknown_name_error("experiment", name_or_path, {*known, *ran})
 
 
 def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cl_bench.results.plan_file import Plan
 
 
-class Text(str):
+class Printed(str):
     """A text that a prompt shows as it reads."""
 
     def __repr__(self) -> str:
@@ -101,16 +101,16 @@ class Results(pd.DataFrame):
         format: "terminal", "markdown", "latex", "html" or "csv" (raw numbers); split: as in `summary`; width: in
         characters, the format's usual one where 0; long: a row a strategy and task, of these columns alone where
         `columns` names some, with forgetting and backward transfer where `full`; sort: strategies by their mean in this
-        column; notes: protocol, definitions and machine below it, which the long table always has. Of baselines alone, their scores. Raises UserError
-        for another format or column. Example: `print(results.table("markdown"))`.
+        column; notes: protocol, definitions and machine below it, which the long table always has. Of baselines alone,
+        their scores. Raises UserError for another format or column. Example: `print(results.table("markdown"))`.
         """
         from cl_bench.report.tables import baselines, strategies
 
         found, frame = self._found.chosen(split), self.summary(split)
         if not found.plan.runs:
-            return Text(baselines.render(frame, found, format))
+            return Printed(baselines.render(frame, found, format))
         shape: Any = {"long": long, "full": full, "columns": columns, "sort": sort, "notes": notes, "width": width}
-        return Text(strategies.render(frame, found, format, **shape))
+        return Printed(strategies.render(frame, found, format, **shape))
 
     def curves(self, order: str = "", split: str = "", width: float = 7.2) -> Figure:
         """Return the forgetting curves of an order of tasks as a matplotlib figure, a panel a task.
@@ -138,19 +138,22 @@ class Results(pd.DataFrame):
         return next(iter(figures(found, what, width).values()))
 
     def compare(  # type: ignore[override] # pandas' own, and a name for more
-        self, against: Any = REFERENCE, *arguments: Any, **options: Any
+        self, against: Any = REFERENCE, split: str = "", **options: Any
     ) -> pd.DataFrame:
         """Return how much more or less than the strategy `against` the others forget, paired by seed.
 
         A row a strategy, order and task: `difference` of the drops (negative: less is forgotten) with its 95 % interval
         `low`, `high`, and `p`; see `cl_bench.results.comparison.differences`. Raises UserError where there is nothing
-        to compare. A data frame as `against` is compared as pandas does. Example: `results.compare(against="kd")`.
+        to compare. split: as in `summary`. A data frame as `against` is compared as pandas does, with its options.
+        Example: `results.compare(against="kd")`.
         """
         if isinstance(against, pd.DataFrame):
-            return self.rows.compare(against, *arguments, **options)
+            return self.rows.compare(against, **options)
         from cl_bench.results.comparison import differences
 
-        return differences(self._found.chosen(*arguments, **options), against)
+        if options:
+            raise TypeError(f"compare got an unexpected keyword argument {min(options)!r}")
+        return differences(self._found.chosen(split), against)
 
     def report(self, output: str | Path | None = None, split: str = "") -> Path:
         """Write the results as one self-contained HTML page, and return its path.

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cl_bench.cli.group import App, Root, wanted
+from cl_bench.cli.group import App, Root, flags
 from cl_bench.errors import StageFailedError, UserError
 from cl_bench.utils.streams import take_any_text
 
@@ -45,7 +45,7 @@ Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE",
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", metavar="FILE", help="A Python file of yours; repeatable.")
 ]
-MOST = 10_000
+MOST_SEEDS = 10_000
 """Seeds that a range may name: more is a mistake."""
 
 
@@ -104,8 +104,8 @@ def numbers(seeds: str) -> list[int]:
             first, last = (int(ends[1]), int(ends[2])) if ends else (int(part), int(part))
         except ValueError as error:
             raise UserError(f"--seeds takes whole numbers such as 0,1,2 or 0-4, not {seeds!r}") from error
-        if not 0 <= last - first < MOST:
-            raise UserError(f"--seeds {part}: a range goes from the smaller number to the larger, {MOST} at most")
+        if not 0 <= last - first < MOST_SEEDS:
+            raise UserError(f"--seeds {part}: a range goes from the smaller number to the larger, {MOST_SEEDS} at most")
         found += range(first, last + 1)
     return found
 
@@ -117,17 +117,17 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        if wanted.debug:
+        if flags.debug:
             raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     except StageFailedError as error:
-        if wanted.debug:
+        if flags.debug:
             raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
     except OSError as error:
-        if wanted.debug or error.errno != errno.ENAMETOOLONG:
+        if flags.debug or error.errno != errno.ENAMETOOLONG:
             raise
         typer.echo(f"error: {error.strerror}: {error.filename}", err=True)
         sys.exit(2)

@@ -43,14 +43,14 @@ USAGE: type[Any] = typer.BadParameter.__mro__[1]
 
 
 @dataclass
-class Wanted:
+class Flags:
     """What may stand anywhere on the line; debug: tracebacks of errors; quiet: results and errors alone."""
 
     debug: bool = False
     quiet: bool = False
 
 
-wanted = Wanted()
+flags = Flags()
 _ANYWHERE = {"--debug": "debug", "-q": "quiet", "--quiet": "quiet"}
 
 
@@ -58,7 +58,7 @@ def take_out(words: Sequence[str]) -> list[str]:
     """Note what of `words` is for all commands, wherever it stands before a `--`, and return the others."""
     end = words.index("--") if "--" in words else len(words)
     for name in ("debug", "quiet"):
-        setattr(wanted, name, any(_ANYWHERE.get(word) == name for word in words[:end]))
+        setattr(flags, name, any(_ANYWHERE.get(word) == name for word in words[:end]))
     return [word for place, word in enumerate(words) if place >= end or word not in _ANYWHERE]
 
 

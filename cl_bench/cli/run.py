@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app, numbers
-from cl_bench.cli.group import wanted
+from cl_bench.cli.group import flags
 from cl_bench.cli.tables import Format, Output, Table, print_table
 from cl_bench.errors import StageFailedError, UserError
 from cl_bench.runner.executors.forkserver import start_server
@@ -113,7 +113,7 @@ def run(
     errors = []
     if not dry_run and executor is ExecutorName.local:
         _note_machine(several, jobs)
-    if dry_run or not wanted.quiet:
+    if dry_run or not flags.quiet:
         _tell(several)
     several = several if budget is None else _fitted(several, budget, jobs)
     for prepared in several:
@@ -162,7 +162,7 @@ def _train(prepared: Prepared, executor: Executor, retry: bool) -> dict[str, Fai
     from cl_bench.utils.provenance import command_line
 
     try:
-        with StageProgress(prepared.to_show(), partial(_scores, prepared), wanted.quiet) as shown:
+        with StageProgress(prepared.to_show(), partial(_scores, prepared), flags.quiet) as shown:
             failed = train(prepared, executor, shown.step, shown.report, command_line(), retry)
     except KeyboardInterrupt:
         typer.echo(STOPPED, err=True)
@@ -186,7 +186,7 @@ def _note_machine(several: list[Prepared], jobs: int) -> None:
     from cl_bench.utils.machine import crowded, idle_gpu
 
     waiting = [prepared.experiment for prepared in several if prepared.missing()]
-    if not waiting or waiting[0].device != "cpu" or wanted.quiet:
+    if not waiting or waiting[0].device != "cpu" or flags.quiet:
         return
     if remark := crowded(waiting[0].threads, jobs):
         typer.echo(f"note: {remark}", err=True)

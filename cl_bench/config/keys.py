@@ -187,7 +187,7 @@ def _bounds(field: Mapping[str, Any]) -> str:
     return f" ({', '.join(said)})" if said else ""
 
 
-def told(key: Key) -> str:
+def description(key: Key) -> str:
     """Return what there is to know of a key, as plain text."""
     lines = [key.name, *(f"  {line}" for line in wrap(key.means, 110)), f"  takes:    {key.takes}"]
     lines += [f"  default:  {key.default}"] if key.default else []

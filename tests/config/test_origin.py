@@ -51,7 +51,9 @@ def test_a_folder_of_torchvision_is_looked_for_beside_the_file(tmp_path: Path, m
         task = {"name": "a", "kind": "classification", "data": {**data, "root": root}}
         (tmp_path / "there" / name).write_text(yaml.safe_dump({"tasks": [task]}))
     (tmp_path / "there" / "z.yaml").write_text("extends: y.yaml\ntasks.a.data.root: cifar\n")
-    roots = [load_experiment(tmp_path / "there" / name).tasks[0].data["root"] for name in ("x.yaml", "y.yaml", "z.yaml")]
+    roots = [
+        load_experiment(tmp_path / "there" / name).tasks[0].data["root"] for name in ("x.yaml", "y.yaml", "z.yaml")
+    ]
     assert roots == [str(tmp_path / "there" / "cifar"), "elsewhere", str(tmp_path / "there" / "cifar")]
 
 

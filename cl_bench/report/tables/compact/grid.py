@@ -46,7 +46,7 @@ class Column(NamedTuple):
     alone: str
 
 
-class Text(NamedTuple):
+class CellText(NamedTuple):
     """A cell's text, the sign behind it, and the state that the sign tells of."""
 
     text: str
@@ -60,7 +60,7 @@ class Grid:
     """columns: without that of names; lines: name and cells, the baseline's first where it has any."""
 
     columns: Sequence[Column]
-    lines: Sequence[tuple[str, Sequence[Text]]]
+    lines: Sequence[tuple[str, Sequence[CellText]]]
 
 
 BASELINE = "baseline"
@@ -78,14 +78,14 @@ def grid(table: Compact, block: Block) -> Grid:
         for row in table.rows
     ]
     if block.detail > Detail.drops and columns:
-        scores = [text for task in table.tasks[shown] for text in (Text(words.score(task.baseline)), Text(""))]
+        scores = [text for task in table.tasks[shown] for text in (CellText(words.score(task.baseline)), CellText(""))]
         lines.insert(0, (BASELINE, scores))
     if block.totals:
         totals = _totals(table)
         columns += [column for column, _ in totals]
         rows: list[Row | None] = [None] * (len(lines) - len(table.rows)) + list(table.rows)
         for (_, cells), row in zip(lines, rows, strict=True):
-            cells += [Text(of(row) if row else "") for _, of in totals]
+            cells += [CellText(of(row) if row else "") for _, of in totals]
     return Grid(columns, lines)
 
 
@@ -96,11 +96,11 @@ def _columns(task: Task, detail: Detail) -> list[Column]:
     return [Column(group, "final", f"{task.name} {task.metric} ↑"), drop] if detail else [drop]
 
 
-def _texts(cell: Cell | None, detail: Detail) -> list[Text]:
+def _texts(cell: Cell | None, detail: Detail) -> list[CellText]:
     if cell is None:
-        return [Text("")] * (2 if detail else 1)
-    drop = Text(words.drop(cell, detail is Detail.intervals), words.mark(cell), cell.state, cell.leading)
-    return [Text(words.score(cell.final)), drop] if detail else [drop]
+        return [CellText("")] * (2 if detail else 1)
+    drop = CellText(words.drop(cell, detail is Detail.intervals), words.mark(cell), cell.state, cell.leading)
+    return [CellText(words.score(cell.final)), drop] if detail else [drop]
 
 
 def _totals(table: Compact) -> list[tuple[Column, Callable[[Row], str]]]:

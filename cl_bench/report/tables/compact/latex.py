@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cl_bench.report.tables.compact import words
-from cl_bench.report.tables.compact.grid import BASELINE, Block, Grid, Text, groups, laid_out, names
+from cl_bench.report.tables.compact.grid import BASELINE, Block, CellText, Grid, groups, laid_out, names
 from cl_bench.report.tables.compact.rows import Compact
 from cl_bench.report.tables.escapes import latex, signed
 
@@ -54,6 +54,6 @@ def _times(head: str) -> str:
     return r"$\times$" if head == "x" else latex(head).replace(r" \%", r"\,\%")
 
 
-def _cell(cell: Text) -> str:
+def _cell(cell: CellText) -> str:
     text = rf"\textbf{{{signed(cell.text)}}}" if cell.bold else signed(cell.text)
     return text + (f"\\textsuperscript{{{latex(cell.mark)}}}" if cell.mark else "")

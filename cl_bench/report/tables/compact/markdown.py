@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cl_bench.report.tables.compact import words
-from cl_bench.report.tables.compact.grid import BASELINE, Block, Grid, Text, laid_out, names
+from cl_bench.report.tables.compact.grid import BASELINE, Block, CellText, Grid, laid_out, names
 from cl_bench.report.tables.compact.rows import Compact
 from cl_bench.report.tables.escapes import markdown, markdown_cell
 
@@ -38,7 +38,7 @@ def _block(found: Grid, block: Block) -> list[str]:
     return lines
 
 
-def _cell(cell: Text) -> str:
+def _cell(cell: CellText) -> str:
     text = markdown_cell(cell.text)
     return " ".join(filter(None, [f"**{text}**" if cell.bold else text, markdown_cell(cell.mark)]))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 
 from cl_bench.report.tables.compact import words
-from cl_bench.report.tables.compact.grid import Block, Grid, Text, groups, laid_out, names, widths
+from cl_bench.report.tables.compact.grid import Block, CellText, Grid, groups, laid_out, names, widths
 from cl_bench.report.tables.compact.rows import Compact
 
 WIDTH = 120
@@ -42,7 +42,7 @@ def _block(found: Grid, block: Block, colour: bool) -> Iterator[str]:
         group = found.columns[start].group
         heads.append(_centred(group, across) if stop - start > 1 else _right(group, across))
     yield (" " * front + "".join(" " * _GAP + head for head in heads)).rstrip()
-    second = [Text(column.head) for column in found.columns]
+    second = [CellText(column.head) for column in found.columns]
     gaps = [_GAP if any(place == start for start, _ in spans) else _GAP - 1 for place in range(len(sizes))]
     yield "strategy".ljust(front) + "".join(
         " " * gap + _right(text.text, sum(size)) for gap, text, size in zip(gaps, second, sizes, strict=True)
@@ -54,7 +54,7 @@ def _block(found: Grid, block: Block, colour: bool) -> Iterator[str]:
         yield from lines[1:]
 
 
-def _set(cell: Text, size: tuple[int, int], colour: bool) -> str:
+def _set(cell: CellText, size: tuple[int, int], colour: bool) -> str:
     text, sign = size
     mark = f" {cell.mark}" if cell.mark else ""
     if not mark and not cell.state:  # what has no sign may use its room

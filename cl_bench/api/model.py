@@ -16,7 +16,6 @@ from cl_bench.deploy.inputs import as_images
 from cl_bench.deploy.prediction import Prediction, as_prediction
 from cl_bench.deploy.runtimes import eager
 from cl_bench.deploy.trained import Trained, load_trained
-from cl_bench.errors import UserError
 from cl_bench.results.plan_file import experiment_folder
 
 
@@ -84,7 +83,4 @@ def load_model(results: Results | str | Path, strategy: str = "", *, order: str 
     None. Raises UserError where there is no such run, or its weights are not there.
     """
     folder = results.folder if isinstance(results, Results) else experiment_folder(results)
-    try:
-        return Model(load_trained(folder, strategy, order.replace(">", "-"), seed))
-    except UserError as error:
-        raise UserError(str(error).replace("--strategy", "strategy=")) from error
+    return Model(load_trained(folder, strategy, order.replace(">", "-"), seed, how="strategy="))

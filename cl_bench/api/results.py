@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
-from cl_bench.errors import UserError, unknown_name_error
+from cl_bench.errors import unknown_name_error
 from cl_bench.results import rows
 from cl_bench.results.rows import REFERENCE
 
@@ -18,11 +18,7 @@ if TYPE_CHECKING:
     from cl_bench.results.plan_file import Plan
 
 
-FIGURES = ("curves", "matrix", "tradeoffs", "classes", "orders")
-"""What `Results.figure` draws."""
-
-
-class Text(str):
+class Printed(str):
     """A text that a prompt shows as it reads."""
 
     def __repr__(self) -> str:
@@ -105,26 +101,22 @@ class Results(pd.DataFrame):
         format: "terminal", "markdown", "latex", "html" or "csv" (raw numbers); split: as in `summary`; width: in
         characters, the format's usual one where 0; long: a row a strategy and task, of these columns alone where
         `columns` names some, with forgetting and backward transfer where `full`; sort: strategies by their mean in this
-        column; notes: protocol, definitions and machine below it. Of baselines alone, their scores. Raises UserError
-        for another format or column. Example: `print(results.table("markdown"))`.
+        column; notes: protocol, definitions and machine below it, which the long table always has. Of baselines alone,
+        their scores. Raises UserError for another format or column. Example: `print(results.table("markdown"))`.
         """
-        from cl_bench.report.tables import baselines, drops
-        from cl_bench.report.tables.compact import compact, render
+        from cl_bench.report.tables import baselines, strategies
 
         found, frame = self._found.chosen(split), self.summary(split)
         if not found.plan.runs:
-            return Text(baselines.render(frame, found, format))
-        if long or full or columns or format == "csv":
-            wide = width or 120
-            return Text(drops.render(frame, found, format, full=full, columns=columns, sort=sort, width=wide))
-        said = drops.notes(frame, found) if notes else []
-        return Text(render(compact(drops.ordered(frame, sort), found), format, width, notes=said))
+            return Printed(baselines.render(frame, found, format))
+        shape: Any = {"long": long, "full": full, "columns": columns, "sort": sort, "notes": notes, "width": width}
+        return Printed(strategies.render(frame, found, format, **shape))
 
     def curves(self, order: str = "", split: str = "", width: float = 7.2) -> Figure:
         """Return the forgetting curves of an order of tasks as a matplotlib figure, a panel a task.
 
-        order: "seg>det>cls", the first where empty; split: "test" or "val"; width: in inches, 3 to 40. Of baselines
-        alone, their learning curves. Example: `results.curves(width=3.4).savefig("curves.pdf")`.
+        order: "seg>det>cls" or "seg-det-cls", the first where empty; split: "test" or "val"; width: in inches, 3 to 40.
+        Of baselines alone, their learning curves. Example: `results.curves(width=3.4).savefig("curves.pdf")`.
         """
         return self.figure("curves", order, split, width)
 
@@ -135,34 +127,33 @@ class Results(pd.DataFrame):
         plasticity), "classes" (drops by class) or "orders" (drops by order); the others as in `curves`. Raises
         UserError for another figure or order, and where there is nothing to draw. Example: `results.figure("matrix")`.
         """
-        if what not in FIGURES:
-            raise unknown_name_error("figure", what, FIGURES)
         from cl_bench.report.figures.draw import figures
 
         found = self._found.chosen(split)
         if order:
-            if order not in (known := list(dict.fromkeys(run.stream for run in found.plan.runs))):
-                raise unknown_name_error("order", order, known)
-            found = found.select(orders=[order])
-        drawn = list(figures(found, what, width).values())
-        if not drawn:
-            raise UserError("there is nothing to draw: every task is void, so no drop from its baseline means anything")
-        return drawn[0]
+            known = {spelling: run.stream for run in found.plan.runs for spelling in (run.stream, "-".join(run.order))}
+            if order not in known:
+                raise unknown_name_error("order", order, set(known.values()))
+            found = found.select(orders=[known[order]])
+        return next(iter(figures(found, what, width).values()))
 
     def compare(  # type: ignore[override] # pandas' own, and a name for more
-        self, against: Any = REFERENCE, *arguments: Any, **options: Any
+        self, against: Any = REFERENCE, split: str = "", **options: Any
     ) -> pd.DataFrame:
         """Return how much more or less than the strategy `against` the others forget, paired by seed.
 
         A row a strategy, order and task: `difference` of the drops (negative: less is forgotten) with its 95 % interval
         `low`, `high`, and `p`; see `cl_bench.results.comparison.differences`. Raises UserError where there is nothing
-        to compare. A data frame as `against` is compared as pandas does. Example: `results.compare(against="kd")`.
+        to compare. split: as in `summary`. A data frame as `against` is compared as pandas does, with its options.
+        Example: `results.compare(against="kd")`.
         """
         if isinstance(against, pd.DataFrame):
-            return self.rows.compare(against, *arguments, **options)
+            return self.rows.compare(against, **options)
         from cl_bench.results.comparison import differences
 
-        return differences(self._found.chosen(*arguments, **options), against)
+        if options:
+            raise TypeError(f"compare got an unexpected keyword argument {min(options)!r}")
+        return differences(self._found.chosen(split), against)
 
     def report(self, output: str | Path | None = None, split: str = "") -> Path:
         """Write the results as one self-contained HTML page, and return its path.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
 
 from cl_bench.api.results import Results, load_results
-from cl_bench.api.strategies import as_seeds, as_texts, is_of_this_session
+from cl_bench.api.strategies import as_seeds, as_texts, is_of_this_process
 from cl_bench.config.presets import Source
 from cl_bench.errors import StageFailedError, UserError, unknown_name_error
 from cl_bench.plugins.registry import load_plugin_files
@@ -83,7 +82,7 @@ def run(
 
 def _refuse_unknown_to_workers(prepared: Prepared, workers: int) -> None:
     for text in prepared.experiment.strategies if workers > 1 else ():
-        if is_of_this_session(text):
+        if is_of_this_process(text):
             raise UserError(
                 f"strategy {text} is an object of this process, which workers do not have: train it with workers=1, "
                 "or name its file in plugin_files"
@@ -91,14 +90,11 @@ def _refuse_unknown_to_workers(prepared: Prepared, workers: int) -> None:
 
 
 def _train(prepared: Prepared, workers: int, progress: bool) -> dict[str, Failure]:
-    with ExitStack() as stack:
-        if not progress:
-            return train(prepared, on_this_machine(workers))
-        from cl_bench.cli.progress import StageProgress
+    if not progress:
+        return train(prepared, on_this_machine(workers))
+    from cl_bench.cli.progress import StageProgress
 
-        stages = {stage.key: (stage.label, prepared.steps(stage)) for stage in prepared.missing()}
-        stages |= {stage.key: (f"{stage.label}, to score", 0) for stage in prepared.unscored()}
-        shown = stack.enter_context(StageProgress(stages))
+    with StageProgress(prepared.to_show()) as shown:
         return train(prepared, on_this_machine(workers), shown.step, shown.report)
 
 

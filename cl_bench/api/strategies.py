@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.metadata
 import inspect
+import json
 import operator
 import re
 from collections.abc import Iterable
 from typing import Any
 
 from cl_bench.errors import UserError
-from cl_bench.plugins.composition import plugin_builder
+from cl_bench.plugins.composition import parse, plugin_builder, read_value
 from cl_bench.plugins.registry import StrategyEntry, code_identity, strategies
 from cl_bench.utils.parsing import split_list
 
 PLAIN = (bool, int, float, str, type(None))
 """What a setting may be, so that it can be written."""
+_added: dict[str, StrategyEntry] = {}
+"""What was given as an object and declared here, by name."""
 
 
 def as_texts(given: Any) -> list[str]:
@@ -45,39 +50,67 @@ def declared(thing: Any) -> str:
     subject = type(thing) if _is_plugin(thing) and not inspect.isclass(thing) else thing
     for name, entry in strategies.entries.items():
         if subject in (entry.build, getattr(entry.build, "__wrapped__", None)):
-            return name + _settings(thing, name)
+            return _with_settings(thing, name)
     if not callable(subject):
         raise UserError(f"a strategy is a name, a function that returns plug-ins, or a plug-in, not {thing!r}")
     name = str(getattr(thing, "name", None) or getattr(subject, "__name__", ""))
     if not re.fullmatch(r"[A-Za-z_][\w-]*", name) or name == "baseline":
         raise UserError(f"a strategy needs a name of letters, digits, '_' and '-', which {name or thing!r} is not")
     if inspect.isclass(subject) and subject.__module__.partition(".")[0] == "avalanche":
-        return f"{subject.__module__}.{subject.__qualname__}{_settings(thing, name)}"
+        return _with_settings(thing, f"{subject.__module__}.{subject.__qualname__}")
     build = plugin_builder(subject) if inspect.isclass(subject) else subject
     summary = (inspect.getdoc(subject) or "").partition("\n")[0]
     entry = StrategyEntry(name, build, summary)
     code_identity(entry)  # whose source is not known, nothing can be trained with
     strategies.add(name, entry)
-    return name + _settings(thing, name)
+    _added[name] = entry
+    return _with_settings(thing, name)
 
 
-def is_of_this_session(text: str) -> bool:
+def is_of_this_process(text: str) -> bool:
     """Return whether a part of the strategy was declared in this process alone, so that no other one knows it."""
     named = re.findall(r"(?:^|\+)\s*([A-Za-z_][\w-]*)", text)
-    entries = (strategies.entries[name] for name in named if name in strategies.entries)
-    modules = [inspect.unwrap(entry.build).__module__ for entry in entries]
-    return any(not module.startswith(("cl_bench.", "cl_bench_plugin_")) for module in modules)
+    entries = [strategies.entries[name] for name in named if name in strategies.entries]
+    return any(_added.get(entry.name) is entry or not _is_found_anywhere(entry) for entry in entries)
+
+
+def _is_found_anywhere(entry: StrategyEntry) -> bool:
+    """Return whether every process finds the strategy: in this package, an installed one or a plugin file."""
+    module = inspect.unwrap(entry.build).__module__
+    points = importlib.metadata.entry_points(group=strategies.group)
+    packages = {"cl_bench", *(point.module.partition(".")[0] for point in points)}
+    return module.partition(".")[0] in packages or module.startswith("cl_bench_plugin_")
 
 
 def _is_plugin(thing: Any) -> bool:
     return hasattr(thing, "before_training_exp")
 
 
-def _settings(thing: Any, name: str) -> str:
-    """Return the settings of a plug-in as they are written; empty for a class or a function, which has its defaults."""
-    if inspect.isclass(thing) or not _is_plugin(thing):
-        return ""
-    written = []
+def _with_settings(thing: Any, name: str) -> str:
+    """Return the strategy `name` as written, with the settings of a plug-in; a class or a function has its defaults.
+
+    Raises UserError for settings that cannot be read from the object, or would be read back as others.
+    """
+    settings = {} if inspect.isclass(thing) or not _is_plugin(thing) else _settings(thing, name)
+    if not settings:
+        return name
+    text = f"{name}[{','.join(f'{setting}={_written(value)}' for setting, value in settings.items())}]"
+    try:
+        read = parse(text).terms[0].settings
+    except UserError as error:
+        raise UserError(f"strategy {name}: its arguments cannot be written as settings: {error}") from error
+    for setting, value in settings.items():
+        if read[setting] != value:
+            raise UserError(
+                f"strategy {name}: its argument {setting}={value!r} cannot be written as a setting, which is read as "
+                f"{read[setting]!r}: give a class or a function that has it as its default"
+            )
+    return text
+
+
+def _settings(thing: Any, name: str) -> dict[str, Any]:
+    """Return the arguments of a plug-in that are not their defaults."""
+    found = {}
     for setting, parameter in inspect.signature(type(thing)).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
@@ -88,5 +121,15 @@ def _settings(thing: Any, name: str) -> str:
                 f" not be told from others: keep it as self.{setting}, a number or a text, or give the class"
             )
         if value != parameter.default:
-            written.append(f"{setting}={'null' if value is None else value}")
-    return f"[{','.join(written)}]" if written else ""
+            found[setting] = value
+    return found
+
+
+def _written(value: Any) -> str:
+    """Return a value as a strategy's settings have it; a text in quotes where it would be read as something else."""
+    if not isinstance(value, str):
+        return "null" if value is None else str(value)
+    with contextlib.suppress(UserError):
+        if read_value(value) == value:
+            return value
+    return json.dumps(value, ensure_ascii=False)

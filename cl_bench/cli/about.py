@@ -48,10 +48,10 @@ def explain(
     ] = "",
 ) -> None:
     """Say what a key of the YAML means, takes and is by default."""
-    from cl_bench.config.keys import find, keys, told
+    from cl_bench.config.keys import description, find, keys
 
     if key:
-        typer.echo(told(find(key)))
+        typer.echo(description(find(key)))
         return
     width = max(map(len, keys()))
     for one in keys().values():

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cl_bench.cli.group import App, Root, wanted
+from cl_bench.cli.group import App, Root, flags
 from cl_bench.errors import StageFailedError, UserError
 from cl_bench.utils.streams import take_any_text
 
@@ -29,10 +29,9 @@ app = App(
 def _experiments(incomplete: str) -> list[str]:
     """Return what the shell may complete an experiment's name to."""
     from cl_bench.config.presets import presets
-    from cl_bench.utils.paths import results_root
+    from cl_bench.utils.paths import names_of_results
 
-    ran = [plan.parent.name for plan in results_root().glob("*/plan.json")]
-    return sorted(name for name in {*presets(), *ran} if name.startswith(incomplete))
+    return sorted(name for name in {*presets(), *names_of_results()} if name.startswith(incomplete))
 
 
 ExperimentName = Annotated[
@@ -46,7 +45,7 @@ Changes = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE",
 Plugins = Annotated[
     list[str] | None, typer.Option("--plugin", metavar="FILE", help="A Python file of yours; repeatable.")
 ]
-MOST = 10_000
+MOST_SEEDS = 10_000
 """Seeds that a range may name: more is a mistake."""
 
 
@@ -78,14 +77,14 @@ def results_folder(experiment: str) -> Path:
     from cl_bench.config.presets import name_of, presets
     from cl_bench.config.values import DEV
     from cl_bench.errors import unknown_name_error
-    from cl_bench.utils.paths import results_root
+    from cl_bench.utils.paths import names_of_results, results_root
 
     path, name = Path(experiment), name_of(Path(experiment))
     written = path.suffix in (".yaml", ".yml") and os.path.isfile(path)
     for folder in (results_root() / name, path) if written or len(path.parts) == 1 else (path,):
         if os.path.isfile(folder / "plan.json"):  # which is False, not an error, for a name that no file system takes
             return folder
-    ran = [found.parent.name for found in results_root().glob("*/plan.json")]
+    ran = names_of_results()
     if on_dev := sorted({f"{name}-{split}" for split in DEV}.intersection(ran)):
         raise UserError(f"experiment {name} was scored on dev alone: its results are {', '.join(on_dev)}")
     if written or experiment in presets():
@@ -105,8 +104,8 @@ def numbers(seeds: str) -> list[int]:
             first, last = (int(ends[1]), int(ends[2])) if ends else (int(part), int(part))
         except ValueError as error:
             raise UserError(f"--seeds takes whole numbers such as 0,1,2 or 0-4, not {seeds!r}") from error
-        if not 0 <= last - first < MOST:
-            raise UserError(f"--seeds {part}: a range goes from the smaller number to the larger, {MOST} at most")
+        if not 0 <= last - first < MOST_SEEDS:
+            raise UserError(f"--seeds {part}: a range goes from the smaller number to the larger, {MOST_SEEDS} at most")
         found += range(first, last + 1)
     return found
 
@@ -118,17 +117,17 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        if wanted.debug:
+        if flags.debug:
             raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(2)
     except StageFailedError as error:
-        if wanted.debug:
+        if flags.debug:
             raise
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
     except OSError as error:
-        if wanted.debug or error.errno != errno.ENAMETOOLONG:
+        if flags.debug or error.errno != errno.ENAMETOOLONG:
             raise
         typer.echo(f"error: {error.strerror}: {error.filename}", err=True)
         sys.exit(2)

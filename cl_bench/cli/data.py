@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app
-from cl_bench.cli.group import App, wanted
+from cl_bench.cli.group import App, flags
 from cl_bench.errors import UserError
 from cl_bench.utils.parsing import split_list
 
@@ -122,6 +122,6 @@ def prepare_data(
     from cl_bench.data.prepare.subsets import prepare
     from cl_bench.utils.paths import data_root
 
-    with download_progress(wanted.quiet) as progress:
+    with download_progress(flags.quiet) as progress:
         for name in names or list(RECIPES):
             typer.echo(prepare(name, output or data_root(), progress=progress, train=train, val=val, test=test))

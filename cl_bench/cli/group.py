@@ -43,14 +43,14 @@ USAGE: type[Any] = typer.BadParameter.__mro__[1]
 
 
 @dataclass
-class Wanted:
+class Flags:
     """What may stand anywhere on the line; debug: tracebacks of errors; quiet: results and errors alone."""
 
     debug: bool = False
     quiet: bool = False
 
 
-wanted = Wanted()
+flags = Flags()
 _ANYWHERE = {"--debug": "debug", "-q": "quiet", "--quiet": "quiet"}
 
 
@@ -58,7 +58,7 @@ def take_out(words: Sequence[str]) -> list[str]:
     """Note what of `words` is for all commands, wherever it stands before a `--`, and return the others."""
     end = words.index("--") if "--" in words else len(words)
     for name in ("debug", "quiet"):
-        setattr(wanted, name, any(_ANYWHERE.get(word) == name for word in words[:end]))
+        setattr(flags, name, any(_ANYWHERE.get(word) == name for word in words[:end]))
     return [word for place, word in enumerate(words) if place >= end or word not in _ANYWHERE]
 
 
@@ -74,18 +74,14 @@ class Command(TyperCommand):
             raise
 
 
-class Group(TyperGroup):
-    """Commands, of which an unknown one comes with what it is called here."""
+class Root(TyperGroup):
+    """All commands, listed by what they are for; an unknown one comes with what it is called here."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command that the first word names."""
-        if args[0] in CALLED and args[0] not in self.commands and ctx.parent is None:
+        if args[0] in CALLED and args[0] not in self.commands:
             ctx.fail(f"No such command {args[0]!r}. Did you mean {CALLED[args[0]]!r}?")
         return super().resolve_command(ctx, args)
-
-
-class Root(Group):
-    """All commands, listed by what they are for."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words in front of the command; `help COMMAND` is `COMMAND --help`."""
@@ -107,7 +103,7 @@ class Root(Group):
                     formatter.write_dl(rows)
 
 
-class ModelGroup(Group):
+class ModelGroup(TyperGroup):
     """The commands of `model`, which without one of them shows the model, as it did before there were others."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -123,9 +119,7 @@ class App(typer.Typer):
 
     def __init__(self, **options: Any) -> None:
         """Make one; options: as typer's."""
-        super().__init__(
-            **{"cls": Group, "no_args_is_help": True, "add_completion": False, "rich_markup_mode": None, **options}
-        )
+        super().__init__(**{"no_args_is_help": True, "add_completion": False, "rich_markup_mode": None, **options})
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
         """Return what registers a function; options: as typer's."""

@@ -47,7 +47,7 @@ def _of_option(option: str, words: Sequence[str], options: Sequence[str]) -> str
     """Return how what `option`, one of `words`, seems to mean is said to a command that has `options`."""
     if "--set" not in options:
         return ""
-    if option in OTHERWISE and option not in options:
+    if option in OTHERWISE:
         return OTHERWISE[option]
     from cl_bench.config.keys import find
     from cl_bench.errors import UserError
@@ -69,14 +69,13 @@ def _of_option(option: str, words: Sequence[str], options: Sequence[str]) -> str
 
 def _of_extra(words: Sequence[str]) -> str:
     for place, word in enumerate(words):
-        values = [*_values(words[place + 1 :])] if word in LISTS else []
-        if len(values) > 1:
+        values = _values(words[place + 1 :])
+        if word in LISTS and len(values) > 1:
             return f"; {word} takes one value: separate several by commas, as in {word} {','.join(values)}"
-        changes = [*_values(words[place + 1 :])] if word == "--set" else []
-        if len(changes) > 1 and "=" not in changes[0]:
-            return f"; --set takes KEY=VALUE, as in --set {changes[0]}={changes[1]}"
-        if len(changes) > 1 and all("=" in change for change in changes):
-            return f"; --set takes one setting, and is repeated: {' '.join(f'--set {change}' for change in changes)}"
+        if word == "--set" and len(values) > 1 and "=" not in values[0]:
+            return f"; --set takes KEY=VALUE, as in --set {values[0]}={values[1]}"
+        if word == "--set" and len(values) > 1 and all("=" in value for value in values):
+            return f"; --set takes one setting, and is repeated: {' '.join(f'--set {value}' for value in values)}"
     return ""
 
 

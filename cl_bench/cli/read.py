@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,6 @@ import typer
 
 from cl_bench.cli.app import ExperimentName, app, numbers, results_folder
 from cl_bench.cli.tables import FormatOption, Part, Table, emit, output_of, print_table
-from cl_bench.errors import UserError
 from cl_bench.utils.parsing import split_list
 
 
@@ -45,7 +43,9 @@ def table(
         bool, typer.Option("--full", help="That with forgetting, backward transfer and intransigence.")
     ] = False,
     costs: Annotated[bool, typer.Option("--costs", help="What strategies cost: time, FLOPs, memory, images.")] = False,
-    notes: Annotated[bool, typer.Option("--notes", help="Add protocol, definitions and machine.")] = False,
+    notes: Annotated[
+        bool, typer.Option("--notes", help="Add protocol, definitions and machine, which --long has.")
+    ] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="The tasks on their own, over seeds.")] = False,
     against: Annotated[str, typer.Option(help="A strategy: how much more or less the others forget.")] = "",
     over_orders: Annotated[
@@ -71,7 +71,6 @@ def table(
         long=long,
         full=full,
         costs=costs,
-        notes=notes,
         baselines=baselines,
         over_orders=over_orders,
         against=against,
@@ -83,7 +82,7 @@ def table(
         sort=sort,
         split=split,
     )
-    print_table(results_folder(experiment), wanted, [output_of(format, output)])
+    print_table(results_folder(experiment), wanted, [output_of(format, output)._replace(notes=notes)])
 
 
 @app.command()
@@ -106,30 +105,28 @@ def compare(
     one, other = (read_results(results_folder(experiment)) for experiment in (first, second))
     sides = of_one_part(one, other, split)
     frame = versions(*sides)
-    form, path = output_of(format, output)
-    shown = with_split(frame, *sides)
-    emit(shown, lambda: render(frame, *sides, form.value), form, path)
+    to = output_of(format, output)
+    emit(with_split(frame, *sides), lambda: render(frame, *sides, to.format.value), to)
 
 
-class Figures(str, Enum):
-    """What `plot` draws."""
+def _figure_name(what: str) -> str:
+    from cl_bench.report.figures.draw import figure_name  # not above: matplotlib takes a second
 
-    curves = "curves"
-    matrix = "matrix"
-    tradeoffs = "tradeoffs"
-    classes = "classes"
-    orders = "orders"
+    return figure_name(what)
 
 
 @app.command()
 def plot(
     experiment: ExperimentName,
     what: Annotated[
-        Figures,
+        str,
         typer.Option(
-            help="Scores over epochs; after each stage; against cost, memory and plasticity; by class; drops by order."
+            parser=_figure_name,
+            metavar="FIGURE",
+            help="curves: scores over epochs; matrix: after each stage; tradeoffs: against cost, memory and plasticity;"
+            " classes: by class; orders: drops by order.",
         ),
-    ] = Figures.curves,
+    ] = "curves",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; the experiment's own otherwise.")
     ] = None,
@@ -145,10 +142,7 @@ def plot(
     from cl_bench.results.rows import read_results
 
     folder = results_folder(experiment)
-    drawn = figures(read_results(folder).chosen(split), what.value, width)
-    if not drawn:
-        raise UserError("there is nothing to draw: every task is void, so no drop from its baseline means anything")
-    for stem, figure in drawn.items():
+    for stem, figure in figures(read_results(folder).chosen(split), what, width).items():
         for path in save(figure, output or folder, stem):
             typer.echo(path)
 

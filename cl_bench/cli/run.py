@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app, numbers
-from cl_bench.cli.group import wanted
-from cl_bench.cli.tables import Format, Table, print_table
+from cl_bench.cli.group import flags
+from cl_bench.cli.tables import Format, Output, Table, print_table
 from cl_bench.errors import StageFailedError, UserError
 from cl_bench.runner.executors.forkserver import start_server
 from cl_bench.utils.parsing import split_list
@@ -113,7 +113,7 @@ def run(
     errors = []
     if not dry_run and executor is ExecutorName.local:
         _note_machine(several, jobs)
-    if dry_run or not wanted.quiet:
+    if dry_run or not flags.quiet:
         _tell(several)
     several = several if budget is None else _fitted(several, budget, jobs)
     for prepared in several:
@@ -161,17 +161,14 @@ def _train(prepared: Prepared, executor: Executor, retry: bool) -> dict[str, Fai
     from cl_bench.runner.run import train
     from cl_bench.utils.provenance import command_line
 
-    missing = {stage.key: (_label(stage), prepared.steps(stage)) for stage in prepared.missing()}
-    missing |= {stage.key: (f"{_label(stage)}, to score", 0) for stage in prepared.unscored()}
     try:
-        with StageProgress(missing, partial(_scores, prepared), wanted.quiet) as shown:
+        with StageProgress(prepared.to_show(), partial(_scores, prepared), flags.quiet) as shown:
             failed = train(prepared, executor, shown.step, shown.report, command_line(), retry)
     except KeyboardInterrupt:
         typer.echo(STOPPED, err=True)
         raise
-    files = [(Format.markdown, prepared.folder / "table.md"), (Format.csv, prepared.folder / "table.csv")]
-    print_table(prepared.folder, Table())
-    print_table(prepared.folder, Table(notes=True), files)
+    markdown = Output(Format.markdown, prepared.folder / "table.md", notes=True)
+    print_table(prepared.folder, Table(), [Output(), markdown, Output(Format.csv, prepared.folder / "table.csv")])
     if prepared.experiment.trackers:
         send_results(prepared.folder, prepared.experiment.trackers)
     return failed
@@ -189,7 +186,7 @@ def _note_machine(several: list[Prepared], jobs: int) -> None:
     from cl_bench.utils.machine import crowded, idle_gpu
 
     waiting = [prepared.experiment for prepared in several if prepared.missing()]
-    if not waiting or waiting[0].device != "cpu" or wanted.quiet:
+    if not waiting or waiting[0].device != "cpu" or flags.quiet:
         return
     if remark := crowded(waiting[0].threads, jobs):
         typer.echo(f"note: {remark}", err=True)

@@ -80,8 +80,8 @@ def power(
     frame = summary(found)
     if not (frame["verdict"] != "").any():
         raise UserError(f"{found.plan.experiment} has no verdict yet: its runs are not done, or not scored")
-    form, path = output_of(format, output)
-    emit(with_split(frame, found), lambda: render(frame, found, form.value), form, path)
+    to = output_of(format, output)
+    emit(with_split(frame, found), lambda: render(frame, found, to.format.value), to)
 
 
 def _folders(data: list[str] | tuple[str, ...]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -39,23 +39,34 @@ class Format(str, Enum):
     parquet = "parquet"
 
 
-_SHORT = {"txt": Format.terminal, "md": Format.markdown, "tex": Format.latex, "htm": Format.html}
+_ENDINGS = {"txt": Format.terminal, "md": Format.markdown, "tex": Format.latex, "htm": Format.html}
+_BY_NAME = {**{format.value: format for format in Format}, **_ENDINGS}
 _RAW = (Format.csv, Format.json, Format.parquet)
 
 
 def format_of(name: str) -> Format:
     """Return the format of a name, or of what files of it end in; UserError for another."""
-    known = {**{format.value: format for format in Format}, **_SHORT}
-    if name.lower() not in known:
-        raise unknown_name_error("table format", name, known)
-    return known[name.lower()]
+    if name.lower() not in _BY_NAME:
+        raise unknown_name_error("table format", name, _BY_NAME)
+    return _BY_NAME[name.lower()]
+
+
+class Output(NamedTuple):
+    """How a table is printed, and the file it is written to (None: to the terminal); notes: of drops or costs, with
+    protocol, definitions and machine below."""
+
+    format: Format = Format.terminal
+    path: Path | None = None
+    notes: bool = False
 
 
 def output_of(format: Format | None, path: Path | None) -> Output:
-    """Return how and where a table is written; the format is that of the file's name where none is given."""
-    ending = path.suffix[1:].lower() if path else ""
-    named = {**{one.value: one for one in Format}, **_SHORT}.get(ending, Format.terminal)
-    return format or named, path
+    """Return how and where a table is written; the format is that of the file's name where none is given.
+
+    Raises UserError for a name whose ending is that of no format.
+    """
+    ending = path.suffix[1:] if path else ""
+    return Output(format or (format_of(ending) if ending else Format.terminal), path)
 
 
 FormatOption = Annotated[
@@ -68,23 +79,20 @@ FormatOption = Annotated[
         help="terminal, markdown (md), latex (tex), html, csv, json, parquet; as OUTPUT ends otherwise.",
     ),
 ]
-Output = tuple[Format, Path | None]
-"""How a table is printed, and the file it is written to; None: to the terminal."""
 
 
 @dataclass(frozen=True)
 class Table:
     """Which table is wanted, and of what; empty: everything.
 
-    long: a row a strategy and task; full: that with all measures; costs: those of strategies alone; notes: protocol,
-    definitions and machine below it; over_orders: means over all orders; against: the differences from this strategy;
-    filters: as in `filters.filtered`; columns, sort: fields of `summary.summary`; split: as in `Results.chosen`.
+    long: a row a strategy and task; full: that with all measures; costs: those of strategies alone; over_orders: means
+    over all orders; against: the differences from this strategy; filters: as in `filters.filtered`; columns, sort:
+    fields of `summary.summary`; split: as in `Results.chosen`.
     """
 
     long: bool = False
     full: bool = False
     costs: bool = False
-    notes: bool = False
     baselines: bool = False
     over_orders: bool = False
     against: str = ""
@@ -102,7 +110,7 @@ class Table:
         return self.long or self.full or bool(self.columns or self.filters)
 
 
-def print_table(folder: Path, wanted: Table, outputs: Sequence[Output] = ((Format.terminal, None),)) -> None:
+def print_table(folder: Path, wanted: Table, outputs: Sequence[Output] = (Output(),)) -> None:
     """Print a table, or write it to files, once for each output; of the baselines where nothing else was run."""
     from cl_bench.config.orders import parse_orders
     from cl_bench.report.tables.everything import everything
@@ -121,12 +129,13 @@ def print_table(folder: Path, wanted: Table, outputs: Sequence[Output] = ((Forma
     if (wanted.over_orders or wanted.against) and (wanted.baselines or not runs):
         raise UserError("--over-orders and --against compare strategies, and are not for baselines alone")
     of_drops = runs and not (wanted.baselines or wanted.against or wanted.over_orders)
-    _refuse_what_is_not_for(wanted, of_drops, runs, any(format in _RAW for format, _ in outputs))
+    if any(to.notes for to in outputs) and (wanted.against or wanted.over_orders):
+        raise UserError("--notes is for the tables of drops, costs and baselines")
+    _refuse_what_is_not_for(wanted, of_drops, runs, any(to.format in _RAW for to in outputs))
     frame = _frame(found, wanted)
     shown = everything(frame, found) if of_drops else with_split(frame, found)
-    for format, output in outputs:
-        seen = output is None and sys.stdout.isatty()
-        emit(shown, partial(_text, frame, found, wanted, format.value, seen), format, output)
+    for to in outputs:
+        emit(shown, partial(_text, frame, found, wanted, to), to)
 
 
 def _refuse_what_is_not_for(wanted: Table, of_drops: bool, runs: bool, raw: bool) -> None:
@@ -142,19 +151,19 @@ def _refuse_what_is_not_for(wanted: Table, of_drops: bool, runs: bool, raw: bool
         raise UserError("--columns and --sort are for the table of drops in the terminal, in Markdown, LaTeX or HTML")
 
 
-def emit(frame: pd.DataFrame, text: Callable[[], str], format: Format, output: Path | None) -> None:
+def emit(frame: pd.DataFrame, text: Callable[[], str], to: Output) -> None:
     """Print `text`, or write it to a file and print its path; of Parquet and JSON the content is `frame`."""
-    if format is Format.json:
+    if to.format is Format.json:
         records = frame.to_json(orient="records", indent=1)
         text = partial(str, records)
-    if format is Format.parquet:
-        if output is None:
+    if to.format is Format.parquet:
+        if to.path is None:
             raise UserError("a Parquet file is not for the terminal: name one with --output")
-        typer.echo(write_whole(output, frame.to_parquet(index=False)))
-    elif output is None:
+        typer.echo(write_whole(to.path, frame.to_parquet(index=False)))
+    elif to.path is None:
         typer.echo(readable(text(), sys.stdout))
     else:
-        typer.echo(write_whole(output, (text() + "\n").encode()))
+        typer.echo(write_whole(to.path, (text() + "\n").encode()))
 
 
 def _frame(found: Results, wanted: Table) -> pd.DataFrame:
@@ -177,38 +186,30 @@ def _frame(found: Results, wanted: Table) -> pd.DataFrame:
     return table
 
 
-def _text(frame: pd.DataFrame, found: Results, wanted: Table, format: str, seen: bool) -> str:
-    """Return the table as text; seen: on a terminal, whose width and colours it may have."""
-    from cl_bench.report.tables import baselines, differences, over_orders
+def _text(frame: pd.DataFrame, found: Results, wanted: Table, to: Output) -> str:
+    """Return the table as text; on a terminal it may have its width and colours."""
+    from cl_bench.report.tables import baselines, costs, differences, drops, over_orders, strategies
 
+    format, seen = to.format.value, to.path is None and sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if seen and to.format is Format.terminal else 0
     if wanted.baselines or not found.plan.runs:
         return baselines.render(frame, found, format)
     if wanted.over_orders:
         return over_orders.render(frame, found, format)
     if wanted.against:
         return differences.render(frame, found, wanted.against, format)
-    return _of_drops(frame, found, wanted, format, seen)
-
-
-def _of_drops(frame: pd.DataFrame, found: Results, wanted: Table, format: str, seen: bool) -> str:
-    from cl_bench.report.tables import costs, drops
-    from cl_bench.report.tables.compact import compact, render
-
-    width = shutil.get_terminal_size().columns if seen else 120
-    colour = seen and "NO_COLOR" not in os.environ
-    if format == Format.csv.value or wanted.rows_of_tasks:
-        return drops.render(
-            frame,
-            found,
-            format,
-            full=wanted.full,
-            columns=wanted.columns,
-            sort=wanted.sort,
-            width=width,
-            colour=colour,
-        )
-    frame = drops.ordered(frame, wanted.sort)
-    notes = drops.notes(frame, found) if wanted.notes else []
-    if wanted.costs:
-        return costs.render(frame, found, format, notes=notes, width=width)
-    return render(compact(frame, found), format, width if format == "terminal" else 0, notes=notes, colour=colour)
+    if wanted.costs and to.format is not Format.csv:
+        below = drops.notes(frame, found) if to.notes else []
+        return costs.render(drops.ordered(frame, wanted.sort), found, format, notes=below, width=width or 120)
+    return strategies.render(
+        frame,
+        found,
+        format,
+        long=wanted.rows_of_tasks,
+        full=wanted.full,
+        columns=wanted.columns,
+        sort=wanted.sort,
+        notes=to.notes,
+        width=width,
+        colour=seen and "NO_COLOR" not in os.environ,
+    )

@@ -51,7 +51,7 @@ EXAMPLES = {
 class Key:
     """A key; name: dotted, with NAME for a task's; takes, default, example: as text, the latter two YAML.
 
-    default: empty where there is none; of_tasks: a task may set it for itself.
+    default: empty where there is none; of_tasks: a task may set it for itself; needed: it must be set.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Key:
     default: str
     example: str
     of_tasks: bool = False
+    needed: bool = False
 
 
 OF_FILES = (
@@ -87,14 +88,14 @@ def keys() -> dict[str, Key]:
     """Return every key by its dotted name, in the order in which the resolved YAML has them."""
     schema = Experiment.model_json_schema()
     found = {key.name: key for key in OF_FILES}
-    for name, field in schema["properties"].items():
+    for name, field in _properties(schema):
         found[name] = _key(name, field, schema)
         for inner, one in _inside(field, schema):
             # What a task may set for itself is told where the experiment sets it for all.
             if name != "tasks" or inner not in Protocol.model_fields:
                 dotted = f"tasks.NAME.{inner}" if name == "tasks" else f"{name}.{inner}"
                 found[dotted] = _key(dotted, one, schema)
-    for inner, one in schema["$defs"]["Corruption"]["properties"].items():
+    for inner, one in _properties(schema["$defs"]["Corruption"]):
         found[f"tasks.NAME.corruption.{inner}"] = _key(f"tasks.NAME.corruption.{inner}", one, schema)
     return found
 
@@ -136,7 +137,12 @@ def _task_keys() -> set[str]:
 def _inside(field: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     place = field.get("items", field).get("$ref", "")
     if place:
-        yield from schema["$defs"][place.rpartition("/")[2]]["properties"].items()
+        yield from _properties(schema["$defs"][place.rpartition("/")[2]])
+
+
+def _properties(described: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, field in described["properties"].items():
+        yield name, {**field, "needed": name in described.get("required", ())}
 
 
 def _key(name: str, field: Mapping[str, Any], schema: Mapping[str, Any]) -> Key:
@@ -144,7 +150,8 @@ def _key(name: str, field: Mapping[str, Any], schema: Mapping[str, Any]) -> Key:
     written = "" if default is None or isinstance(default, dict) else _yaml(default)
     example = EXAMPLES.get(name) or written
     means = " ".join(str(field["description"]).split())
-    return Key(name, means, _takes(field, schema), written, example, of_tasks=name in Protocol.model_fields)
+    takes, of_tasks = _takes(field, schema), name in Protocol.model_fields
+    return Key(name, means, takes, written, example, of_tasks, needed=field["needed"])
 
 
 def _yaml(value: Any) -> str:
@@ -180,7 +187,7 @@ def _bounds(field: Mapping[str, Any]) -> str:
     return f" ({', '.join(said)})" if said else ""
 
 
-def told(key: Key) -> str:
+def description(key: Key) -> str:
     """Return what there is to know of a key, as plain text."""
     lines = [key.name, *(f"  {line}" for line in wrap(key.means, 110)), f"  takes:    {key.takes}"]
     lines += [f"  default:  {key.default}"] if key.default else []

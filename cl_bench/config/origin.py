@@ -11,6 +11,8 @@ from cl_bench.config.values import DEV
 from cl_bench.errors import UserError
 
 PLAN = "plan.json"
+_PLACES = ("path", "root")
+"""Keys of a task's data that name a folder or a file; the latter is torchvision's."""
 
 
 def beside(content: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -27,18 +29,17 @@ def beside(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     for key, value in content.items():
         # What is set of another file's task, or model, by a dotted key.
         words = str(key).split(".")
-        if (words[0], *words[2:]) == ("tasks", "data", "path") or (
-            words == ["model", "weights"] and _names_weights(value)
-        ):
+        of_data = (words[0], *words[2:-1]) == ("tasks", "data") and words[-1] in _PLACES
+        if of_data or (words == ["model", "weights"] and _names_weights(value)):
             content = {**content, key: _placed(value, folder)}
     return content
 
 
 def _with_data(task: Any, folder: Path) -> Any:
     data = task.get("data") if isinstance(task, dict) else None
-    if not isinstance(data, dict) or "path" not in data:
+    if not isinstance(data, dict):
         return task
-    return {**task, "data": {**data, "path": _placed(data["path"], folder)}}
+    return {**task, "data": {**data, **{key: _placed(data[key], folder) for key in _PLACES if key in data}}}
 
 
 def _names_weights(weights: Any) -> bool:

@@ -15,7 +15,7 @@ from cl_bench.config.origin import PLAN, beside, experiment_of
 from cl_bench.config.schema import Experiment, validate
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.parsing import load_yaml
-from cl_bench.utils.paths import results_root
+from cl_bench.utils.paths import names_of_results, results_root
 
 Source: TypeAlias = "str | Path | Mapping[str, Any] | Experiment"
 """A preset's name, a YAML file, what such a file would hold, or an experiment itself."""
@@ -29,7 +29,7 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
 
 
-def said(source: Source) -> str:
+def source_name(source: Source) -> str:
     """Return how errors name `source`."""
     return "the experiment" if isinstance(source, Mapping | Experiment) else str(source)
 
@@ -39,25 +39,28 @@ def load_experiment(source: Source, changes: Mapping[str, Any] | Sequence[str] =
 
     source: a preset's name, a YAML file, a mapping as such a file holds it, or an experiment;
     changes: a mapping from dotted keys to values, or `key=value` texts as `--set` takes them (the value is YAML);
-    `tasks.NAME.key` reaches into one task. Raises UserError naming the file and the key, or --set and the key.
+    `tasks.NAME.key` reaches into one task. Raises UserError naming the file and the key, or --set (of a mapping:
+    changes) and the key.
     """
+    how = "changes" if isinstance(changes, Mapping) else "--set"
     where, content = _content(source)
     pairs = list(changes.items() if isinstance(changes, Mapping) else map(parse_change, changes))
     for key, value in pairs:
         if key.partition(".")[0] == "sweep" and value:
-            raise UserError("--set sweep: on the command line, --sweep KEY=VALUE,VALUE does that")
-        _apply(content, key, value, "--set")
+            raise UserError(f"{how} sweep: on the command line, --sweep KEY=VALUE,VALUE does that")
+        _apply(content, key, value, how)
     if content.pop("sweep", None):
         raise UserError(
             f"{where} sweeps, which is many experiments: `cl-bench run` trains all, and each has a name of its own"
         )
-    return validate(content, where, changed={key for key, _ in pairs})
+    return validate(content, where, changed={key for key, _ in pairs}, how=how)
 
 
 def _content(source: Source) -> tuple[str, dict[str, Any]]:
     """Return how errors name `source`, and a copy of what it says that may be changed."""
     if isinstance(source, Mapping | Experiment):
-        return said(source), _extended({str(key): _plain(value) for key, value in dict(source).items()}, said(source))
+        where = source_name(source)
+        return where, _extended({str(key): _plain(value) for key, value in dict(source).items()}, where)
     path = _find(str(source), results=True)
     content = _read(path)
     content.setdefault("name", path.stem)
@@ -93,14 +96,15 @@ def _find(name_or_path: str, folder: Path = Path(), results: bool = False) -> Pa
             raise UserError(f"experiment file {path.absolute()} does not exist")
         return path
     known = presets()
-    if results:
-        known = {**{plan.parent.name: plan for plan in results_root().glob(f"*/{PLAN}")}, **known}
-    if name_or_path not in known:
-        beside = path.with_name(f"{path.name}.yaml")
-        if os.path.isfile(beside):
-            raise UserError(f"unknown experiment {name_or_path!r}; did you mean the file {beside}?")
-        raise unknown_name_error("experiment", name_or_path, known)
-    return known[name_or_path]
+    if name_or_path in known:
+        return known[name_or_path]
+    ran = names_of_results() if results else []
+    if name_or_path in ran:
+        return results_root() / name_or_path / PLAN
+    file = path.with_name(f"{path.name}.yaml")
+    if os.path.isfile(file):
+        raise UserError(f"unknown experiment {name_or_path!r}; did you mean the file {file}?")
+    raise unknown_name_error("experiment", name_or_path, {*known, *ran})
 
 
 def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:

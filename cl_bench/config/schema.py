@@ -232,9 +232,8 @@ class Experiment(Protocol):
         if len(set(names)) < len(names):
             raise ValueError(f"two tasks share a name: {', '.join(names)}")
         for order in self.orders:
-            for name in order:
-                if name not in names:
-                    raise ValueError(str(unknown_name_error("task", name, names)) + " (in orders)")
+            if strangers := [name for name in order if name not in names]:
+                raise ValueError(str(unknown_name_error("task", strangers[0], names)) + " (in orders)")
             if not order or any(one == following for one, following in pairwise(order)):
                 raise ValueError(f"an order must name a task, and none twice in a row: {', '.join(order) or 'empty'}")
         for field in ("strategies", "seeds", "orders"):

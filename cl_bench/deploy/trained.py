@@ -83,14 +83,17 @@ def untrained(name_or_path: str, changes: Sequence[str] = ()) -> Trained:
     return Trained(untrained_model(experiment), experiment, {"experiment": experiment.name, "weights": "random"})
 
 
-def load_trained(folder: Path, strategy: str = "", order: str = "", seed: int | None = None) -> Trained:
+def load_trained(
+    folder: Path, strategy: str = "", order: str = "", seed: int | None = None, *, how: str = "--strategy"
+) -> Trained:
     """Return the model that a run ended with.
 
     folder: an experiment's results, whose stages must be in the store; strategy, order (`seg-det-cls`), seed: which
-    run; the first order and seed where empty. Raises UserError where there is no such run or its stage is gone.
+    run; the first order and seed where empty; how: what a strategy is named by, for errors. Raises UserError where
+    there is no such run or its stage is gone.
     """
     plan = read_plan(folder)
-    run = _choose(plan.runs, strategy, order, seed)
+    run = _choose(plan.runs, strategy, order, seed, how)
     key = run.stages[-1]
     found = find_stage(folder, key)
     if found is None:
@@ -103,12 +106,12 @@ def load_trained(folder: Path, strategy: str = "", order: str = "", seed: int | 
     return Trained(model, experiment, {"experiment": folder.name, **chosen, "stage": key, **plan.provenance})
 
 
-def _choose(runs: Sequence[PlannedRun], strategy: str, order: str, seed: int | None) -> PlannedRun:
+def _choose(runs: Sequence[PlannedRun], strategy: str, order: str, seed: int | None, how: str) -> PlannedRun:
     if not runs:
         raise UserError("the experiment has baselines alone; there is no model that has learnt all tasks")
     names = list(dict.fromkeys(run.strategy for run in runs))
     if not strategy and len(names) > 1:
-        raise UserError(f"the experiment has several strategies: name one with --strategy ({', '.join(names)})")
+        raise UserError(f"the experiment has several strategies: name one with {how} ({', '.join(names)})")
     if strategy and strategy not in names:
         raise unknown_name_error("strategy of this experiment", strategy, names)
     wanted = {"strategy": strategy or names[0], "order": order, "seed": "" if seed is None else str(seed)}

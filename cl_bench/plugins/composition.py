@@ -138,16 +138,17 @@ def _term(name: str, settings: str, text: str) -> Term:
         key, sign, value = pair.partition("=")
         if not sign:
             raise UserError(f"strategy {text!r}: {pair!r} is not setting=value")
-        given[key.strip()] = _value(value)
+        given[key.strip()] = read_value(value)
     return Term(name, _resolve(entry, given, text), entry)
 
 
-def _value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """Return what the text of a setting stands for; UserError where it is no YAML."""
     try:
         value = load_yaml(text)
     except ValueError as error:
         raise UserError(f"{text!r} is not a value of a setting") from error
-    if isinstance(value, str):
+    if value == text.strip():  # and not in quotes
         with contextlib.suppress(ValueError):
             return float(value)  # YAML 1.1 takes 1e3 for text
     return value

@@ -158,8 +158,7 @@ def experiment_folder(path: str | Path) -> Path:
     for folder in (root / path, Path(path)) if len(Path(path).parts) == 1 else (Path(path),):
         if os.path.isfile(folder / "plan.json"):  # which is False for a name that no file system takes
             return folder
-    known = [plan.parent.name for plan in root.glob("*/plan.json")]
-    raise unknown_name_error("experiment with results", str(path), known, f" (in {root.absolute()})")
+    raise unknown_name_error("experiment with results", str(path), paths.names_of_results(), f" (in {root.absolute()})")
 
 
 def read_plan(folder: Path) -> Plan:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import torch
 
 from cl_bench.config.orders import spelled_out
-from cl_bench.config.presets import Source, load_experiment, said
+from cl_bench.config.presets import Source, load_experiment, source_name
 from cl_bench.config.schema import Experiment, validate
 from cl_bench.config.sweeps import spread
 from cl_bench.errors import UserError
@@ -82,6 +82,11 @@ class Prepared:
             steps += protocol.epochs * stage.repeats.get(name, 1) * -(-images // protocol.batch_size)
         return steps
 
+    def to_show(self) -> dict[str, tuple[str, int]]:
+        """Return by key what is to be done, and in how many steps: stages to train, then those to score."""
+        shown = {stage.key: (stage.label, self.steps(stage)) for stage in self.missing()}
+        return shown | {stage.key: (f"{stage.label}, to score", 0) for stage in self.unscored()}
+
     @cached_property
     def stored(self) -> list[dict[str, Any]]:
         """What the store knows of every stage in it, of other experiments too."""
@@ -148,7 +153,7 @@ def _requested(experiment: Source, request: Request) -> Experiment:
     """Return the experiment with what is requested in place of its own or, with `add`, beside what its results have."""
     loaded, orders = load_experiment(experiment, request.get("changes", ())), request.get("orders", ())
     if split := request.get("split"):
-        loaded = validate({**loaded.model_dump(), "split": split}, said(experiment), {"split"}, "--split")
+        loaded = validate({**loaded.model_dump(), "split": split}, source_name(experiment), {"split"}, "--split")
     orders = spelled_out(orders, [task.name for task in loaded.tasks]) if orders else ()
     own: dict[str, tuple[Any, ...]] = {
         "strategies": tuple(request.get("strategies", ())),
@@ -158,7 +163,7 @@ def _requested(experiment: Source, request: Request) -> Experiment:
     if request.get("add"):
         own = requested_so_far(_folder(loaded.name, loaded.split), own)
     content = {**loaded.model_dump(), **{key: values for key, values in own.items() if values}}
-    return validate({**content, "strategies": _spread(content["strategies"])}, said(experiment))
+    return validate({**content, "strategies": _spread(content["strategies"])}, source_name(experiment))
 
 
 def _spread(strategies: Iterable[str]) -> list[str]:

@@ -24,6 +24,11 @@ def results_root() -> Path:
     return Path(os.environ.get("CL_BENCH_RESULTS") or "results")
 
 
+def names_of_results() -> list[str]:
+    """Return the names of the experiments that have results; it looks into every folder, so ask only where need be."""
+    return [plan.parent.name for plan in results_root().glob("*/plan.json")]
+
+
 def store_root() -> Path:
     """Return the folder of trained stages, shared by experiments (`CL_BENCH_STORE`, else `stages` in the results)."""
     return Path(os.environ.get("CL_BENCH_STORE") or results_root() / "stages")

@@ -13,14 +13,12 @@ from typing import Any
 import pandas as pd
 import pytest
 from avalanche.core import SupervisedPlugin
-from avalanche.training.plugins import EWCPlugin
 from conftest import TINY, message
 from synthetic import plausible
 
 import cl_bench
-from cl_bench.api.strategies import as_seeds, as_texts, is_of_this_session
+from cl_bench.api.strategies import as_seeds
 from cl_bench.config.presets import load_experiment
-from cl_bench.plugins.composition import parse
 from cl_bench.plugins.registry import strategies, trackers
 from cl_bench.report.trackers.send import check_trackers, send_results
 
@@ -37,12 +35,6 @@ class Shrinking(SupervisedPlugin):
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()
         self.weight = weight
-
-
-class Forgetful(SupervisedPlugin):
-    def __init__(self, weight: float) -> None:
-        super().__init__()
-        self._hidden = weight
 
 
 class Raising(SupervisedPlugin):
@@ -125,63 +117,6 @@ def test_experiments_in_their_forms(tiny: Callable[..., str]) -> None:
     assert "name: Field required" in message(load_experiment, {"tasks": TINY["tasks"]})
 
 
-def test_strategies_in_their_forms() -> None:
-    assert as_texts("naive,kd[weight=2]+replay") == ["naive", "kd[weight=2]+replay"]
-    assert as_texts(Shrinking) == ["Shrinking"]
-    assert as_texts(["naive", Shrinking(), Shrinking(weight=2.5), raising]) == [
-        "naive",
-        "Shrinking",
-        "Shrinking[weight=2.5]",
-        "raising",
-    ]
-    (term,) = parse("Shrinking[weight=2.5]").terms
-    (plugin,) = term.build()
-    assert plugin.weight == 2.5
-    assert plugin is not term.build()[0], "every stage has its own"
-    assert len(term.code()[0]) == 64
-    assert parse("kd+Shrinking").terms[1].entry.summary == "Does nothing, and keeps its argument."
-    assert is_of_this_session("kd+Shrinking")
-    assert not is_of_this_session("kd[weight=2]+replay")
-    ewc = "avalanche.training.plugins.ewc.EWCPlugin"
-    (text,) = as_texts([EWCPlugin(ewc_lambda=0.5)])
-    assert text.startswith(f"{ewc}[ewc_lambda=0.5")
-    assert parse(text).terms[0].settings["ewc_lambda"] == 0.5
-
-
-def test_strategies_that_cannot_be_keyed() -> None:
-    assert "needs a name of letters, digits, '_' and '-', which '<lambda>' is not" in message(as_texts, [lambda: []])
-    assert "argument 'weight' cannot be read from the object" in message(as_texts, [Forgetful(1.0)])
-    assert "a strategy is a name, a function" in message(as_texts, [3])
-    space: dict[str, Any] = {"__name__": "__main__"}
-    exec("def nowhere(): return []", space)
-    assert "the source of nowhere cannot be found" in message(as_texts, [space["nowhere"]])
-
-
-def typed(monkeypatch: pytest.MonkeyPatch, source: str, number: int) -> Any:
-    """Return what a cell of a notebook defines."""
-    import linecache
-
-    name, space = f"/tmp/ipykernel_1/{number}.py", {"__name__": "__main__"}
-    monkeypatch.setitem(linecache.cache, name, (len(source), None, source.splitlines(keepends=True), name))
-    exec(compile(source, name, "exec"), space)
-    return space["Typed"]
-
-
-def test_a_cell_of_a_notebook_is_keyed_by_its_text_and_may_be_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = (
-        "from avalanche.core import SupervisedPlugin\n"
-        "class Typed(SupervisedPlugin):\n"
-        "    acts_from = {}\n"
-        "    def before_training_exp(self, strategy, **_): pass\n"
-    )
-    codes = []
-    for number, acts_from in enumerate((1, 1, 2)):
-        assert as_texts([typed(monkeypatch, cell.format(acts_from), number)]) == ["Typed"]
-        codes.append(parse("Typed").terms[0].code())
-        assert parse("Typed").terms[0].acts_from == acts_from
-    assert codes[0] == codes[1] != codes[2]
-
-
 def test_results_are_the_data_frame_that_they_were(told: cl_bench.Results, tmp_path: Path) -> None:
     rows = told.rows
     assert isinstance(told, pd.DataFrame)
@@ -220,6 +155,7 @@ def test_results_tell_of_themselves(told: cl_bench.Results, tmp_path: Path) -> N
     assert drops[drops["headline"] & (drops["strategy"] == "naive")]["drop"].max() > 0.5
     figure = told.curves(order="seg>det>cls", width=3.4)
     assert figure.get_size_inches()[0] == pytest.approx(3.4)
+    assert len(told.curves(order="seg-det-cls").axes) == len(figure.axes)
     assert len(told.figure("matrix").axes) > 1
     assert "unknown figure 'matrices'; did you mean 'matrix'?" in message(told.figure, "matrices")
     assert "unknown order 'det>seg'" in message(told.curves, "det>seg")

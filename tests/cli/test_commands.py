@@ -164,6 +164,8 @@ def test_results_are_shown_in_every_form(command: Run, tiny: Callable[..., str],
     assert command("table", "tiny", "-f", "md", "-o", str(file))[0] == 0
     assert file.read_text() == (tmp_path / "table.md").read_text(), "what is said goes before the name"
     assert "did you mean 'markdown'" in command("table", "tiny", "-f", "markdwn")[2]
+    assert "unknown table format 'xlsx'" in command("table", "tiny", "-o", str(tmp_path / "table.xlsx"))[2]
+    assert "unknown table format 'xlsx'" in command("compare", "tiny", "tiny", "-o", "table.xlsx")[2]
     assert len(json.loads(command("table", "tiny", "-f", "json")[1])) == 6
     assert "| strategy | task (metric) |" in command("table", "tiny", "--long", "-f", "md")[1]
     assert "peak" in command("table", "tiny", "--costs")[1]
@@ -172,6 +174,7 @@ def test_results_are_shown_in_every_form(command: Run, tiny: Callable[..., str],
     plain, noted = (command("table", "tiny", *words)[1] for words in ([], ["--notes"]))
     assert "Made with" in noted
     assert "Made with" not in plain
+    assert "--notes is for the tables of drops" in command("table", "tiny", "--notes", "--against", "naive")[2]
     code, shown, _ = command("plot", "tiny", "-o", str(tmp_path / "plots"))
     assert code == 0
     assert sorted(path.suffix for path in (tmp_path / "plots").iterdir()) == [".pdf", ".png", ".svg"]

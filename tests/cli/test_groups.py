@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 import cl_bench
 from cl_bench.cli.app import app, numbers
-from cl_bench.cli.group import PANELS, take_out, wanted
+from cl_bench.cli.group import PANELS, flags, take_out
 from cl_bench.config.presets import load_experiment
 
 
@@ -77,9 +77,9 @@ def test_a_model_is_shown_with_and_without_the_word() -> None:
 
 def test_debug_and_quiet_stand_anywhere() -> None:
     assert take_out(["run", "x", "--debug", "-q"]) == ["run", "x"]
-    assert (wanted.debug, wanted.quiet) == (True, True)
+    assert (flags.debug, flags.quiet) == (True, True)
     assert take_out(["run", "--", "--debug"]) == ["run", "--", "--debug"]
-    assert (wanted.debug, wanted.quiet) == (False, False)
+    assert (flags.debug, flags.quiet) == (False, False)
     assert call("config", "quickstart", "--debug").output == call("-q", "config", "quickstart").output
 
 

@@ -152,4 +152,5 @@ def test_a_mistake_in_python(changes: dict[str, Any], expected: str) -> None:
 
 
 def test_a_mistake_in_changes_names_them_and_not_the_file() -> None:
-    assert message(load_experiment, "quickstart", {"lr": 1}).startswith("--set: unknown key 'lr'")
+    assert message(load_experiment, "quickstart", {"lr": 1}).startswith("changes: unknown key 'lr'")
+    assert message(load_experiment, "quickstart", ["lr=1"]).startswith("--set: unknown key 'lr'")

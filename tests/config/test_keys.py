@@ -8,7 +8,7 @@ from conftest import message
 from test_schema import SMALL, small, task
 
 from cl_bench.config.complaints import ELSEWHERE
-from cl_bench.config.keys import OF_FILES, Key, find, keys, told
+from cl_bench.config.keys import OF_FILES, Key, description, find, keys
 from cl_bench.config.schema import Experiment, Protocol, TaskConfig
 
 
@@ -64,7 +64,7 @@ def test_an_unknown_key_comes_with_the_nearest() -> None:
 
 
 def test_what_is_told_of_a_key() -> None:
-    assert told(find("epochs")).splitlines() == [
+    assert description(find("epochs")).splitlines() == [
         "epochs",
         "  Passes over a task's training images in a stage.",
         "  takes:    a whole number (from 1)",
@@ -73,8 +73,8 @@ def test_what_is_told_of_a_key() -> None:
         "  at a run: --set epochs=5",
         "  one task: --set tasks.NAME.epochs=5",
     ]
-    assert "  in YAML:  augment: {flip: true}" in told(find("flip"))
-    assert "  takes:    one of per_stage, total" in told(find("schedule"))
+    assert "  in YAML:  augment: {flip: true}" in description(find("flip"))
+    assert "  takes:    one of per_stage, total" in description(find("schedule"))
 
 
 def test_names_of_other_tools_lead_to_keys_that_there_are() -> None:

@@ -42,6 +42,21 @@ def test_a_path_is_looked_for_beside_the_file_and_then_in_the_current_folder(
     assert _path(_write(there / "x.yaml", "theirs")) == "there/theirs", "results name no more folders than they must"
 
 
+def test_a_folder_of_torchvision_is_looked_for_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there" / "cifar").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    data = {"format": "torchvision", "dataset": "CIFAR10", "root": "cifar"}
+    for name, root in (("x.yaml", "cifar"), ("y.yaml", "elsewhere")):
+        task = {"name": "a", "kind": "classification", "data": {**data, "root": root}}
+        (tmp_path / "there" / name).write_text(yaml.safe_dump({"tasks": [task]}))
+    (tmp_path / "there" / "z.yaml").write_text("extends: y.yaml\ntasks.a.data.root: cifar\n")
+    roots = [
+        load_experiment(tmp_path / "there" / name).tasks[0].data["root"] for name in ("x.yaml", "y.yaml", "z.yaml")
+    ]
+    assert roots == [str(tmp_path / "there" / "cifar"), "elsewhere", str(tmp_path / "there" / "cifar")]
+
+
 def test_what_extends_a_file_elsewhere_finds_its_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "base" / "fruit").mkdir(parents=True)
     _write(tmp_path / "base" / "base.yaml", "fruit")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from blocks import Block, blocks, play
+from blocks import blocks, play
 
 from cl_bench import cli
 from cl_bench.config.sweeps import spread
@@ -22,7 +22,6 @@ SHOWN = sorted(
 )
 PLAYED = [name for name in SHOWN if any(not block.why and block.language != "yaml" for block in blocks(DOCS / name))]
 EVERYWHERE = sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md") if page.parent.name != "notebook")
-LEFT_OUT = [(name, block) for name in SHOWN for block in blocks(DOCS / name) if block.why]
 
 
 @pytest.fixture
@@ -73,16 +72,10 @@ def test_a_command_is_understood(
     assert left.value.code == 0
     shown = capsys.readouterr().out
     assert all(word.partition("=")[0] in shown for word in words if word.startswith("--"))
-    if words[0] == "run" and "--strategies" in words and "--plugin" not in words:
+    if words[1] == "run" and "--strategies" in words and "--plugin" not in words:
         for text in split_list(words[words.index("--strategies") + 1]):
             for strategy in spread(text):
                 parse(strategy)
-
-
-@pytest.mark.parametrize(("name", "block"), LEFT_OUT, ids=[f"{name}-{at}" for at, (name, _) in enumerate(LEFT_OUT)])
-def test_what_is_not_run_says_why(name: str, block: Block) -> None:
-    assert block.why
-    pytest.skip(f"{name}: {block.why}")
 
 
 def test_yaml_that_is_shown_can_be_read() -> None:

@@ -29,7 +29,7 @@ def test_every_key_stands_in_the_reference_and_says_what_it_means() -> None:
 
 def test_known_lines() -> None:
     experiment = (FOLDER / "experiment.md").read_text(encoding="utf-8")
-    assert "| `epochs` | whole number, ≥ 1 | `5` |" in experiment
+    assert "| `epochs` | a whole number (from 1) | `5` |" in experiment
     commands = (FOLDER / "cli.md").read_text(encoding="utf-8")
     assert "## `cl-bench data audit`" in commands
     assert "| `--set` | KEY=VALUE |" in commands

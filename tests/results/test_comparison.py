@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from synthetic import Experiment, plausible
 
-from cl_bench.cli.tables import Format, Table, print_table
+from cl_bench.cli.tables import Format, Output, Table, print_table
 from cl_bench.errors import UserError
 from cl_bench.report.tables import over_orders as report_over_orders
 from cl_bench.report.tables import versions as report_versions
@@ -116,7 +116,7 @@ def test_the_strategy_that_others_are_held_against_must_be_there(tmp_path):
 
 
 def test_strategies_may_be_chosen_without_the_one_they_are_held_against(tmp_path, capsys):
-    print_table(by_hand(tmp_path).write(), Table(against="naive", strategies=("kd",)), [(Format.csv, None)])
+    print_table(by_hand(tmp_path).write(), Table(against="naive", strategies=("kd",)), [Output(Format.csv)])
     header, *rows = capsys.readouterr().out.split()
     assert header.startswith("strategy,")
     assert {row.split(",")[0] for row in rows} == {"kd"}

@@ -16,7 +16,7 @@ from tools.reference.text import page as whole_page
 
 EXITS = [
     ("0", "all is there"),
-    ("1", "a stage failed, or `check` found something wrong"),
+    ("1", "a stage failed, or `strategy check` found something wrong"),
     ("2", "something that was asked for cannot be; one sentence says what"),
     ("130", "stopped by Ctrl-C or SIGTERM"),
 ]
@@ -40,7 +40,7 @@ def page() -> str:
         "For whoever looks an option up. Every command, its arguments and options; `cl-bench COMMAND --help` says the"
         " same."
     )
-    before = table(("before the command", "takes", "default", "meaning"), shared)
+    before = table(("for all commands", "takes", "default", "meaning"), shared)
     return whole_page("Commands", opening, before, *parts, "## Exit codes", table(("code", "meaning"), EXITS))
 
 

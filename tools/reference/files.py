@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from cl_bench.report.tables.everything import everything
 from cl_bench.results import export, per_class, plan_file, resamples
-from cl_bench.results.parts import with_split
 from cl_bench.results.rows import COLUMNS, read_results
 from cl_bench.results.stages import ENVIRONMENT, NUMBERS
 from cl_bench.results.summary import summary
@@ -143,7 +143,7 @@ WORDS = {
 def page() -> str:
     """Return the page."""
     results = read_results(QUICKSTART)
-    of_table = with_split(summary(results), results).columns
+    of_table = everything(summary(results), results).columns
     parts = [
         table(("file", "what it has"), [(", ".join(map(code, name.split(", "))), what) for name, what in FOLDER]),
         "## plan.json",

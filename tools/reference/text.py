@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -57,8 +56,3 @@ def docs_of(cls: type) -> dict[str, str]:
         if base.__module__.startswith("cl_bench."):
             found |= field_docs(Path(inspect.getfile(base))).get(base.__name__, {})
     return found
-
-
-def dedented(text: str) -> str:
-    """Return a text of several lines as it reads."""
-    return textwrap.dedent(text).strip()

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from cl_bench.report.tables.drops import known_columns
+from cl_bench.report.tables.drops import OF_COSTS, known_columns
 from cl_bench.report.tables.layout import Heading, Section, write
 from cl_bench.results.rows import Results
 
 MEANING = (
-    "Costs of a whole run, means over seeds (peak MB: the largest). Stored: images kept of each past task; train s and "
-    "x naive: wall time, which other work on the machine lengthens; FLOPs: floating-point operations of training "
-    "(convolutions and matrix products), which nothing else changes; added: to the model, and forward passes a step."
+    "Costs of a whole run, means over seeds (peak MB: the largest). Stored: images kept of each past task; "
+    f"{OF_COSTS}; added: to the model, and forward passes a step."
 )
 
 

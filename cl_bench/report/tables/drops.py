@@ -24,12 +24,15 @@ SCHEDULES = {
     "per_stage": "per_stage (a full cosine in every stage)",
     "total": "total (one cosine over all epochs, so the stages have UNEQUAL learning rates; a baseline has a full one)",
 }
+OF_COSTS = (
+    "train s and x naive: wall time, which other work on the machine lengthens; FLOPs: floating-point operations of "
+    "training (convolutions and matrix products), which nothing else changes"
+)
 DEFINITIONS = (
     "Drop = (baseline - final) / baseline, a ratio of means over seeds, with its 95 % interval over seeds and images "
     "(over seeds alone where no resamples of the images are kept); % points = percentage points, 100 (baseline - "
     "final); same-run = drop from the score right after the task was learnt; stored = images kept of each past task; "
-    "train s and x naive: wall time, which other work on the machine lengthens; FLOPs: floating-point operations of "
-    "training (convolutions and matrix products), which nothing else changes. Pass: drop ≤ 5 %; bonus: final ≥ "
+    f"{OF_COSTS}. Pass: drop ≤ 5 %; bonus: final ≥ "
     "baseline; uncertain: one seed, or an interval that holds the word's border (5 % for pass and fail, 0 for bonus); "
     "void: the baseline is less than 0.05 above the trivial score. Bold: the smallest drop of a task and those that "
     "cannot be told from it (95 % interval of the difference); nothing is bold where none can be told apart."

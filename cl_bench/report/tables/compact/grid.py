@@ -25,7 +25,7 @@ class Detail(IntEnum):
 
 
 @dataclass(frozen=True)
-class Part:
+class Block:
     """Columns that stand beside each other: tasks from `start` up to `stop`; totals: mean, worst and cost, too.
 
     name: characters of a strategy's name on a line.
@@ -46,7 +46,7 @@ class Column(NamedTuple):
     alone: str
 
 
-class Text(NamedTuple):
+class CellText(NamedTuple):
     """A cell's text, the sign behind it, and the state that the sign tells of."""
 
     text: str
@@ -60,32 +60,32 @@ class Grid:
     """columns: without that of names; lines: name and cells, the baseline's first where it has any."""
 
     columns: Sequence[Column]
-    lines: Sequence[tuple[str, Sequence[Text]]]
+    lines: Sequence[tuple[str, Sequence[CellText]]]
 
 
 BASELINE = "baseline"
 
 
-def grid(table: Compact, part: Part) -> Grid:
-    """Return what stands in a part of a table."""
-    shown = slice(part.start, part.stop)
-    columns = [column for task in table.tasks[shown] for column in _columns(task, part.detail)]
+def grid(table: Compact, block: Block) -> Grid:
+    """Return what stands in a block of a table."""
+    shown = slice(block.start, block.stop)
+    columns = [column for task in table.tasks[shown] for column in _columns(task, block.detail)]
     lines = [
         (
             row.strategy + (" †" if row.mixed else ""),
-            [text for c in row.cells[shown] for text in _texts(c, part.detail)],
+            [text for c in row.cells[shown] for text in _texts(c, block.detail)],
         )
         for row in table.rows
     ]
-    if part.detail > Detail.drops and columns:
-        scores = [text for task in table.tasks[shown] for text in (Text(words.score(task.baseline)), Text(""))]
+    if block.detail > Detail.drops and columns:
+        scores = [text for task in table.tasks[shown] for text in (CellText(words.score(task.baseline)), CellText(""))]
         lines.insert(0, (BASELINE, scores))
-    if part.totals:
+    if block.totals:
         totals = _totals(table)
         columns += [column for column, _ in totals]
         rows: list[Row | None] = [None] * (len(lines) - len(table.rows)) + list(table.rows)
         for (_, cells), row in zip(lines, rows, strict=True):
-            cells += [Text(of(row) if row else "") for _, of in totals]
+            cells += [CellText(of(row) if row else "") for _, of in totals]
     return Grid(columns, lines)
 
 
@@ -96,11 +96,11 @@ def _columns(task: Task, detail: Detail) -> list[Column]:
     return [Column(group, "final", f"{task.name} {task.metric} ↑"), drop] if detail else [drop]
 
 
-def _texts(cell: Cell | None, detail: Detail) -> list[Text]:
+def _texts(cell: Cell | None, detail: Detail) -> list[CellText]:
     if cell is None:
-        return [Text("")] * (2 if detail else 1)
-    drop = Text(words.drop(cell, detail is Detail.intervals), words.mark(cell), cell.state, cell.leading)
-    return [Text(words.score(cell.final)), drop] if detail else [drop]
+        return [CellText("")] * (2 if detail else 1)
+    drop = CellText(words.drop(cell, detail is Detail.intervals), words.mark(cell), cell.state, cell.leading)
+    return [CellText(words.score(cell.final)), drop] if detail else [drop]
 
 
 def _totals(table: Compact) -> list[tuple[Column, Callable[[Row], str]]]:
@@ -117,17 +117,17 @@ def _totals(table: Compact) -> list[tuple[Column, Callable[[Row], str]]]:
     return found
 
 
-def names(grid: Grid, part: Part) -> list[list[str]]:
+def names(grid: Grid, block: Block) -> list[list[str]]:
     """Return the lines of every name; a long one is without its settings, and with a star, where it stays distinct."""
-    short = shortened(grid, part)
+    short = shortened(grid, block)
     shown = [f"{_bare(name)}*" if name in short else name for name, _ in grid.lines]
-    return [folded(name, part.name) if cell_len(name) > part.name else [name] for name in shown]
+    return [folded(name, block.name) if cell_len(name) > block.name else [name] for name in shown]
 
 
-def shortened(grid: Grid, part: Part) -> list[str]:
-    """Return the names that stand in a part without their settings."""
+def shortened(grid: Grid, block: Block) -> list[str]:
+    """Return the names that stand in a block without their settings."""
     bare = Counter(_bare(name) for name, _ in grid.lines)
-    long = (name for name, _ in grid.lines if cell_len(name) > part.name)
+    long = (name for name, _ in grid.lines if cell_len(name) > block.name)
     return [name for name in long if _bare(name) != name and bare[_bare(name)] == 1]
 
 
@@ -155,16 +155,36 @@ def groups(columns: Sequence[Column]) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], len(columns)], strict=True))
 
 
-def width_of(table: Compact, part: Part, gap: int) -> int:
-    """Return how wide a part is; gap: characters between groups, and one less inside of them."""
-    found = grid(table, part)
-    name = max(cell_len(line) for lines in [["strategy"], *names(found, part)] for line in lines)
+def width_of(table: Compact, block: Block, gap: int) -> int:
+    """Return how wide a block is; gap: characters between groups, and one less inside of them."""
+    found = grid(table, block)
+    name = max(cell_len(line) for lines in [["strategy"], *names(found, block)] for line in lines)
     between = sum(gap + (gap - 1) * (stop - start - 1) for start, stop in groups(found.columns))
     return name + between + sum(map(sum, widths(found)))
 
 
-def arranged(table: Compact, width: int, gap: int, name_widths: Sequence[int]) -> list[Part]:
-    """Return the parts, below each other, in which a table fits: as few as there can be, with all that has room.
+class Layout(NamedTuple):
+    """Tables as a width has room for them.
+
+    blocks: of each table those that stand below each other; settings: the names that stand there without theirs;
+    intervals: whether any block has them.
+    """
+
+    blocks: list[list[tuple[Block, Grid]]]
+    settings: list[str]
+    intervals: bool
+
+
+def laid_out(tables: Sequence[Compact], width: int, gap: int, name_widths: Sequence[int]) -> Layout:
+    """Return the blocks of every table; width, gap, name_widths: as `arranged` takes them."""
+    blocks = [[(block, grid(table, block)) for block in arranged(table, width, gap, name_widths)] for table in tables]
+    flat = [pair for of_table in blocks for pair in of_table]
+    settings = [name for block, found in flat for name in shortened(found, block)]
+    return Layout(blocks, settings, any(block.detail is Detail.intervals for block, _ in flat))
+
+
+def arranged(table: Compact, width: int, gap: int, name_widths: Sequence[int]) -> list[Block]:
+    """Return the blocks, below each other, in which a table fits: as few as there can be, with all that has room.
 
     Intervals go first, then scores; then tasks stand below each other. name_widths: lengths on a line that a
     strategy's name may have, the best one first. What fits in no way is as narrow as it can be.
@@ -174,15 +194,15 @@ def arranged(table: Compact, width: int, gap: int, name_widths: Sequence[int]) -
     for rows, apart in [*((rows, False) for rows in range(1, count + 1)), (count, True)]:
         for detail in reversed(details):
             for name in name_widths:
-                parts = _split(count, rows, detail, name, apart)
-                if all(width_of(table, part, gap) <= width for part in parts):
-                    return parts
-    return parts
+                blocks = _split(count, rows, detail, name, apart)
+                if all(width_of(table, block, gap) <= width for block in blocks):
+                    return blocks
+    return blocks
 
 
-def _split(count: int, rows: int, detail: Detail, name: int, apart: bool) -> list[Part]:
-    """Return the parts of so many rows of tasks; apart: the totals are a part of their own."""
+def _split(count: int, rows: int, detail: Detail, name: int, apart: bool) -> list[Block]:
+    """Return the blocks of so many rows of tasks; apart: the totals are a block of their own."""
     most = -(-count // rows)
     bounds = [(start, min(start + most, count)) for start in range(0, count, most)]
-    parts = [Part(*bound, bound[1] == count and not apart, detail, name) for bound in bounds]
-    return [*parts, Part(count, count, True, detail, name)] if apart else parts
+    blocks = [Block(*bound, bound[1] == count and not apart, detail, name) for bound in bounds]
+    return [*blocks, Block(count, count, True, detail, name)] if apart else blocks

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from cl_bench.report.tables.compact import words
-from cl_bench.report.tables.compact.grid import BASELINE, Detail, Grid, Part, Text, grid, groups
+from cl_bench.report.tables.compact.grid import BASELINE, Block, CellText, Detail, Grid, grid, groups
 from cl_bench.report.tables.compact.rows import Compact
 from cl_bench.report.text import breakable
 
@@ -16,9 +16,9 @@ def render(tables: Sequence[Compact], notes: Sequence[str]) -> str:
     lines = []
     for table in tables:
         detail = Detail.intervals if table.intervals else Detail.finals
-        part = Part(0, len(table.tasks), totals=True, detail=detail, name=0)
+        block = Block(0, len(table.tasks), totals=True, detail=detail, name=0)
         caption = f"<caption>{escape(words.title(table))}</caption>"
-        lines += ['<table class="compact">', caption, *_rows(grid(table, part)), "</table>"]
+        lines += ['<table class="compact">', caption, *_rows(grid(table, block)), "</table>"]
     known = any(table.intervals for table in tables)
     lines.append(f'<p class="legend">{escape(" · ".join(words.legend(tables, known, bold=True)))}</p>')
     if below := [*words.remarks(tables), *notes]:
@@ -41,11 +41,11 @@ def _rows(found: Grid) -> list[str]:
     return [*lines, "</tbody>"]
 
 
-def _cell(cell: Text) -> str:
+def _cell(cell: CellText) -> str:
     text = f"<b>{escape(cell.text)}</b>" if cell.bold else escape(cell.text)
     sign = f' <span class="{escape(cell.state)}" title="{escape(_said(cell))}">{cell.mark}</span>' if cell.mark else ""
     return f"<td>{text}{sign}</td>"
 
 
-def _said(cell: Text) -> str:
+def _said(cell: CellText) -> str:
     return cell.state + (" (uncertain)" if cell.mark.endswith("?") else "")

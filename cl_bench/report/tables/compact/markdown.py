@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cl_bench.report.tables.compact import words
-from cl_bench.report.tables.compact.grid import BASELINE, Detail, Grid, Part, Text, arranged, grid, names, shortened
+from cl_bench.report.tables.compact.grid import BASELINE, Block, CellText, Grid, laid_out, names
 from cl_bench.report.tables.compact.rows import Compact
 from cl_bench.report.tables.escapes import markdown, markdown_cell
 
@@ -17,30 +17,28 @@ _NAMES = (24, 16)
 
 def render(tables: Sequence[Compact], width: int, notes: Sequence[str]) -> str:
     """Return tables, legend and notes; a long name has lines of its own."""
-    lines, intervals, settings = [], False, list[str]()
-    for table in tables:
+    lines, layout = list[str](), laid_out(tables, width, _GAP, _NAMES)
+    for table, blocks in zip(tables, layout.blocks, strict=True):
         lines += [f"**{markdown(words.title(table))}**", ""]
-        for part in arranged(table, width, _GAP, _NAMES):
-            intervals |= part.detail is Detail.intervals
-            found = grid(table, part)
-            settings += shortened(found, part)
-            lines += [*_part(found, part), ""]
-    lines += [markdown(" · ".join(words.legend(tables, intervals, bold=True, settings=settings))), ""]
+        for block, found in blocks:
+            lines += [*_block(found, block), ""]
+    legend = words.legend(tables, layout.intervals, bold=True, settings=layout.settings)
+    lines += [markdown(" · ".join(legend)), ""]
     if below := [*words.remarks(tables), *notes]:
         lines += [*(f"- {markdown(note)}" for note in below), ""]
     return "\n".join(lines)
 
 
-def _part(found: Grid, part: Part) -> list[str]:
+def _block(found: Grid, block: Block) -> list[str]:
     lines = [_piped(["strategy", *(column.alone for column in found.columns)])]
     lines.append(_piped([":--", *("--:" for _ in found.columns)]))
-    for (name, cells), pieces in zip(found.lines, names(found, part), strict=True):
+    for (name, cells), pieces in zip(found.lines, names(found, block), strict=True):
         shown = "<br>".join(map(markdown_cell, pieces))
         lines.append(_piped([f"*{BASELINE}*" if name == BASELINE else shown, *map(_cell, cells)]))
     return lines
 
 
-def _cell(cell: Text) -> str:
+def _cell(cell: CellText) -> str:
     text = markdown_cell(cell.text)
     return " ".join(filter(None, [f"**{text}**" if cell.bold else text, markdown_cell(cell.mark)]))
 

@@ -8,18 +8,7 @@ from collections.abc import Iterator, Sequence
 from rich.cells import cell_len
 
 from cl_bench.report.tables.compact import words
-from cl_bench.report.tables.compact.grid import (
-    Detail,
-    Grid,
-    Part,
-    Text,
-    arranged,
-    grid,
-    groups,
-    names,
-    shortened,
-    widths,
-)
+from cl_bench.report.tables.compact.grid import Block, CellText, Grid, groups, laid_out, names, widths
 from cl_bench.report.tables.compact.rows import Compact
 
 WIDTH = 120
@@ -31,22 +20,20 @@ _MORE = "cl-bench table: --costs, --long, --full (forgetting, BWT), --notes (pro
 
 def render(tables: Sequence[Compact], width: int, notes: Sequence[str], colour: bool) -> str:
     """Return tables, legend and notes, no line wider than `width` where names allow it."""
-    lines, intervals, settings = [], False, list[str]()
-    for table in tables:
+    lines, layout = list[str](), laid_out(tables, width, _GAP, _NAMES)
+    for table, blocks in zip(tables, layout.blocks, strict=True):
         lines += _wrapped([words.title(table)], width)
-        for part in arranged(table, width, _GAP, _NAMES):
-            intervals |= part.detail is Detail.intervals
-            found = grid(table, part)
-            settings += shortened(found, part)
-            lines += [*_part(found, part, colour), ""]
-    below = [*_items(words.legend(tables, intervals, colour, settings), width), *_wrapped(words.remarks(tables), width)]
+        for block, found in blocks:
+            lines += [*_block(found, block, colour), ""]
+    below = _items(words.legend(tables, layout.intervals, colour, layout.settings), width)
+    below += _wrapped(words.remarks(tables), width)
     below += _wrapped(notes or [_MORE], width)
     return "\n".join([*lines, *(_styled(line, "2", colour) for line in below)])
 
 
-def _part(found: Grid, part: Part, colour: bool) -> Iterator[str]:
-    """Yield the lines of one part: two of headings, a rule, and the strategies."""
-    lines_of_names = names(found, part)
+def _block(found: Grid, block: Block, colour: bool) -> Iterator[str]:
+    """Yield the lines of one block: two of headings, a rule, and the strategies."""
+    lines_of_names = names(found, block)
     front = max(cell_len(line) for lines in [["strategy"], *lines_of_names] for line in lines)
     sizes, spans = widths(found), groups(found.columns)
     heads = []
@@ -55,7 +42,7 @@ def _part(found: Grid, part: Part, colour: bool) -> Iterator[str]:
         group = found.columns[start].group
         heads.append(_centred(group, across) if stop - start > 1 else _right(group, across))
     yield (" " * front + "".join(" " * _GAP + head for head in heads)).rstrip()
-    second = [Text(column.head) for column in found.columns]
+    second = [CellText(column.head) for column in found.columns]
     gaps = [_GAP if any(place == start for start, _ in spans) else _GAP - 1 for place in range(len(sizes))]
     yield "strategy".ljust(front) + "".join(
         " " * gap + _right(text.text, sum(size)) for gap, text, size in zip(gaps, second, sizes, strict=True)
@@ -67,7 +54,7 @@ def _part(found: Grid, part: Part, colour: bool) -> Iterator[str]:
         yield from lines[1:]
 
 
-def _set(cell: Text, size: tuple[int, int], colour: bool) -> str:
+def _set(cell: CellText, size: tuple[int, int], colour: bool) -> str:
     text, sign = size
     mark = f" {cell.mark}" if cell.mark else ""
     if not mark and not cell.state:  # what has no sign may use its room

@@ -20,10 +20,10 @@ FEW, SHARE = 3, 0.25
 class Tally:
     """What was done with the boxes of one split; farthest: pixels by which one left its image.
 
-    file: what lists them; shape: how the format gives a box, in words.
+    file: what lists them, a file or what it is called; shape: how the format gives a box, in words.
     """
 
-    file: Path
+    file: Path | str
     shape: str
     seen: int = 0
     clipped: int = 0

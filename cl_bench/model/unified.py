@@ -18,7 +18,6 @@ from cl_bench.model.backbone import Weights, build_backbone
 from cl_bench.model.frozen_layers import frozen_parts, recording, replaced
 from cl_bench.model.maps import Layout
 from cl_bench.model.pyramid import Pyramid
-from cl_bench.model.trial import try_backbone
 from cl_bench.utils.randomness import derive, isolated
 
 
@@ -187,9 +186,9 @@ def build_model(config: ModelConfig, tasks: Sequence[Task], weights: Weights, se
     def seeded(name: str) -> int:
         return derive(seed, "weights", name)
 
-    layout = weights.layout or try_backbone(config.backbone, [task.image_size for task in tasks])
+    layout = weights.layout
     with isolated(seeded("backbone")):
-        backbone = build_backbone(config.backbone, weights.state, layout)
+        backbone = build_backbone(config.backbone, layout, weights.state)
     with isolated(seeded("neck")):
         neck = Pyramid(list(layout.channels), config.neck_channels)
     with isolated(seeded("shared")):

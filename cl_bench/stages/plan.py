@@ -130,7 +130,7 @@ def _versions() -> dict[str, str]:
 def _maps(weights: Weights) -> dict[str, list[int]]:
     """Return what tells stages of these maps from older ones, in which maps of other strides were taken for them."""
     layout = weights.layout
-    return {"maps": list(layout.indices)} if layout and layout.renumbered else {}
+    return {"maps": list(layout.indices)} if layout.renumbered else {}
 
 
 class _Planner:

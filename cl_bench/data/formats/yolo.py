@@ -13,6 +13,7 @@ from cl_bench.data.formats.box_rows import Labelled, image_notes
 from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered
 from cl_bench.data.formats.texts import is_file, lines, listed, number, read_text
+from cl_bench.data.formats.yolo_config import with_or_without_data
 from cl_bench.data.images import image_size
 from cl_bench.data.layouts import SHOWN, Layout, parts, refuse
 from cl_bench.errors import UserError, unknown_name_error
@@ -156,17 +157,11 @@ def _of_list(place: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the images that a text lists, each relative to the text's folder."""
     if not place.is_file():
         raise UserError(f"{place} is neither a folder nor a list of images")
-    found = [_at(place.parent, line) for line in listed(place)]
+    found = [with_or_without_data(line, lambda name: place.parent / name) for line in listed(place)]
     lost = [f"{path} is no file" for path in found if not is_file(path)]
     refuse(lost, f"{place} must list images that are there, relative to its own folder")
     for path in found:
         yield path.parent, path
-
-
-def _at(folder: Path, line: str) -> Path:
-    """Return the image that a line of a list in `folder` names; CVAT puts data/ before it."""
-    plain, within = folder / line, folder / line.removeprefix("data/")
-    return within if is_file(within) and not is_file(plain) else plain
 
 
 def _text_of(image: Path) -> Path:

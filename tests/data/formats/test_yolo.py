@@ -123,6 +123,19 @@ def test_train_and_val_that_are_one_folder_are_no_splits(tmp_path: Path) -> None
         read(tmp_path, "val")
 
 
+@pytest.mark.parametrize("folder", ["", "data"])
+def test_paths_of_cvat_begin_with_a_folder_that_may_be_there(folder: str, tmp_path: Path) -> None:
+    images(tmp_path / folder / "obj_train_data", a=ROW)
+    (tmp_path / folder / "obj.names").write_text("cat\ndog\n")
+    (tmp_path / folder / "train.txt").write_text(
+        "data/obj_train_data/a.jpg\n" if not folder else "obj_train_data/a.jpg\n"
+    )
+    (tmp_path / "obj.data").write_text("classes = 2\ntrain = data/train.txt\nnames = data/obj.names\n")
+    found = read(tmp_path)
+    assert found.classes == ("cat", "dog")
+    assert found.examples[0].target.labels.tolist() == [1]
+
+
 def test_all_broken_rows_are_named_at_once_with_the_cure(tmp_path: Path) -> None:
     one_image(tmp_path, "9 .5 .5 .1 .1\nx\n0 .5 .5 .1\n0 .5 .5 -.2 .1\n0 nan .5 .1 .1\n0 .5 .5 .1 .1 .9")
     with pytest.raises(UserError) as raised:

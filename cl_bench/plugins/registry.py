@@ -52,9 +52,10 @@ class Registry(Generic[T]):
     """Named things of one sort, loaded on first use from a package, from entry points and from plugin files."""
 
     what: str
-    package: str
-    group: str
-    """Of the entry points by which installed packages add to it."""
+    package: str = ""
+    """Whose modules add to it, if any."""
+    group: str = ""
+    """Of the entry points by which installed packages add to it, if any."""
     entries: dict[str, T] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """Module or entry point -> why it could not be imported."""
@@ -91,11 +92,13 @@ class Registry(Generic[T]):
         if self._loaded:
             return
         self._loaded = True
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__, self.package + "."):
-            self._attempt(module.name, lambda name=module.name: importlib.import_module(name))  # type: ignore[misc]
-        for point in importlib.metadata.entry_points(group=self.group):
-            self._attempt(point.value, point.load)
+        if self.package:
+            package = importlib.import_module(self.package)
+            for module in pkgutil.iter_modules(package.__path__, self.package + "."):
+                self._attempt(module.name, lambda name=module.name: importlib.import_module(name))  # type: ignore[misc]
+        if self.group:
+            for point in importlib.metadata.entry_points(group=self.group):
+                self._attempt(point.value, point.load)
 
     def _attempt(self, name: str, load: Callable[[], object]) -> None:
         try:
@@ -170,8 +173,9 @@ def data_format(cls: type) -> type:
     return formats.register(cls)
 
 
-trackers: dict[str, Callable[[Any, Path], str]] = {}
-"""What `tracker` has declared, by name."""
+BUILT_IN_TRACKERS = ("tensorboard", "wandb", "mlflow")
+trackers: Registry[Callable[[Any, Path], str]] = Registry("tracker")
+"""What `tracker` has declared."""
 
 
 def tracker(name: str) -> Callable[[Callable[[Any, Path], str]], Callable[[Any, Path], str]]:
@@ -182,10 +186,14 @@ def tracker(name: str) -> Callable[[Callable[[Any, Path], str]], Callable[[Any, 
         @cl_bench.tracker("post")
         def post(tracked, folder):
             return requests.post(URL, json={"table": tracked.table}).url
+
+    Raises UserError for a name that is taken.
     """
+    if name in BUILT_IN_TRACKERS:
+        raise UserError(f"tracker {name!r} is built in: call yours something else")
 
     def declare(send: Callable[[Any, Path], str]) -> Callable[[Any, Path], str]:
-        trackers[name] = send
+        trackers.add(name, send)
         return send
 
     return declare

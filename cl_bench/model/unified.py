@@ -235,16 +235,6 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
 class Outputs(dict[int, tuple[Tensor, Tensor]]):
     """Task index -> (positions of its images in the batch, its predictor's finished output for them)."""
 
-    @classmethod
-    def __torch_function__(
-        cls, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Give Avalanche's MASPlugin the norms that it takes of outputs, of every task's in one flat tensor."""
-        if func is torch.norm:
-            outputs, *rest = args
-            return torch.cat([torch.norm(output, *rest, **(kwargs or {})).flatten() for _, output in outputs.values()])
-        return NotImplemented
-
 
 def frozen_copy(model: UnifiedModel) -> UnifiedModel:
     """Return a copy of `model` in eval mode that no gradient reaches."""

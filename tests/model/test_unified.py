@@ -13,7 +13,7 @@ from cl_bench.kinds.base import Task
 from cl_bench.model.backbone import Weights
 from cl_bench.model.pyramid import LEVELS
 from cl_bench.model.trial import try_backbone
-from cl_bench.model.unified import Outputs, UnifiedModel, build_model, frozen_copy, frozen_statistics
+from cl_bench.model.unified import UnifiedModel, build_model, frozen_copy, frozen_statistics
 from cl_bench.tasks.catalog import make_task
 from cl_bench.utils.hashing import digest
 
@@ -237,12 +237,3 @@ def test_a_frozen_copy_keeps_its_statistics_even_in_training_mode() -> None:
     assert digest(teacher.state_dict()) == before
     student.train()(images())
     assert digest(student.state_dict()) != before
-
-
-def test_norms_of_outputs_are_those_of_every_task_in_one_tensor_and_nothing_else_is_taken_of_them() -> None:
-    boxes, labels = torch.randn(2, 5, 3, 3), torch.randn(1, 4)
-    outputs = Outputs({1: (torch.tensor([0, 2]), boxes), 0: (torch.tensor([1]), labels)})
-    wanted = torch.cat([boxes.square().sum(1).flatten(), labels.square().sum(1)])
-    torch.testing.assert_close(torch.norm(outputs, p="fro", dim=1).pow(2), wanted)
-    with pytest.raises(TypeError):
-        torch.softmax(outputs, dim=1)  # type: ignore[call-overload]

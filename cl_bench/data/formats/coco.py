@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cl_bench.data.base import IDS, Example, Split
+from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.box_rows import SIZE_CURE, Labelled, image_notes
 from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.coco_places import CURE, KEYS, Place, locate, named, relative
@@ -57,10 +57,9 @@ class Coco:
         tally = _add_boxes(file, content, images, labels, set(categories.values()))
         examples = ordered((Example(image.name, image.path, image.boxes()) for image in images.values()), file)
         ids = ", ".join(f"{name} {categories[name]}" for name in names)
-        mapped = f"{IDS}{file.name}, mapped by name: {ids}"
-        return Split(
-            names, examples, (mapped, *doubled, *notes, *tally.notes(), *image_notes(list(images.values()), "crowds"))
-        )
+        mapped = f"category ids of {file.name}, mapped by name: {ids}"
+        said = (*doubled, *notes, *tally.notes(), *image_notes(list(images.values()), "crowds"))
+        return Split(names, examples, said, (mapped,))
 
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
         """Return whether there is a file of test boxes (COCO's own `image_info_test2017.json` has none)."""
@@ -154,7 +153,8 @@ def _images(place: Place, content: dict[str, Any]) -> tuple[dict[int, Labelled],
         image = Labelled(name.with_suffix("").as_posix(), folder / name, *image_size(folder / name))
         if "width" in row or "height" in row:  # what is not declared cannot be wrong
             declared = _get(row, "width", int, where), _get(row, "height", int, where)
-            misfits += [problem] if (problem := image.misfit(declared, where)) else []
+            if problem := image.misfit(declared, where):
+                misfits.append(problem)
             near += declared != (image.width, image.height)
         found[number] = image
     refuse(lost, "`images: {train: FOLDER, ...}` in the data names the folders of the images")

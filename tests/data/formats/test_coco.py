@@ -79,8 +79,8 @@ def test_other_categories_are_left_out_with_a_note(tmp_path):
     write(tmp_path)
     split = read(tmp_path, classes=("dog", "cat"))
     assert split.examples[1].target.labels.tolist() == [0, 1]
+    assert split.details == ("category ids of labels.json, mapped by name: dog 7, cat 3",)
     assert split.notes == (
-        "category ids of labels.json, mapped by name: dog 7, cat 3",
         "1 annotations of other categories are left out",
         "1 boxes are crowds, which count as neither hit nor miss",
         "1 images hold no box",
@@ -176,7 +176,7 @@ def test_a_doubled_category_without_boxes_is_dropped(tmp_path, first):
     assert split.classes == ("bird", "cat", "dog")
     assert split.examples[1].target.labels.tolist() == [2, 1, 0]
     assert "1 categories without boxes share another's name and are dropped" in split.notes
-    assert "bird 5, cat 3, dog 7" in split.notes[0]
+    assert "bird 5, cat 3, dog 7" in split.details[0]
 
 
 def test_sizes_that_are_a_pixel_off_or_not_declared_are_the_files(tmp_path):

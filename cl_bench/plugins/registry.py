@@ -258,12 +258,13 @@ def _definition(thing: Any) -> Any:
 def source_of(thing: Any) -> str:
     """Return the file that defines `thing` (a strategy entry, a class or an instance), or what stands for it."""
     subject = _definition(thing)
-    # Of a class in it, inspect would name the session's own file, or none.
+    # For a class typed in a session inspect names the session's own file, or none.
     if subject.__module__ == "__main__" and (found := _code_file(subject)):
         return found
+    file = None
     with contextlib.suppress(TypeError, OSError):
-        return inspect.getsourcefile(subject) or subject.__module__
-    return str(subject.__module__)
+        file = inspect.getsourcefile(subject)
+    return file or str(subject.__module__)
 
 
 def is_typed(thing: Any) -> bool:
@@ -274,11 +275,11 @@ def is_typed(thing: Any) -> bool:
 def code_identity(thing: Any) -> str | None:
     """Return the SHA-256 of the files that define code from outside this package, for a stage's key.
 
-    None for our own, which the numerics version covers. What we adapt of Avalanche's is not our own: it holds what that
-    holds, which is not known. Of what was typed in a session it is the cell's. Raises UserError where there is none.
+    None for our own, which the numerics version covers; Avalanche's plug-ins that are adapted here count as outside
+    code. What was typed in a session has the hash of its cell. Raises UserError where no source is found.
     """
     subject = _definition(thing)
-    if subject.__module__.startswith("cl_bench.") and subject.__module__ != "cl_bench.plugins.adapted":
+    if subject.__module__.startswith("cl_bench.") and subject.__module__ != f"{__package__}.adapted":
         return None
     path = Path(source_of(thing))
     if path.is_file():

@@ -12,7 +12,7 @@ from cl_bench.data.formats.box_rows import SIZE_CURE, Labelled, image_notes
 from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.coco_places import CURE, KEYS, Place, locate, named, relative
 from cl_bench.data.formats.reading import chosen, data_folder, missing, ordered
-from cl_bench.data.formats.texts import is_file
+from cl_bench.data.formats.texts import exists_as_file
 from cl_bench.data.images import image_size
 from cl_bench.data.layouts import NAMES, Layout, parts, refuse
 from cl_bench.errors import UserError, unknown_name_error
@@ -147,7 +147,7 @@ def _images(place: Place, content: dict[str, Any]) -> tuple[dict[int, Labelled],
         name = relative(_get(row, "file_name", str, where))
         if name.is_absolute() or ".." in name.parts:
             raise UserError(f"{where}: file_name {name} leads out of {folder}")
-        if not is_file(folder / name):
+        if not exists_as_file(folder / name):
             lost.append(f"{where}: file {folder / name} does not exist")
             continue
         image = Labelled(name.with_suffix("").as_posix(), folder / name, *image_size(folder / name))
@@ -209,7 +209,7 @@ def _add_box(
         bool(crowd),
         f"{where}: bbox {bbox}",
         corners=0 <= left < width <= image.width and 0 <= top < height <= image.height,
-        shares=max(map(abs, (left, top, width, height))) <= 1 < min(image.width, image.height),
+        normalised=max(map(abs, (left, top, width, height))) <= 1 < min(image.width, image.height),
     )
 
 

@@ -1,4 +1,4 @@
-"""What was given as torch data sets: images and targets as `cl_bench.data.given` has written them to the cache."""
+"""What was given as torch data sets: images and targets as `cl_bench.data.torch_datasets` wrote them to the cache."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.box_rows import Labelled, image_notes
 from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.reading import chosen, ordered, parse_options
-from cl_bench.data.given import KINDS, Row, numbers_in, read_index
 from cl_bench.data.images import image_size
+from cl_bench.data.torch_datasets import KINDS, Row, numbers_in, read_index
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats
 
@@ -117,8 +117,8 @@ def _boxed(folder: Path, rows: Sequence[Row], labels: Mapping[int, int], part: s
         images.append(image)
         for box, number, crowd in zip(row["boxes"], row["labels"], row["crowd"], strict=True):
             if number in labels:
-                shares = max(map(abs, box)) <= 1 < min(image.width, image.height)
-                tally.add(image, box, labels[number], crowd, f"{what}: image {place}, box {box}", shares=shares)
+                normalised = max(map(abs, box)) <= 1 < min(image.width, image.height)
+                tally.add(image, box, labels[number], crowd, f"{what}: image {place}, box {box}", normalised=normalised)
             else:
                 tally.others += 1
     tally.check()

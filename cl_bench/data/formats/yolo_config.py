@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from cl_bench.data.formats.reading import visible
-from cl_bench.data.formats.texts import lines, read_text
+from cl_bench.data.formats.texts import read_text, split_lines
 from cl_bench.data.layouts import NAMES
 from cl_bench.errors import UserError
 
@@ -51,7 +51,7 @@ def _of_darknet(root: Path) -> Config | None:
     file = root / "obj.data"
     if not file.is_file():
         return None
-    halves = [line.partition("=") for line in lines(read_text(file))]
+    halves = [line.partition("=") for line in split_lines(read_text(file))]
     content = {key.strip(): value.strip() for key, sign, value in halves if sign}
     at = partial(_resolved, file, root, "")
     names = with_or_without_data(content.get("names", ""), at)
@@ -81,7 +81,7 @@ def _of_list(root: Path) -> Config | None:
 
 def _lined(file: Path) -> tuple[str, ...]:
     """Return the classes that a text lists by their lines."""
-    names = tuple(line.strip() for line in lines(read_text(file).rstrip()))
+    names = tuple(line.strip() for line in split_lines(read_text(file).rstrip()))
     if "" in names:
         raise UserError(
             f"{file} line {names.index('') + 1} names no class, though a class goes by the number of its line"

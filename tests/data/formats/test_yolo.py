@@ -111,7 +111,7 @@ def test_classes_asked_for_get_their_own_numbers(tmp_path: Path) -> None:
     one_image(tmp_path, f"{ROW}\n0 0.5 0.5 0.1 0.1")
     split = read(tmp_path, classes=("dog",))
     assert split.examples[0].target.labels.tolist() == [0]
-    assert "1 annotations of other categories are left out" in split.notes
+    assert "1 boxes of other classes are left out" in split.notes
     with pytest.raises(UserError, match=r"unknown class for the names of .*'dgo'; did you mean 'dog'"):
         read(tmp_path, classes=("dgo",))
 

@@ -29,12 +29,11 @@ VERSION = 2
 Row = dict[str, Any]
 
 
-def stored(dataset: Any, kind: str, part: str, task: str) -> str:
+def write_dataset(dataset: Any, kind: str, part: str, task: str) -> str:
     """Write `dataset`, a part of a task, to the cache where it is not there yet, and return what it goes by.
 
-    It goes by its `fingerprint`, a text or a method that returns
-    one, where it has that, and is then not read again; by its images and targets otherwise. Raises UserError where an
-    item is not what it must be, or is another each time it is asked for.
+    With a `fingerprint`, a text or a method that returns one, it goes by that and is not read again; otherwise by its
+    images and targets. Raises UserError where an item is not what it must be, or is another each time it is asked for.
     """
     what = f"{part} of {task}"
     if kind not in KINDS:

@@ -223,11 +223,15 @@ class _Planner:
                 "batch": experiment.evaluation_batch,
                 **({"steps": experiment.evaluate_steps} if experiment.evaluate_steps else {}),
             },
-            "environment": {
-                "threads": experiment.threads,
-                "device": torch.device(experiment.device).type,
-                "precision": experiment.precision,
-                **({"tf32": False} if torch.device(experiment.device).type == "cuda" else {}),
-                **_versions(),
-            },
+            "environment": self._environment(),
+        }
+
+    def _environment(self) -> dict[str, Any]:
+        experiment, device = self.experiment, torch.device(self.experiment.device).type
+        return {
+            "threads": experiment.threads,
+            "device": device,
+            "precision": experiment.precision,
+            **({"tf32": False} if device == "cuda" else {}),
+            **_versions(),
         }

@@ -72,7 +72,10 @@ def read_index(digest: str) -> tuple[Path, dict[str, Any]]:
 
 def numbers_in(rows: Sequence[Row]) -> set[int]:
     """Return the numbers of classes that the targets of images have."""
-    return {number for row in rows for number in row.get("values", row.get("labels", [row.get("label")]))}
+    found = set[int]()
+    for row in rows:
+        found.update([row["label"]] if "label" in row else row["labels"] if "labels" in row else row["values"])
+    return found
 
 
 def _folder(digest: str) -> Path:

@@ -21,7 +21,7 @@ quick: $(STAMP)
 test: lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
-# Damaged label files and images, 2500 of each of five kinds, and other inputs as many times; `make test` tries fewer.
+# 2,500 cases for each fuzz test; `make test` tries fewer.
 fuzz: $(STAMP)
 	CL_BENCH_FUZZ=2500 $(BIN)/python -m pytest -q tests/data/test_fuzz_labels.py tests/data/test_fuzz_images.py tests/test_fuzz.py
 
@@ -44,11 +44,11 @@ reference: $(STAMP)
 
 # Writes the tables of docs/reference/fidelity.md that are built from the tests.
 fidelity: $(STAMP)
-	$(BIN)/python benchmarks/fidelity_tables.py
+	$(BIN)/python benchmarks/tables_of_tests.py fidelity
 
 # Writes the table of docs/how-to/avalanche.md: trains each of Avalanche's plug-ins on a tiny stream. A few minutes.
 plugins: $(STAMP)
-	$(BIN)/python benchmarks/plugin_tables.py
+	$(BIN)/python benchmarks/tables_of_tests.py plugins
 
 # Plants faults in a copy of the tree, one at a time; fails where the tests let one pass. About half an hour.
 mutations: $(STAMP)

@@ -27,6 +27,7 @@ from torchvision.transforms.functional import InterpolationMode, resize
 from cl_bench.config.presets import load_experiment
 from cl_bench.data.base import Example
 from cl_bench.model.backbone import load_weights
+from cl_bench.model.trial import try_experiment
 from cl_bench.results.store.store import Store
 from cl_bench.stages.trainer import Trainer
 from cl_bench.tasks.catalog import load_catalog
@@ -85,7 +86,7 @@ def main() -> None:
     options = parser.parse_args()
     set_up_numerics(options.threads)
     experiment = load_experiment(options.experiment)
-    weights = load_weights(experiment.model.backbone, experiment.model.weights)
+    weights = load_weights(experiment.model.backbone, experiment.model.weights, try_experiment(experiment))
     trainer = Trainer(experiment, load_catalog(experiment), weights, Store(Path("unused"), writable=False))
     shown = ("plain", "augmented", "decoding")
     print(

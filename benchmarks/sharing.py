@@ -55,13 +55,15 @@ def main() -> None:
     options = parser.parse_args()
     from cl_bench.config.presets import load_experiment
     from cl_bench.model.backbone import load_weights
+    from cl_bench.model.trial import try_experiment
     from cl_bench.tasks.catalog import load_catalog
 
     set_up_numerics(options.threads)
     changes = {"strategies": split_list(options.strategies), "seeds": [0], "threads": options.threads}
     changes["epochs"] = options.epochs
     experiment = load_experiment(options.experiment, changes)
-    weights, catalog = load_weights(experiment.model.backbone, experiment.model.weights), load_catalog(experiment)
+    weights = load_weights(experiment.model.backbone, experiment.model.weights, try_experiment(experiment))
+    catalog = load_catalog(experiment)
     stages: dict[str, int] = {}
 
     def way(name: str) -> float:

@@ -27,6 +27,7 @@ from cl_bench.config.presets import load_experiment
 from cl_bench.config.schema import Augment, Experiment
 from cl_bench.kinds.base import Distill, Task
 from cl_bench.model.backbone import load_weights
+from cl_bench.model.trial import try_experiment
 from cl_bench.model.unified import UnifiedModel, frozen_copy
 from cl_bench.plugins.composition import parse
 from cl_bench.results.store.store import Store
@@ -335,7 +336,7 @@ def main() -> None:
     experiment = load_experiment("quickstart", changes=changes)
     set_up_numerics(options.threads)
     keep_memory()
-    weights = load_weights(experiment.model.backbone, experiment.model.weights)
+    weights = load_weights(experiment.model.backbone, experiment.model.weights, try_experiment(experiment))
     trainer = Trainer(experiment, load_catalog(experiment), weights, Store(Path("unused"), writable=False))
     print(f"{processor()}, {options.threads} threads, {options.image_size} px, batch {options.batch_size}")
     steps = -(-options.images // options.batch_size)

@@ -1,8 +1,8 @@
-"""Which values of the strategies' main settings `tuning` speaks for, and which become defaults.
+"""Chooses defaults from the scores of `tuning`. The rule was fixed before any run.
 
 python benchmarks/tuning.py results/tuning-dev --markdown results/tuning-dev/choice.md
 
-The rule, which stood before the first score: the default of before (the published value, where one is known for this
+The rule: the default of before (the published value, where one is known for this
 unit) stays, unless another value has a mean drop that is smaller by two percentage points or more with every seed;
 of several such values the one with the smallest mean over seeds is taken.
 """

@@ -13,9 +13,9 @@ from cl_bench.api.results import Results
 from cl_bench.data.images import open_image
 from cl_bench.data.pictures import as_picture
 from cl_bench.deploy.inputs import as_images
-from cl_bench.deploy.prediction import Prediction, as_prediction
 from cl_bench.deploy.runtimes import eager
 from cl_bench.deploy.trained import Trained, load_trained
+from cl_bench.kinds.prediction import Prediction
 from cl_bench.results.plan_file import experiment_folder
 
 
@@ -63,11 +63,11 @@ class Model:
         picture = open_image(Path(image)) if isinstance(image, str | Path) else as_picture(image).convert("RGB")
         side = self._trained.image_size
         pixels = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
-        outputs = self._forward(as_images([pixels]))
-        return {
-            task.name: as_prediction(*task.kind.answer(task, torch.from_numpy(output), picture.size), task.classes)
-            for task, output in zip(self._trained.model.tasks, outputs, strict=True)
-        }
+        predictions = {}
+        for task, output in zip(self._trained.model.tasks, self._forward(as_images([pixels])), strict=True):
+            found, plain = task.kind.answer(task, torch.from_numpy(output), picture.size)
+            predictions[task.name] = task.kind.prediction(found, plain, task.classes)
+        return predictions
 
 
 def load_model(results: Results | str | Path, strategy: str = "", *, order: str = "", seed: int | None = None) -> Model:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cl_bench.cli.app import ExperimentName, app, numbers, results_folder
+from cl_bench.cli.app import ExperimentName, Plugins, app, numbers, results_folder
 from cl_bench.cli.tables import FormatOption, Part, Table, emit, output_of, print_table
 from cl_bench.utils.parsing import split_list
 
@@ -167,15 +167,18 @@ def report(
 @app.command()
 def track(
     experiment: ExperimentName,
-    trackers: Annotated[list[str], typer.Argument(help="tensorboard, wandb or mlflow; several.")],
+    trackers: Annotated[list[str], typer.Argument(help="tensorboard, wandb, mlflow or one of yours; several.")],
     split: Part = "",
+    plugin: Plugins = None,
 ) -> None:
     """Send runs, curves and table to trackers.
 
     What they have already is not sent again.
     """
+    from cl_bench.plugins.registry import load_plugin_files
     from cl_bench.report.trackers.send import check_trackers, send_results
 
+    load_plugin_files(plugin or ())
     check_trackers(trackers)
     for name, place in send_results(results_folder(experiment), trackers, split).items():
         typer.echo(f"{name}: {place}")

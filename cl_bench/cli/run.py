@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from enum import Enum
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -129,12 +129,9 @@ def run(
 
 def _tell(several: Sequence[Prepared]) -> None:
     """Say what was found in the data, and how much there is to do."""
-    from cl_bench.data.base import IDS
-
     for entry in several[0].catalog:
         for finding in entry.audit.findings:
-            if IDS not in finding:
-                typer.echo(f"{entry.task.name}: {finding}")
+            typer.echo(f"{entry.task.name}: {finding}")
     for prepared in several:
         name = f"{prepared.experiment.name}: " if len(several) > 1 else ""
         typer.echo(f"{name}{_summary(prepared)}")
@@ -231,7 +228,7 @@ def _what_failed(prepared: Prepared, failed: Mapping[str, Failure]) -> str:
     records = Failures(prepared.folder.parent)
     lines = []
     for key, failure in own.items():
-        lines.append(f"  {_label(prepared.plan.stages[key])}: {failure.kind}: {failure.reason}")
+        lines.append(f"  {prepared.plan.stages[key].label}: {failure.kind}: {failure.reason}")
         lines += [f"    the last lines of its log are in {records.path(key)}"] if failure.log else []
     skipped = f", and {len(failed) - len(own)} that descend from them were skipped" if len(failed) > len(own) else ""
     diverged = sum(failure.kind == "diverged" for failure in own.values())
@@ -248,17 +245,11 @@ def _summary(prepared: Prepared) -> str:
     return f"{total} stages: {total - missing} done{score}, {missing} to train ({unshared} if none were shared)"
 
 
-def _label(stage: Any) -> str:
-    after = f" after {', '.join(stage.past)}" if stage.past else ""
-    terms = "+".join(term.text for term in stage.terms)
-    return f"{'+'.join(stage.trained)}{after}{f' with {terms}' if terms else ''}, seed {stage.seed}"
-
-
 def _explain(prepared: Prepared, why: bool) -> None:
     missing, unscored = ({stage.key for stage in some} for some in (prepared.missing(), prepared.unscored()))
     for stage in prepared.plan.stages.values():
         state = "train" if stage.key in missing else "score" if stage.key in unscored else "done "
-        typer.echo(f"  {state} {stage.key[:12]} {_label(stage)} ({stage.epochs} epochs, {prepared.steps(stage)} steps)")
+        typer.echo(f"  {state} {stage.key[:12]} {stage.label} ({stage.epochs} epochs, {prepared.steps(stage)} steps)")
         if why and stage.key in missing:
             for line in prepared.why(stage) or ["no stage like it is stored"]:
                 typer.echo(f"          {line}")

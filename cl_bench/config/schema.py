@@ -10,8 +10,8 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from cl_bench.config.complaints import explain, place_of
-from cl_bench.config.given import held, refuse_given
 from cl_bench.config.orders import spelled_out
+from cl_bench.config.torch_datasets import hold_datasets, refuse_datasets
 from cl_bench.config.values import (
     BatchNorm,
     Count,
@@ -125,7 +125,7 @@ class TaskConfig(_Frozen):
     """What orders, tables and `--set tasks.NAME.KEY=...` call it."""
     kind: str
     """What is predicted, such as segmentation, detection or classification: `cl-bench list kinds`."""
-    data: Annotated[dict[str, Any], BeforeValidator(held)]
+    data: Annotated[dict[str, Any], BeforeValidator(hold_datasets)]
     """`format` names the reader; the rest is its own (files on disk: `path`; torch data sets: `train`, `val`)."""
     classes: tuple[str, ...] | None = None
     """The classes to keep, in this order; where not set, all that the data have."""
@@ -265,7 +265,7 @@ class Experiment(Protocol):
 
     def to_yaml(self) -> str:
         """Return the resolved experiment as YAML; raise UserError where data were given as objects."""
-        refuse_given({task.name: task.data for task in self.tasks})
+        refuse_datasets({task.name: task.data for task in self.tasks})
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 

@@ -12,8 +12,6 @@ import numpy.typing as npt
 
 VOID = 255
 """The value of a mask's pixels that count for nothing."""
-IDS = "category ids of "
-"""How a note of the ids in a file begins, which is for the audit alone: no run need repeat it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +43,16 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The examples of one split, sorted by name; `notes` says what the reader did (dropped, mapped, ignored)."""
+    """The examples of one split, sorted by name.
+
+    notes: what the reader did (dropped, clipped, ignored), a sentence each; details: what else an audit shows, and a
+    run need not repeat.
+    """
 
     classes: tuple[str, ...]
     examples: tuple[Example, ...]
     notes: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
 
 
 class DataFormat(Protocol):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cl_bench.data.base import Example, Split
 from cl_bench.data.cache import Decoder
 from cl_bench.errors import UserError
+from cl_bench.kinds.prediction import Answer, Prediction
 
 Target = dict[str, Tensor]
 
@@ -220,8 +221,15 @@ class Kind(ABC):
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Return `image` with an example's target (as in `Example.target`) drawn on it."""
 
-    def as_drawn(self, target: Target) -> Any:
-        """Return a training target, as `target` makes it, as `draw` takes it; None where the kind has no way to."""
+    def as_drawn(self, target: Target, left_out: Target | None = None) -> Any:
+        """Return a training target, as `target` makes it, as `draw` takes it; None where the kind has no way to.
+
+        left_out: the target of the example that `left_out` gives.
+        """
+        return None
+
+    def left_out(self, example: Example) -> Example | None:
+        """Return `example` with what training leaves out of its target as its target; None where that is nothing."""
         return None
 
     def answer(self, task: Task, output: Tensor, size: tuple[int, int]) -> tuple[Any, Any]:
@@ -230,6 +238,10 @@ class Kind(ABC):
         output: finished, (1, ...). Raises UserError where the kind has no such answer.
         """
         raise UserError(f"{self.name} has no answer to an image from outside an experiment")
+
+    def prediction(self, found: Any, plain: Any, classes: tuple[str, ...]) -> Prediction:
+        """Return what `answer` gave (`found`, `plain`) as Python code is given it."""
+        return Answer(plain)
 
     def remarks(self, split: Split) -> list[str]:
         """Return what should be known of the targets of `split` beside the counts of the classes, a sentence each."""

@@ -17,6 +17,7 @@ from cl_bench.data.base import Example, Split
 from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, select_classes
 from cl_bench.kinds.divergence import kl
 from cl_bench.kinds.drawing import write_label
+from cl_bench.kinds.prediction import Label
 from cl_bench.metrics.top_k import TopK
 from cl_bench.plugins.registry import kinds
 
@@ -119,6 +120,10 @@ class Classification(Kind):
         }
         return int(best.indices[0]), {"class": next(iter(likeliest)), "scores": likeliest}
 
+    def prediction(self, found: Any, plain: Any, classes: tuple[str, ...]) -> Label:
+        """Return the likeliest class with the scores."""
+        return Label(classes[found], plain["scores"])
+
     def check(self, example: Example, classes: tuple[str, ...]) -> None:
         """Accept everything: a folder's class is valid by construction."""
 
@@ -126,7 +131,7 @@ class Classification(Kind):
         """Return the images of each class."""
         return np.bincount([example.target for example in split.examples], minlength=len(split.classes))
 
-    def as_drawn(self, target: Target) -> int:
+    def as_drawn(self, target: Target, left_out: Target | None = None) -> int:
         """Return the class."""
         return int(target["label"])
 

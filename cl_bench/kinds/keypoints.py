@@ -148,7 +148,7 @@ class Keypoints(Kind):
         """Return the images that show each point: all."""
         return np.full(len(split.classes), len(split.examples), np.int64)
 
-    def as_drawn(self, target: Target) -> Any:
+    def as_drawn(self, target: Target, left_out: Target | None = None) -> Any:
         """Return the points (n, 2)."""
         return target["points"].tolist()
 

@@ -23,6 +23,7 @@ from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task, gallery_indices, select_classes
 from cl_bench.kinds.divergence import kl
 from cl_bench.kinds.drawing import write_label
+from cl_bench.kinds.prediction import Mask as MaskPrediction
 from cl_bench.metrics.mean_iou import MeanIoU
 from cl_bench.plugins.registry import kinds
 
@@ -170,6 +171,10 @@ class Segmentation(Kind):
             answer[task.classes[label]] = {"share": float((found == label).mean()), "rle": counts}
         return found, answer
 
+    def prediction(self, found: Any, plain: Any, classes: tuple[str, ...]) -> MaskPrediction:
+        """Return the mask with its classes."""
+        return MaskPrediction(found, classes)
+
     def check(self, example: Example, classes: tuple[str, ...]) -> None:
         """Raise UserError where the mask's size is not the image's or a value is neither a class nor void."""
         mask = decode_mask(example.target, None)
@@ -202,7 +207,7 @@ class Segmentation(Kind):
             f"class, `colours: {{{table}}}` in the data (of format voc or mask_pairs) makes it one"
         ]
 
-    def as_drawn(self, target: Target) -> npt.NDArray[np.uint8]:
+    def as_drawn(self, target: Target, left_out: Target | None = None) -> npt.NDArray[np.uint8]:
         """Return the mask (S, S)."""
         mask: npt.NDArray[np.uint8] = target["mask"].numpy()
         return mask

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from cl_bench.errors import UserError
 from cl_bench.model.maps import Layout
-from cl_bench.model.trial import try_backbone
 from cl_bench.utils.hashing import digest
 from cl_bench.utils.paths import expand
 from cl_bench.utils.randomness import isolated
@@ -28,23 +27,21 @@ class Weights:
     """Backbone weights with the normalisation that belongs to them.
 
     state: tensors by the names of timm's backbone, None for random ones; mean, std: of each colour channel, for images
-    in 0..1; digest: SHA-256 over names and values ("none" for random ones); layout: how the backbone gives its maps,
-    None where it was not tried yet.
+    in 0..1; digest: SHA-256 over names and values ("none" for random ones); layout: how the backbone gives its maps.
     """
 
     state: dict[str, Tensor] | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     digest: str
-    layout: Layout | None = None
+    layout: Layout
 
 
-def build_backbone(name: str, state: Mapping[str, Tensor] | None = None, layout: Layout | None = None) -> nn.Module:
+def build_backbone(name: str, layout: Layout, state: Mapping[str, Tensor] | None = None) -> nn.Module:
     """Return timm's backbone `name` as features at strides 8, 16 and 32, with the weights `state`, else random ones.
 
-    layout: what a trial found; None: one at timm's own size is made.
+    layout: what a trial found (`trial.try_backbone`).
     """
-    layout = layout or try_backbone(name)
     if state is None:
         timm.create_model(name, features_only=True, **layout.options)  # random weights are those of a second network
     backbone = _created(name, layout)
@@ -64,23 +61,22 @@ def _tensors(backbone: str, layout: Layout) -> dict[str, torch.Size]:
         return {name: tensor.shape for name, tensor in _created(backbone, layout).state_dict().items()}
 
 
-def load_weights(backbone: str, weights: str, layout: Layout | None = None) -> Weights:
+def load_weights(backbone: str, weights: str, layout: Layout) -> Weights:
     """Load `weights` ("imagenet", "bundled", "none" or a file) for timm's `backbone`; UserError if they do not fit.
 
-    layout: what a trial found (`trial.try_experiment`), kept with the weights; None: one at timm's own size is made.
+    layout: what a trial found (`trial.try_experiment`), kept with the weights.
     """
-    tried = layout or try_backbone(backbone)
     config = timm.models.get_pretrained_cfg(backbone)
     mean, std = (tuple(config.mean), tuple(config.std)) if config else ((0.5,) * 3, (0.5,) * 3)
     if weights == "none":
         return Weights(None, mean, std, "none", layout)
     if weights == "imagenet":
-        state = _from_hub(backbone, tried)
+        state = _from_hub(backbone, layout)
     elif weights == "bundled":
         state = _from_package(backbone)
     else:
         state = _from_file(weights)
-    wanted = _tensors(backbone, tried)
+    wanted = _tensors(backbone, layout)
     for name, shape in wanted.items():
         if name not in state:
             raise UserError(f"weights {weights} have no {name!r}, which backbone {backbone} needs")

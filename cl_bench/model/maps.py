@@ -30,7 +30,7 @@ class Layout:
 
     indices: timm's `out_indices`; channels: of each map; channels_last: whether maps are (B, h, w, C) and not
     (B, C, h, w); img_size: pixels a side that the backbone is built for, None where it runs as timm has it; probe:
-    pixels a side at which it surely runs; renumbered: whether the indices are not the places in timm's list.
+    pixels a side at which it surely runs; renumbered: whether the indices differ from the places in timm's list.
     """
 
     indices: tuple[int, ...]
@@ -43,7 +43,11 @@ class Layout:
     @property
     def options(self) -> dict[str, Any]:
         """What timm's `create_model` is told beside the indices."""
-        return {} if self.img_size is None else {"img_size": self.img_size}
+        return _size_option(self.img_size)
+
+
+def _size_option(side: int | None) -> dict[str, Any]:
+    return {} if side is None else {"img_size": side}
 
 
 @dataclass(frozen=True)
@@ -140,10 +144,9 @@ class _Trial:
         )
 
     def _built(self, **options: Any) -> nn.Module:
-        size = {} if self.img_size is None else {"img_size": self.img_size}
         try:
             with torch.device(self.device):
-                return timm.create_model(self.name, features_only=True, **size, **options)
+                return timm.create_model(self.name, features_only=True, **_size_option(self.img_size), **options)
         except Exception as error:  # each family of backbones refuses in its own way
             raise DoesNotRunError(f"it gives no feature maps ({describe_error(error)})") from error
 

@@ -18,7 +18,6 @@ from cl_bench.model.backbone import Weights, build_backbone
 from cl_bench.model.frozen_layers import frozen_parts, recording, replaced
 from cl_bench.model.maps import Layout
 from cl_bench.model.pyramid import Pyramid
-from cl_bench.model.trial import try_backbone
 from cl_bench.utils.randomness import derive, isolated
 
 
@@ -187,9 +186,9 @@ def build_model(config: ModelConfig, tasks: Sequence[Task], weights: Weights, se
     def seeded(name: str) -> int:
         return derive(seed, "weights", name)
 
-    layout = weights.layout or try_backbone(config.backbone, [task.image_size for task in tasks])
+    layout = weights.layout
     with isolated(seeded("backbone")):
-        backbone = build_backbone(config.backbone, weights.state, layout)
+        backbone = build_backbone(config.backbone, layout, weights.state)
     with isolated(seeded("neck")):
         neck = Pyramid(list(layout.channels), config.neck_channels)
     with isolated(seeded("shared")):
@@ -235,16 +234,6 @@ def frozen_statistics(model: nn.Module) -> Iterator[None]:
 
 class Outputs(dict[int, tuple[Tensor, Tensor]]):
     """Task index -> (positions of its images in the batch, its predictor's finished output for them)."""
-
-    @classmethod
-    def __torch_function__(
-        cls, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Give Avalanche's MASPlugin the norms that it takes of outputs, of every task's in one flat tensor."""
-        if func is torch.norm:
-            outputs, *rest = args
-            return torch.cat([torch.norm(output, *rest, **(kwargs or {})).flatten() for _, output in outputs.values()])
-        return NotImplemented
 
 
 def frozen_copy(model: UnifiedModel) -> UnifiedModel:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from avalanche.training import plugins as stock
 from avalanche.training.utils import ParamData
+from torch import Tensor
 
 
 class AGEM(stock.AGEMPlugin):
@@ -17,6 +18,17 @@ class AGEM(stock.AGEMPlugin):
         """Lay the weights out; gradients follow them."""
         strategy.model.to(memory_format=torch.contiguous_format)
         super().before_training(strategy, **kwargs)
+
+
+class MAS(stock.MASPlugin):
+    """MASPlugin: norms are of every task's output that a batch asks for."""
+
+    def _get_importance(self, strategy: Any) -> Any:
+        hook = strategy.model.register_forward_hook(_norms)
+        try:
+            return super()._get_importance(strategy)
+        finally:
+            hook.remove()
 
 
 class SynapticIntelligence(stock.SynapticIntelligencePlugin):
@@ -78,6 +90,11 @@ class FromScratchTraining(stock.FromScratchTrainingPlugin):
         super().before_training_exp(strategy, *args, **kwargs)
 
 
+def _norms(model: object, images: object, outputs: Mapping[int, tuple[Tensor, Tensor]]) -> Tensor:
+    """Return the norm over channels of every output, (n, 1): the stock one takes it once more, which changes none."""
+    return torch.cat([torch.norm(output, p="fro", dim=1).flatten() for _, output in outputs.values()])[:, None]
+
+
 def _copy(held: Mapping[str, Any]) -> None:
     for tensor in held.values():
         assert isinstance(tensor, ParamData)
@@ -87,6 +104,7 @@ def _copy(held: Mapping[str, Any]) -> None:
 ADAPTED = {
     "AGEMPlugin": AGEM,
     "FromScratchTrainingPlugin": FromScratchTraining,
+    "MASPlugin": MAS,
     "RWalkPlugin": RWalk,
     "SynapticIntelligencePlugin": SynapticIntelligence,
 }

@@ -52,9 +52,10 @@ class Registry(Generic[T]):
     """Named things of one sort, loaded on first use from a package, from entry points and from plugin files."""
 
     what: str
-    package: str
-    group: str
-    """Of the entry points by which installed packages add to it."""
+    package: str = ""
+    """Whose modules add to it, if any."""
+    group: str = ""
+    """Of the entry points by which installed packages add to it, if any."""
     entries: dict[str, T] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     """Module or entry point -> why it could not be imported."""
@@ -91,11 +92,13 @@ class Registry(Generic[T]):
         if self._loaded:
             return
         self._loaded = True
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__, self.package + "."):
-            self._attempt(module.name, lambda name=module.name: importlib.import_module(name))  # type: ignore[misc]
-        for point in importlib.metadata.entry_points(group=self.group):
-            self._attempt(point.value, point.load)
+        if self.package:
+            package = importlib.import_module(self.package)
+            for module in pkgutil.iter_modules(package.__path__, self.package + "."):
+                self._attempt(module.name, lambda name=module.name: importlib.import_module(name))  # type: ignore[misc]
+        if self.group:
+            for point in importlib.metadata.entry_points(group=self.group):
+                self._attempt(point.value, point.load)
 
     def _attempt(self, name: str, load: Callable[[], object]) -> None:
         try:
@@ -170,8 +173,9 @@ def data_format(cls: type) -> type:
     return formats.register(cls)
 
 
-trackers: dict[str, Callable[[Any, Path], str]] = {}
-"""What `tracker` has declared, by name."""
+BUILT_IN_TRACKERS = ("tensorboard", "wandb", "mlflow")
+trackers: Registry[Callable[[Any, Path], str]] = Registry("tracker")
+"""What `tracker` has declared."""
 
 
 def tracker(name: str) -> Callable[[Callable[[Any, Path], str]], Callable[[Any, Path], str]]:
@@ -182,10 +186,14 @@ def tracker(name: str) -> Callable[[Callable[[Any, Path], str]], Callable[[Any, 
         @cl_bench.tracker("post")
         def post(tracked, folder):
             return requests.post(URL, json={"table": tracked.table}).url
+
+    Raises UserError for a name that is taken.
     """
+    if name in BUILT_IN_TRACKERS:
+        raise UserError(f"tracker {name!r} is built in: call yours something else")
 
     def declare(send: Callable[[Any, Path], str]) -> Callable[[Any, Path], str]:
-        trackers[name] = send
+        trackers.add(name, send)
         return send
 
     return declare
@@ -250,12 +258,13 @@ def _definition(thing: Any) -> Any:
 def source_of(thing: Any) -> str:
     """Return the file that defines `thing` (a strategy entry, a class or an instance), or what stands for it."""
     subject = _definition(thing)
-    # Of a class in it, inspect would name the session's own file, or none.
+    # For a class typed in a session inspect names the session's own file, or none.
     if subject.__module__ == "__main__" and (found := _code_file(subject)):
         return found
+    file = None
     with contextlib.suppress(TypeError, OSError):
-        return inspect.getsourcefile(subject) or subject.__module__
-    return str(subject.__module__)
+        file = inspect.getsourcefile(subject)
+    return file or str(subject.__module__)
 
 
 def is_typed(thing: Any) -> bool:
@@ -266,11 +275,11 @@ def is_typed(thing: Any) -> bool:
 def code_identity(thing: Any) -> str | None:
     """Return the SHA-256 of the files that define code from outside this package, for a stage's key.
 
-    None for our own, which the numerics version covers. What we adapt of Avalanche's is not our own: it holds what that
-    holds, which is not known. Of what was typed in a session it is the cell's. Raises UserError where there is none.
+    None for our own, which the numerics version covers; Avalanche's plug-ins that are adapted here count as outside
+    code. What was typed in a session has the hash of its cell. Raises UserError where no source is found.
     """
     subject = _definition(thing)
-    if subject.__module__.startswith("cl_bench.") and subject.__module__ != "cl_bench.plugins.adapted":
+    if subject.__module__.startswith("cl_bench.") and subject.__module__ != f"{__package__}.adapted":
         return None
     path = Path(source_of(thing))
     if path.is_file():

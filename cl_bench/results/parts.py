@@ -7,13 +7,11 @@ import pandas as pd
 from cl_bench.results.plan_file import Plan
 from cl_bench.results.rows import Results
 
-_WORDS = {"test": "test", "val": "validation"}
-
 
 def word(results: Results) -> str:
     """Return the part that results are told of as the field calls it: "test", "validation"; a dev part by its name."""
     split = results.of().split
-    return _WORDS.get(split, split)
+    return "validation" if split == "val" else split
 
 
 def suffix(results: Results) -> str:

@@ -27,7 +27,7 @@ from cl_bench.runner.lone_image import check_lone_images
 from cl_bench.stages.plan import Plan, Stage, make_plan
 from cl_bench.stages.scoring import Scorer
 from cl_bench.tasks.catalog import TaskEntry, check_task, load_catalog
-from cl_bench.tasks.given_sets import stored_sets
+from cl_bench.tasks.torch_datasets import write_datasets
 from cl_bench.utils.files import make_writable
 from cl_bench.utils.machine import set_up_numerics
 from cl_bench.utils.nested import differences
@@ -125,7 +125,7 @@ def prepare(experiment: Source, **request: Unpack[Request]) -> Prepared:
         raise TypeError(f"prepare got an unexpected keyword argument {min(unknown)!r}")
     files, add = request.get("plugin_files", ()), request.get("add", False)
     load_plugin_files(files)
-    loaded = stored_sets(_requested(experiment, request))
+    loaded = write_datasets(_requested(experiment, request))
     folder = _folder(loaded.name, loaded.split)
     asked = frozenset(_spread(request.get("strategies", ())))
     _refuse_unknown_strategies(loaded, folder, asked=asked if add else None)

@@ -130,7 +130,7 @@ def _versions() -> dict[str, str]:
 def _maps(weights: Weights) -> dict[str, list[int]]:
     """Return what tells stages of these maps from older ones, in which maps of other strides were taken for them."""
     layout = weights.layout
-    return {"maps": list(layout.indices)} if layout and layout.renumbered else {}
+    return {"maps": list(layout.indices)} if layout.renumbered else {}
 
 
 class _Planner:
@@ -223,11 +223,15 @@ class _Planner:
                 "batch": experiment.evaluation_batch,
                 **({"steps": experiment.evaluate_steps} if experiment.evaluate_steps else {}),
             },
-            "environment": {
-                "threads": experiment.threads,
-                "device": torch.device(experiment.device).type,
-                "precision": experiment.precision,
-                **({"tf32": False} if torch.device(experiment.device).type == "cuda" else {}),
-                **_versions(),
-            },
+            "environment": self._environment(),
+        }
+
+    def _environment(self) -> dict[str, Any]:
+        experiment, device = self.experiment, torch.device(self.experiment.device).type
+        return {
+            "threads": experiment.threads,
+            "device": device,
+            "precision": experiment.precision,
+            **({"tf32": False} if device == "cuda" else {}),
+            **_versions(),
         }

@@ -49,7 +49,8 @@ class ScoredPart:
 class Audit:
     """The splits of `task` as they are to be used, and what was found in them.
 
-    train: without the images that validation holds too; findings: one sentence each; train_counts, val_counts: class
+    train: without the images that validation holds too; findings, details: one sentence each, as `Split.notes` and
+    `Split.details`; train_counts, val_counts: class
     -> pixels, boxes or images; trivial: the headline score (0..1) of looking at no image; figures: `Kind.notes`; test:
     None where the data set has none.
     """
@@ -65,6 +66,7 @@ class Audit:
     trivial: float
     figures: Mapping[str, float]
     test: ScoredPart | None = None
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def audit(task: Task, train: Split, val: Split, test: Split | None = None) -> Au
         dict(zip(task.classes, measured.val_counts, strict=True)),
         measured.trivial,
         measured.figures,
+        details=tuple(f"{where}: {one}" for where, split in (("train", train), ("val", val)) for one in split.details),
     )
     return found if test is None else _with_test(found, test)
 
@@ -144,7 +147,8 @@ def _with_test(found: Audit, test: Split) -> Audit:
         measured.trivial,
         measured.figures,
     )
-    return replace(found, findings=(*found.findings, *notes, *measured.findings), test=part)
+    details = (*found.details, *(f"test: {one}" for one in test.details))
+    return replace(found, findings=(*found.findings, *notes, *measured.findings), test=part, details=details)
 
 
 def _place(task: Task, *fingerprints: str) -> Path:

@@ -26,6 +26,6 @@ def _block(result: Audit) -> str:
         *(f"  {c:<{width}} {' '.join(f'{count[c]:>12,}' for count in counts.values())}" for c in task.classes),
         *(f"  trivial {task.kind.metrics[0]}{where}: {value:.4f}" for where, value in trivial.items()),
         *(f"  {name}: {value:.4f}" for name, value in figures.items()),
-        *(f"  - {finding}" for finding in result.findings),
+        *(f"  - {finding}" for finding in (*result.details, *result.findings)),
     ]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from cl_bench.errors import UserError
 from cl_bench.tasks.corruptions import decoder
 
 if TYPE_CHECKING:  # they import torch
+    from torch import Tensor
+
     from cl_bench.kinds.base import Task
     from cl_bench.tasks.dataset import TaskDataset
 
@@ -33,14 +36,15 @@ def contact_sheet(
     """Return one picture of `count` examples, evenly spread over `split`, `columns` a row, with targets and names.
 
     Images are upright and squashed to squares, with the targets that the loss is given drawn on these pixels. Where
-    `augment` changes anything, each has one augmentation beside it. Raises UserError for a file that cannot be decoded.
+    `augment` changes anything, each has one augmentation beside it, if the kind can draw its target. Raises UserError
+    for a file that cannot be decoded.
     """
     if count < 1 or columns < 1:
         raise UserError(f"a contact sheet needs at least one picture and one column, not {count} and {columns}")
     places = np.linspace(0, len(split.examples) - 1, min(count, len(split.examples))).round().astype(int)
     shown = replace(split, examples=tuple(split.examples[place] for place in places))
     views = [_dataset(task, shown, None, corruption)]
-    if augment is not None and augment != Augment():
+    if augment is not None and augment != Augment() and task.kind.as_drawn(views[0].read(0)[1]) is not None:
         views.append(_dataset(task, shown, augment, corruption))
     columns = min(columns, len(places))
     width = len(views) * CELL
@@ -71,8 +75,19 @@ def _picture(view: TaskDataset, index: int) -> Image.Image:
     task, example = view.task, view.split.examples[index]
     image, target = view.read(index)
     pixels = Image.fromarray(np.ascontiguousarray(image.permute(1, 2, 0).numpy()))
-    found = task.kind.as_drawn(target)
+    found = task.kind.as_drawn(target, _left_out(view, index))
     if found is None:  # a kind that says nothing of it: its target lies on the file
         pixels, found = open_image(example.image), example.target
     drawn = task.kind.draw(pixels, found, view.split.classes)
     return drawn.resize((CELL, CELL), Image.Resampling.BILINEAR)
+
+
+def _left_out(view: TaskDataset, index: int) -> dict[str, Tensor] | None:
+    """Return what training leaves out of the target, where it lies in the same picture: a read draws by names alone."""
+    rest = [view.task.kind.left_out(example) for example in view.split.examples]
+    kept = tuple(example for example in rest if example is not None)
+    if len(kept) < len(rest):
+        return None
+    other = copy(view)
+    other.split = replace(view.split, examples=kept)
+    return other.read(index)[1]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +20,7 @@ from cl_bench.tasks.dataset import Targets, TaskDataset, collate
 from cl_bench.training.context import StageContext, StageState, StepState
 from cl_bench.training.ema import averaged, swapped
 from cl_bench.training.loss import StreamLoss
+from cl_bench.training.means import RunningMeans
 from cl_bench.training.optimizer import freeze_rateless, parameter_groups, regroup
 from cl_bench.training.schedule import InterleavedBatchSampler, StageSettings
 from cl_bench.training.snapshot import put_back
@@ -118,8 +117,13 @@ class Harness(StageContext, SupervisedTemplate):
         self._load(batch_size=self.eval_mb_size)
 
     def _load(self, **batches: Any) -> None:
-        options = {"pin_memory": self.device.type == "cuda", "generator": torch.Generator(), **batches}
-        self.dataloader = DataLoader(self.adapted_dataset, collate_fn=collate, **options)
+        self.dataloader = DataLoader(
+            self.adapted_dataset,
+            collate_fn=collate,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),
+            **batches,
+        )
 
     def _before_training_exp(self, **kwargs: Any) -> None:
         self.epoch = self.step = 0
@@ -151,8 +155,7 @@ class Harness(StageContext, SupervisedTemplate):
             dataset.draw_key, dataset.rehearsed = ("memory", *names, self.epoch), True
         for dataset in self.current:
             dataset.draw_key, dataset.rehearsed = (self.settings.visit(dataset.task.name), self.epoch), False
-        self._sums: dict[str, Tensor] = defaultdict(partial(torch.zeros, (), device=self.device))
-        self._counts: dict[str, int] = defaultdict(int)
+        self._means = RunningMeans(self.device)
         self._started = time.perf_counter()
         self._epoch_step, self._evaluated = self.step, self.evaluation_seconds
         super()._before_training_epoch(**kwargs)
@@ -191,12 +194,12 @@ class Harness(StageContext, SupervisedTemplate):
             return self._make_empty_loss()
         loss = super().criterion()
         for index, part in self._criterion.parts.items():
-            self._note(self.model.tasks[index].name, part)
+            self._means.add(self.model.tasks[index].name, part)
         return loss
 
     def backward(self) -> None:
         """Run the backward pass, with the loss scaled where the precision is float16."""
-        self._note("total", self.loss.detach())
+        self._means.add("total", self.loss.detach())
         self.scaler.scale(self.loss).backward(retain_graph=self.retain_graph)
 
     def _before_update(self, **kwargs: Any) -> None:
@@ -221,7 +224,7 @@ class Harness(StageContext, SupervisedTemplate):
         # All of the model's, in its order; to walk its modules once more would take a millisecond a step.
         learnt = self.optimized_param_id.values()
         norm = torch.nn.utils.get_total_norm([p.grad for p in learnt if p.grad is not None])
-        self._note("gradient_norm", norm)
+        self._means.add("gradient_norm", norm)
         if self.settings.clip_norm:
             torch.nn.utils.clip_grads_with_norm_(learnt, self.settings.clip_norm, norm)
         self.scaler.step(self.optimizer)
@@ -229,10 +232,6 @@ class Harness(StageContext, SupervisedTemplate):
         self.step += 1
         if self.average is not None:
             self.average.update_parameters(self.model)
-
-    def _note(self, name: str, value: Tensor) -> None:
-        self._sums[name] += value.reshape(())
-        self._counts[name] += 1
 
     @property
     def epochs_done(self) -> float:
@@ -249,8 +248,8 @@ class Harness(StageContext, SupervisedTemplate):
 
     def _after_training_epoch(self, **kwargs: Any) -> None:
         super()._after_training_epoch(**kwargs)
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-        # Only now, as reading a loss waits for what the device has yet to do.
+        means = self._means.read()
+        # Only now, as reading waits for what the device has yet to do.
         seconds = time.perf_counter() - self._started - (self.evaluation_seconds - self._evaluated)
         # A loss scaler skips steps whose gradient overflows, on purpose: there only the losses must be finite.
         watched = {k: v for k, v in means.items() if k != "gradient_norm" or not self.scaler.is_enabled()}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from avalanche.core import SupervisedPlugin
@@ -18,7 +19,9 @@ from synthetic import plausible
 
 import cl_bench
 from cl_bench.api.strategies import as_seeds
+from cl_bench.cli.read import track
 from cl_bench.config.presets import load_experiment
+from cl_bench.kinds.prediction import Mask
 from cl_bench.plugins.registry import strategies, trackers
 from cl_bench.report.trackers.send import check_trackers, send_results
 
@@ -175,6 +178,12 @@ def test_baselines_alone_tell_of_themselves(tmp_path: Path) -> None:
     assert told.curves() is not None
 
 
+def test_of_a_mask_the_share_of_each_class_is_asked_by_name() -> None:
+    mask = Mask(np.array([[0, 0, 1, 0]], np.uint8), ("sky", "sea"))
+    assert (mask.share("sky"), mask.share("sea")) == (0.75, 0.25)
+    assert "unknown class 'see'; did you mean 'sea'" in message(mask.share, "see")
+
+
 def test_a_tracker_of_ones_own(told: cl_bench.Results, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[str] = []
 
@@ -182,16 +191,27 @@ def test_a_tracker_of_ones_own(told: cl_bench.Results, monkeypatch: pytest.Monke
         sent.append(tracked.experiment)
         return "there"
 
-    monkeypatch.setattr("cl_bench.plugins.registry.trackers", dict(trackers))
-    try:
-        assert cl_bench.tracker("post")(send) is send
-        monkeypatch.setitem(trackers, "post", send)
-        check_trackers(["post"])
-        assert send_results(told.folder, ["post"]) == {"post": "there"}
-    finally:
-        trackers.pop("post", None)
+    monkeypatch.setattr(trackers, "entries", {})
+    assert cl_bench.tracker("post")(send) is send
+    check_trackers(["post"])
+    assert send_results(told.folder, ["post"]) == {"post": "there"}
     assert sent == [told.plan.experiment]
     assert "did you mean 'wandb'" in message(check_trackers, ["wandbb"])
+    assert "tracker 'wandb' is built in" in message(cl_bench.tracker, "wandb")
+    assert "tracker 'post' is defined twice" in message(cl_bench.tracker("post"), check_trackers)
+
+
+def test_a_tracker_in_a_file_is_known_to_the_command(
+    told: cl_bench.Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers, "entries", {})
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import cl_bench\n@cl_bench.tracker('mine')\ndef send(tracked, folder):\n    raise ValueError('no route')\n"
+    )
+    said = message(track, str(told.folder), ["mine"], plugin=[str(file)])
+    assert "tracker mine did not take the results" in said
+    assert said.endswith(f"mine --plugin {file}")
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from cl_bench.data.base import Split
 from cl_bench.data.images import decode_mask, open_image
 from cl_bench.runner.prepare import prepare
 from cl_bench.tasks.catalog import read_split
-from cl_bench.tasks.given_sets import stored_sets
+from cl_bench.tasks.torch_datasets import write_datasets
 
 Target = Callable[[int], Any]
 
@@ -54,7 +54,7 @@ def task(kind: str, **parts: Any) -> cl_bench.Task:
 
 def split(kind: str, dataset: Any, **more: Any) -> Split:
     experiment = cl_bench.Experiment(name="own", tasks=(task(kind, train=dataset, val=dataset, **more),))
-    return read_split(stored_sets(experiment).tasks[0], "train")
+    return read_split(write_datasets(experiment).tasks[0], "train")
 
 
 def test_classification_is_read_as_it_is_given() -> None:
@@ -133,10 +133,75 @@ def test_boxes_are_read_as_torchvisions_detectors_take_them() -> None:
     assert "must be a dict of 'boxes' and 'labels'" in message(split, "detection", Squares(lambda _: 3))
 
 
+def boxed(*labels: int, box: Any = (1.0, 2, 11, 12)) -> Squares:
+    """Return a data set of one image a label, each with one box."""
+    return Squares(
+        lambda index: {"boxes": torch.tensor([box]), "labels": torch.tensor([labels[index]])}, count=len(labels)
+    )
+
+
+@pytest.mark.parametrize("classes", [None, ("a", "b", "c")])
+def test_where_numbers_of_classes_begin_is_what_train_says(classes: tuple[str, ...] | None) -> None:
+    def labels(train: Squares, val: Squares) -> list[int]:
+        one = task("detection", train=train, val=val, classes=classes)
+        found = read_split(write_datasets(cl_bench.Experiment(name="own", tasks=(one,))).tasks[0], "val")
+        assert found.classes == (classes or ("0", "1", "2"))
+        return [int(example.target.labels[0]) for example in found.examples]
+
+    assert labels(boxed(0, 1, 2), boxed(1, 2)) == [1, 2]
+    assert labels(boxed(0, 1, 2), boxed(2, 0)) == [2, 0]
+    said = message(labels, boxed(1, 2, 3), boxed(0, 1))
+    assert "the data set given as 'val' has class 0, and the classes of train are 1 to 3" in said
+
+
+def test_a_part_without_names_has_those_of_train() -> None:
+    train, val = Squares(lambda index: index % 3, classes=["cat", "dog", "cow"]), Squares(lambda index: 2 - index % 2)
+    one = cl_bench.Experiment(name="own", tasks=(task("classification", train=train, val=val),))
+    found = read_split(write_datasets(one).tasks[0], "val")
+    assert found.classes == ("cat", "dog", "cow")
+    assert [example.target for example in found.examples] == [2, 1] * 3
+
+
+def test_boxes_that_leave_their_images_are_clipped_and_told_of() -> None:
+    found = split("detection", boxed(0, 0, box=(1.0, 2, 40.5, 30)))
+    assert [example.target.xyxy.tolist() for example in found.examples] == [[[1, 2, 40, 30]]] * 2
+    assert found.notes == ("2 boxes reached up to a pixel out of their images and are clipped",)
+    assert "3 of 3 boxes do not lie in their images" in message(split, "detection", boxed(0, 0, 0, box=(1.0, 2, 90, 9)))
+    assert "the data set given as 'train': no number of any box is over 1" in message(
+        split, "detection", boxed(0, box=(0.1, 0.1, 0.5, 0.5))
+    )
+
+
+@pytest.mark.parametrize(("shape", "labels"), [((1, 5), 1), ((4, 2), 2), ((4,), 1), ((2, 2, 4), 4)])
+def test_boxes_of_other_shapes_are_one_sentence(shape: tuple[int, ...], labels: int) -> None:
+    target = {"boxes": torch.ones(shape), "labels": torch.zeros(labels, dtype=torch.int64)}
+    said = message(split, "detection", Squares(lambda _: target))
+    assert "image 0: its boxes must be numbers of shape (n, 4)" in said
+    assert f"float32 of shape {shape}" in said
+
+
+def test_a_declared_fingerprint_is_of_one_class_of_data_sets_and_one_task() -> None:
+    class Others(Squares):
+        """Another data set, which says "v1" as well."""
+
+    def goes_by(dataset: Squares, name: str) -> str:
+        dataset.fingerprint = "v1"  # type: ignore[attr-defined]
+        one = cl_bench.Task(name=name, kind="classification", data={"train": dataset, "val": dataset})
+        return str(write_datasets(cl_bench.Experiment(name="own", tasks=(one,))).tasks[0].data["train"])
+
+    def parity(index: int) -> int:
+        return index % 2
+
+    first = goes_by(Squares(parity), "own")
+    assert goes_by(Squares(parity), "own") == first
+    assert goes_by(Others(parity), "own") != first
+    assert goes_by(Squares(parity), "other") != first
+
+
 def test_a_data_set_is_written_once_and_what_it_holds_is_its_fingerprint(cache: Path) -> None:
     def goes_by(dataset: Any) -> str:
         one = cl_bench.Experiment(name="own", tasks=(task("classification", train=dataset, val=dataset),))
-        return str(stored_sets(one).tasks[0].data["train"])
+        return str(write_datasets(one).tasks[0].data["train"])
 
     first = goes_by(Squares(lambda index: index % 2))
     assert goes_by(Squares(lambda index: index % 2)) == first
@@ -186,7 +251,7 @@ def test_what_is_no_data_set_of_images_is_one_sentence(tmp_path: Path) -> None:
     assert "keypoints takes no torch data set" in message(split, "keypoints", Squares(lambda _: 0))
     dataset = Squares(lambda index: index % 2)
     half = cl_bench.Experiment(name="own", tasks=(task("classification", train=dataset),))
-    assert "no data set was given as 'val'" in message(read_split, stored_sets(half).tasks[0], "val")
+    assert "no data set was given as 'val'" in message(read_split, write_datasets(half).tasks[0], "val")
     assert "the data of task own were given as objects, which YAML cannot hold" in message(half.to_yaml)
     gone = {"format": "torch_dataset", "train": "0" * 64, "val": "0" * 64}
     config = cl_bench.Task(name="own", kind="classification", data=gone)
@@ -198,7 +263,7 @@ def test_what_is_no_data_set_of_images_is_one_sentence(tmp_path: Path) -> None:
 def test_a_file_that_an_experiment_with_objects_is_recorded_in_can_be_read_again(results: Path) -> None:
     dataset = Squares(lambda index: index % 2)
     own = cl_bench.Experiment(**{**TINY, "name": "own", "tasks": (task("classification", train=dataset, val=dataset),)})
-    stored = stored_sets(own)
+    stored = write_datasets(own)
     (results.parent / "own.yaml").write_text(stored.to_yaml())
     assert load_experiment(results.parent / "own.yaml") == stored
 

@@ -9,6 +9,7 @@ from cl_bench.config.presets import load_experiment
 from cl_bench.data.base import Split
 from cl_bench.data.cache import fingerprint
 from cl_bench.model.backbone import load_weights
+from cl_bench.model.trial import try_experiment
 from cl_bench.model.unified import UnifiedModel, build_model
 from cl_bench.tasks.catalog import pixels, read_task
 from cl_bench.tasks.dataset import TaskDataset, collate
@@ -25,7 +26,8 @@ def test_eight_images_are_learnt_by_heart(name: str, metric: str, wanted: float)
     eight = Split(train.classes, train.examples[:8])
     dataset = TaskDataset(task, eight, *pixels(task, eight, fingerprint(eight), task.image_size))
     tasks = [read_task(experiment, i, config)[0] for i, config in enumerate(experiment.tasks)]
-    model = build_model(experiment.model, tasks, load_weights("tf_efficientnet_lite0", "bundled"), seed=0)
+    weights = load_weights("tf_efficientnet_lite0", "bundled", try_experiment(experiment))
+    model = build_model(experiment.model, tasks, weights, seed=0)
     images, targets, labels = collate([(*dataset[i], index) for i in range(8)])
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     best = 0.0

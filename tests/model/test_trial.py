@@ -40,7 +40,7 @@ def shapes(layout: Layout, side: int) -> list[tuple[int, int, int]]:
 def test_maps_that_timm_numbers_by_stage_are_those_of_the_right_strides(name: str) -> None:
     layout = try_backbone(name, [96])
     with torch.no_grad():
-        maps = build_backbone(name, layout=layout).eval()(torch.zeros(1, 3, 96, 96))
+        maps = build_backbone(name, layout).eval()(torch.zeros(1, 3, 96, 96))
     assert [tuple(one.shape[1:]) for one in maps] == shapes(layout, 96)
     assert layout.renumbered
 

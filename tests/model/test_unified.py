@@ -12,15 +12,17 @@ from cl_bench.deploy.model_card import count_parameters, untrained_model
 from cl_bench.kinds.base import Task
 from cl_bench.model.backbone import Weights
 from cl_bench.model.pyramid import LEVELS
-from cl_bench.model.unified import Outputs, UnifiedModel, build_model, frozen_copy, frozen_statistics
+from cl_bench.model.trial import try_backbone
+from cl_bench.model.unified import UnifiedModel, build_model, frozen_copy, frozen_statistics
 from cl_bench.tasks.catalog import make_task
 from cl_bench.utils.hashing import digest
 
-RANDOM = Weights(None, (0.5,) * 3, (0.5,) * 3, "none")
 SEG = {"name": "seg", "kind": "segmentation", "classes": ["background", "a", "b"], "data": {"format": "scenes"}}
 DET = {"name": "det", "kind": "detection", "classes": ["a", "b"], "data": {"format": "scenes"}}
 CLS = {"name": "cls", "kind": "classification", "classes": ["a", "b", "c", "d"], "data": {"format": "scenes"}}
 SMALL = {"backbone": "mobilenetv3_small_050", "weights": "none", "neck_channels": 16, "shared_channels": 8}
+LAYOUT = try_backbone("mobilenetv3_small_050", [64])
+RANDOM = Weights(None, (0.5,) * 3, (0.5,) * 3, "none", LAYOUT)
 
 
 def small(*configs: dict[str, object], seed: int = 0, **changes: object) -> UnifiedModel:
@@ -92,7 +94,8 @@ def test_bytes_and_floats_give_the_same_outputs(model: UnifiedModel) -> None:
 def test_normalisation_happens_inside() -> None:
     experiment = validate({"name": "m", "tasks": [CLS], "model": SMALL, "image_size": 64}, "m")
     normalised = build_model(experiment.model, tasks_of(experiment), RANDOM, 0).eval()
-    plain = build_model(experiment.model, tasks_of(experiment), Weights(None, (0.0,) * 3, (1.0,) * 3, "none"), 0).eval()
+    unscaled = Weights(None, (0.0,) * 3, (1.0,) * 3, "none", LAYOUT)
+    plain = build_model(experiment.model, tasks_of(experiment), unscaled, 0).eval()
     x = images().float() / 255
     with torch.no_grad():
         torch.testing.assert_close(normalised(x)["cls"], plain((x - 0.5) / 0.5)["cls"])
@@ -196,7 +199,7 @@ def test_building_leaves_the_global_generator_alone() -> None:
 def test_given_weights_are_the_backbones() -> None:
     state = {name: value + 1 for name, value in small(CLS, seed=5).backbone.state_dict().items()}
     experiment = validate({"name": "m", "tasks": [CLS], "model": SMALL, "image_size": 64}, "m")
-    loaded = build_model(experiment.model, tasks_of(experiment), Weights(state, (0.5,) * 3, (0.5,) * 3, "x"), 0)
+    loaded = build_model(experiment.model, tasks_of(experiment), Weights(state, (0.5,) * 3, (0.5,) * 3, "x", LAYOUT), 0)
     assert digest(loaded.backbone.state_dict()) == digest(state)
 
 
@@ -234,12 +237,3 @@ def test_a_frozen_copy_keeps_its_statistics_even_in_training_mode() -> None:
     assert digest(teacher.state_dict()) == before
     student.train()(images())
     assert digest(student.state_dict()) != before
-
-
-def test_norms_of_outputs_are_those_of_every_task_in_one_tensor_and_nothing_else_is_taken_of_them() -> None:
-    boxes, labels = torch.randn(2, 5, 3, 3), torch.randn(1, 4)
-    outputs = Outputs({1: (torch.tensor([0, 2]), boxes), 0: (torch.tensor([1]), labels)})
-    wanted = torch.cat([boxes.square().sum(1).flatten(), labels.square().sum(1)])
-    torch.testing.assert_close(torch.norm(outputs, p="fro", dim=1).pow(2), wanted)
-    with pytest.raises(TypeError):
-        torch.softmax(outputs, dim=1)  # type: ignore[call-overload]

@@ -16,7 +16,7 @@ from stock_plugins import PACKAGE, PAGE, SUBJECTS, names, page
 from torch import nn
 
 from cl_bench.errors import UserError
-from cl_bench.plugins.adapted import ADAPTED
+from cl_bench.plugins.adapted import ADAPTED, _norms
 from cl_bench.plugins.composition import parse
 from cl_bench.plugins.stock import MIXING, REFUSED, refusal
 from cl_bench.plugins.traits import traits_of
@@ -170,3 +170,11 @@ def test_the_page_has_a_row_of_every_plug_in() -> None:
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert [row.split("`")[1] for row in rows] == list(SUBJECTS)
     assert text == page(text, rows), "make plugins writes it anew"
+
+
+def test_mas_takes_norms_of_every_output_that_a_batch_asks_for() -> None:
+    boxes, labels = torch.randn(2, 5, 3, 3), torch.randn(1, 4)
+    outputs = {1: (torch.tensor([0, 2]), boxes), 0: (torch.tensor([1]), labels)}
+    wanted = torch.cat([boxes.square().sum(1).flatten(), labels.square().sum(1)])
+    found = _norms(None, None, outputs)
+    torch.testing.assert_close(torch.norm(found, p="fro", dim=1).pow(2), wanted)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from written import rewritten
+
 TESTS = Path(__file__).parent.parent / "strategies"
 PAGE = TESTS.parent.parent / "docs" / "reference" / "fidelity.md"
 BEGIN, END = "<!-- built from the tests: make fidelity -->\n", "<!-- end of what is built -->\n"
@@ -84,5 +86,4 @@ def _test(row: Row) -> str:
 
 def page(text: str, found: Sequence[Row]) -> str:
     """Return the page `text` with the tables as they are now."""
-    before, _, rest = text.partition(BEGIN)
-    return before + BEGIN + tables(found) + END + rest.partition(END)[2]
+    return rewritten(text, BEGIN, tables(found), END)

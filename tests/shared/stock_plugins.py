@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from avalanche.core import BasePlugin
 from avalanche.training import plugins
+from written import rewritten
 
 from cl_bench.plugins.adapted import ADAPTED
 from cl_bench.plugins.stock import REFUSED
@@ -89,5 +90,4 @@ def table(rows: Sequence[str]) -> str:
 
 def page(text: str, rows: Sequence[str]) -> str:
     """Return the page `text` with these rows in place of those that it has."""
-    before, _, rest = text.partition(BEGIN)
-    return before + BEGIN + table(rows) + END + rest.partition(END)[2]
+    return rewritten(text, BEGIN, table(rows), END)

@@ -13,6 +13,7 @@ from unittest import mock
 
 from cl_bench.config.presets import load_experiment
 from cl_bench.model.backbone import load_weights
+from cl_bench.model.trial import try_experiment
 from cl_bench.plugins.registry import strategies
 from cl_bench.stages import plan
 from cl_bench.tasks.catalog import load_catalog
@@ -42,7 +43,7 @@ def keys() -> dict[str, list[str]]:
             replace(entry, audit=replace(entry.audit, train_fingerprint="train", val_fingerprint="val"))
             for entry in load_catalog(experiment)
         )
-        weights = load_weights(experiment.model.backbone, experiment.model.weights)
+        weights = load_weights(experiment.model.backbone, experiment.model.weights, try_experiment(experiment))
         with mock.patch.object(plan, "_versions", return_value=VERSIONS):
             made = plan.make_plan(experiment, entries, weights)
         for run in (*made.baselines, *made.runs):

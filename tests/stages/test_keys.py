@@ -10,6 +10,7 @@ import torchvision
 
 from cl_bench.config.presets import load_experiment
 from cl_bench.model.backbone import load_weights
+from cl_bench.model.trial import try_experiment
 from cl_bench.results.plan_file import read_plan
 from cl_bench.stages.plan import make_plan
 from cl_bench.tasks.catalog import load_catalog
@@ -26,6 +27,6 @@ def test_published_stages_keep_their_keys(name: str) -> None:
         pytest.skip("the published stages are of other versions of torch and torchvision")
     asked = read_plan(RESULTS / name).settings
     experiment = load_experiment(name, {what: asked[what] for what in ("strategies", "orders", "seeds", "threads")})
-    weights = load_weights(experiment.model.backbone, experiment.model.weights)
+    weights = load_weights(experiment.model.backbone, experiment.model.weights, try_experiment(experiment))
     plan = make_plan(experiment, load_catalog(experiment), weights)
     assert set(plan.stages) == set(read_plan(RESULTS / name).stages)

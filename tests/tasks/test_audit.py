@@ -117,6 +117,9 @@ def test_clean_data_has_no_findings_but_the_readers_notes(make):
     assert audit(task(), train, val).findings == ()
     noted = audit(task(), replace(train, notes=("one",)), replace(val, notes=("two",)))
     assert noted.findings == ("train: one", "val: two")
+    told = audit(task(), replace(train, details=("ids",)), val)
+    assert (told.findings, told.details) == ((), ("train: ids",))
+    assert "  - train: ids" in report([told])
 
 
 def test_duplicates_within_a_split_and_classes_absent_from_val_are_reported(make):

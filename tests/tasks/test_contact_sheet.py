@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from cl_bench.cli.data import show
 from cl_bench.config.schema import Augment
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.errors import UserError
-from cl_bench.kinds.base import Task
+from cl_bench.kinds.base import Kind, Task
 from cl_bench.plugins.registry import kinds
 from cl_bench.tasks.contact_sheet import CELL, contact_sheet
 
@@ -81,6 +82,31 @@ def test_boxes_are_drawn_where_training_sees_the_thing(tmp_path: Path, orientati
             if view == 0:
                 assert np.abs(yellow - np.array(BOX) * np.tile([4, CELL / 96], 2)).max() <= 5
     assert len(set(found)) > (0 if augment == Augment() else 1), "an augmentation is another view"
+
+
+@pytest.mark.parametrize("augment", [Augment(), Augment(flip=True, zoom=(0.5, 0.9), stretch=1.5), Augment(mosaic=1)])
+def test_crowds_are_drawn_where_training_sees_what_it_leaves_out(tmp_path: Path, augment: Augment) -> None:
+    split = photos(tmp_path, 1)
+    crowd = tuple(replace(one, target=replace(one.target, crowd=np.ones(1, bool))) for one in split.examples)
+    kind = kinds.get("detection")
+    task = Task(0, "own", kind, ("",), kind.predictors[0], (8,), 128, kind.Settings())
+    plain, marked = (
+        np.asarray(contact_sheet(task, replace(split, classes=("",), examples=examples), COUNT, 1, augment)).astype(int)
+        for examples in (split.examples, crowd)
+    )
+    yellow = [np.abs(sheet - (255, 255, 0)).max(2) < 70 for sheet in (plain, marked)]
+    assert yellow[1].sum() > 0.9 * yellow[0].sum() > 0
+    assert (plain != marked).any(), "a crowd says so"
+
+
+def test_of_a_kind_that_cannot_draw_its_targets_no_file_is_called_augmented(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = kinds.get("detection")
+    monkeypatch.setattr(type(kind), "as_drawn", Kind.as_drawn)
+    task = Task(0, "own", kind, ("thing",), kind.predictors[0], (8,), 128, kind.Settings())
+    sheet = contact_sheet(task, photos(tmp_path, 1), COUNT, 1, Augment(flip=True))
+    assert sheet.width == CELL
 
 
 def test_masks_are_drawn_where_training_sees_the_thing(tmp_path: Path) -> None:

@@ -50,8 +50,8 @@ class Labelled:
         )
 
 
-def image_notes(images: Sequence[Labelled], crowds: str) -> Iterator[str]:
-    """Yield what a reader has to say of what it kept; crowds: what the format calls regions that do not count."""
+def image_notes(images: Sequence[Labelled], crowds: str = "") -> Iterator[str]:
+    """Yield what a reader has to say of what it kept; crowds: what the format calls its crowds, if any."""
     if count := sum(crowd for image in images for *_, crowd in image.rows):
         yield f"{count} boxes are {crowds}, which count as neither hit nor miss"
     if count := sum(not image.rows for image in images):

@@ -13,30 +13,37 @@ from cl_bench.data.layouts import refuse
 from cl_bench.errors import UserError
 
 FEW, SHARE = 3, 0.25
-"""So many boxes, and such a share of all, that leave their images are no slips: they are not in its pixels."""
+"""From this many boxes that leave their images, and this share of all, they are refused: their unit is another."""
 
 
 @dataclass
 class Tally:
     """What was done with the boxes of one split; farthest: pixels by which one left its image.
 
-    file: what lists them; shape: how the format gives a box, in words.
+    file: what lists them, a file or what it is called; box_format: how the format gives a box, in words; seen: all that
+    are finite and of no negative size; problems: what cannot be a box.
     """
 
-    file: Path
-    shape: str
+    file: Path | str
+    box_format: str
     seen: int = 0
     clipped: int = 0
+    """Boxes that reached out of their image by `ROUNDING` at most."""
     cut: int = 0
+    """Boxes that reached out farther, and are clipped as well."""
     farthest: float = 0.0
     empty: int = 0
+    """Boxes without area."""
     outside: int = 0
+    """Boxes that lie wholly outside their image."""
     orphans: int = 0
+    """Boxes of images that the file does not list."""
     others: int = 0
+    """Boxes of classes that are not asked for."""
     first_far: str = ""
     all_corners: bool = True
     """Whether every box would lie in its image if its numbers were left, top, right, bottom."""
-    all_shares: bool = True
+    all_normalised: bool = True
     """Whether no number of a box is over 1, though they should be pixels."""
     problems: list[str] = field(default_factory=list)
 
@@ -49,11 +56,11 @@ class Tally:
         where: str,
         *,
         corners: bool = False,
-        shares: bool = False,
+        normalised: bool = False,
     ) -> None:
         """Give `image` a box, in pixels; what cannot be one goes to `problems`.
 
-        where: names the file and the row; corners, shares: whether its numbers could be meant so, as above.
+        where: names the file and the row; corners, normalised: whether its numbers could be meant so, as above.
         """
         if not all(abs(value) < 1e7 for value in xyxy):  # false for NaN, too
             self.problems.append(f"{where} is not of finite numbers")
@@ -64,7 +71,7 @@ class Tally:
             return
         self.seen += 1
         self.all_corners &= corners
-        self.all_shares &= shares
+        self.all_normalised &= normalised
         overhang = max(-left, -top, right - image.width, bottom - image.height)
         if overhang > ROUNDING:
             self.farthest = max(self.farthest, overhang)
@@ -82,29 +89,29 @@ class Tally:
 
     def check(self) -> None:
         """Raise UserError with all problems, or where the boxes are, as a whole, not what they should be."""
-        refuse(self.problems, self.shape)
-        if self.seen and self.all_shares:
-            raise UserError(f"{self.file}: no number of any box is over 1, as if they were shares; {self.shape}")
+        refuse(self.problems, self.box_format)
+        if self.seen and self.all_normalised:
+            raise UserError(f"{self.file}: no number of any box is over 1, as if they were shares; {self.box_format}")
         far = self.cut + self.outside
         if far >= FEW and far > SHARE * self.seen:
             corners = ", and all would as corners" if self.all_corners else ""
             raise UserError(
                 f"{self.file}: {far} of {self.seen} boxes do not lie in their images{corners} ({self.first_far}); "
-                f"{self.shape}"
+                f"{self.box_format}"
             )
 
     def notes(self) -> Iterator[str]:
         """Yield a sentence for everything that was done."""
         if self.others:
-            yield f"{self.others} annotations of other categories are left out"
+            yield f"{self.others} boxes of other classes are left out"
         dropped = {"without area": self.empty, "outside their images": self.outside}
         dropped["of images that the file does not list"] = self.orphans
         if count := sum(dropped.values()):
             why = ", ".join(f"{number} {what}" for what, number in dropped.items() if number)
-            yield f"{count} annotations are dropped: {why}"
+            yield f"{count} boxes are dropped: {why}"
         if self.clipped:
             yield f"{self.clipped} boxes reached up to a pixel out of their images and are clipped"
         if self.cut:
             yield f"{self.cut} boxes reached up to {self.farthest:.1f} pixels out of their images and are clipped"
         if self.cut + self.outside and self.all_corners:
-            yield f"every box would lie in its image as corners, but {self.shape} ({self.first_far})"
+            yield f"every box would lie in its image as corners, but {self.box_format} ({self.first_far})"

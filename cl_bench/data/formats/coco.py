@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cl_bench.data.base import IDS, Example, Split
+from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.box_rows import SIZE_CURE, Labelled, image_notes
 from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.coco_places import CURE, KEYS, Place, locate, named, relative
 from cl_bench.data.formats.reading import chosen, data_folder, missing, ordered
-from cl_bench.data.formats.texts import is_file
+from cl_bench.data.formats.texts import exists_as_file
 from cl_bench.data.images import image_size
 from cl_bench.data.layouts import NAMES, Layout, parts, refuse
 from cl_bench.errors import UserError, unknown_name_error
@@ -57,10 +57,9 @@ class Coco:
         tally = _add_boxes(file, content, images, labels, set(categories.values()))
         examples = ordered((Example(image.name, image.path, image.boxes()) for image in images.values()), file)
         ids = ", ".join(f"{name} {categories[name]}" for name in names)
-        mapped = f"{IDS}{file.name}, mapped by name: {ids}"
-        return Split(
-            names, examples, (mapped, *doubled, *notes, *tally.notes(), *image_notes(list(images.values()), "crowds"))
-        )
+        mapped = f"category ids of {file.name}, mapped by name: {ids}"
+        said = (*doubled, *notes, *tally.notes(), *image_notes(list(images.values()), "crowds"))
+        return Split(names, examples, said, (mapped,))
 
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
         """Return whether there is a file of test boxes (COCO's own `image_info_test2017.json` has none)."""
@@ -148,13 +147,14 @@ def _images(place: Place, content: dict[str, Any]) -> tuple[dict[int, Labelled],
         name = relative(_get(row, "file_name", str, where))
         if name.is_absolute() or ".." in name.parts:
             raise UserError(f"{where}: file_name {name} leads out of {folder}")
-        if not is_file(folder / name):
+        if not exists_as_file(folder / name):
             lost.append(f"{where}: file {folder / name} does not exist")
             continue
         image = Labelled(name.with_suffix("").as_posix(), folder / name, *image_size(folder / name))
         if "width" in row or "height" in row:  # what is not declared cannot be wrong
             declared = _get(row, "width", int, where), _get(row, "height", int, where)
-            misfits += [problem] if (problem := image.misfit(declared, where)) else []
+            if problem := image.misfit(declared, where):
+                misfits.append(problem)
             near += declared != (image.width, image.height)
         found[number] = image
     refuse(lost, "`images: {train: FOLDER, ...}` in the data names the folders of the images")
@@ -209,7 +209,7 @@ def _add_box(
         bool(crowd),
         f"{where}: bbox {bbox}",
         corners=0 <= left < width <= image.width and 0 <= top < height <= image.height,
-        shares=max(map(abs, (left, top, width, height))) <= 1 < min(image.width, image.height),
+        normalised=max(map(abs, (left, top, width, height))) <= 1 < min(image.width, image.height),
     )
 
 

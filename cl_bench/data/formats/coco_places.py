@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cl_bench.data.formats.texts import is_file
+from cl_bench.data.formats.texts import exists_as_file
 from cl_bench.data.layouts import ALL, NAMES, called
 from cl_bench.errors import UserError, unknown_name_error
 
@@ -28,7 +28,7 @@ class Place:
     def folder(self, names: Iterable[PurePosixPath]) -> Path:
         """Return the folder that holds the first of `names`, else the first that is there, else the first."""
         first = next(iter(names), None)
-        holding = (one for one in self.folders if first is not None and is_file(one / first))
+        holding = (one for one in self.folders if first is not None and exists_as_file(one / first))
         there = (one for one in self.folders if one.is_dir())
         return next(holding, None) or next(there, self.folders[0])
 
@@ -47,7 +47,7 @@ def named(root: Path, split: str, options: Mapping[str, Any]) -> Place | None:
         raise UserError(f"`annotations` in the data of format coco has no {split}, only {_listed(options)}")
     images = options.get("images", {}).get(split)
     folders = (root / images,) if images is not None else ((root / file).parent, root, root / "images")
-    if not is_file(root / file):
+    if not exists_as_file(root / file):
         raise UserError(f"{root / file}, which `annotations` in the data of format coco names for {split}, is no file")
     return Place(root / file, folders, file)
 

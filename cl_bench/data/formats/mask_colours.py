@@ -99,9 +99,16 @@ def mask_values(path: Path, grey: bool) -> npt.NDArray[np.int64] | None:
 
 
 def are_binary(masks: Iterable[Path]) -> bool:
-    """Return whether masks hold 0 and 255 alone, by the first `LOOKED_AT` of them."""
-    pixels = [mask_values(path, grey=True) for path in list(masks)[:LOOKED_AT]]
-    return all(one is not None and set(np.unique(one).tolist()) <= {0, VOID} for one in pixels)
+    """Return whether masks hold 0 and 255 alone, and 255 somewhere, by `LOOKED_AT` of them, evenly spread."""
+    paths = list(masks)
+    places = np.linspace(0, len(paths) - 1, min(LOOKED_AT, len(paths))).round().astype(int)
+    found = set[int]()
+    for place in places.tolist():
+        pixels = mask_values(paths[place], grey=True)
+        if pixels is None or not (values := set(np.unique(pixels).tolist())) <= {0, VOID}:
+            return False
+        found |= values
+    return VOID in found
 
 
 def parse(value: Any) -> Colours:

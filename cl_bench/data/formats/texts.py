@@ -25,17 +25,17 @@ def read_text(file: Path) -> str:
         raise UserError(f"{file} cannot be read: {error}") from error
 
 
-def lines(text: str) -> list[str]:
+def split_lines(text: str) -> list[str]:
     """Return the lines of `text`, which end as any system ends them, and as nothing else does."""
     return re.split(r"\r\n|\r|\n", text)
 
 
-def listed(file: Path) -> list[str]:
+def read_list(file: Path) -> list[str]:
     """Return the names in a list, one a line, which may hold blanks; raise UserError as `read_text` does."""
-    return [line.strip() for line in lines(read_text(file)) if line.strip()]
+    return [line.strip() for line in split_lines(read_text(file)) if line.strip()]
 
 
-def is_file(path: Path) -> bool:
+def exists_as_file(path: Path) -> bool:
     """Return whether a file that a text names is there; a name that is too long for any is of none."""
     try:
         return path.is_file()
@@ -43,7 +43,7 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
     """Return the decimal number that `text` is; raise ValueError for anything else."""
     if not DECIMAL.fullmatch(text):
         raise ValueError(f"{text!r} is no number")

@@ -11,7 +11,7 @@ from typing import Any
 from cl_bench.data.base import Example, Split
 from cl_bench.data.formats import mask_colours
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
-from cl_bench.data.formats.texts import is_file, listed
+from cl_bench.data.formats.texts import exists_as_file, read_list
 from cl_bench.data.layouts import ALL, NAMES, Layout, part_folder, parts
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import formats
@@ -81,7 +81,7 @@ class Voc:
     @staticmethod
     def _is_listed(root: Path, split: str) -> bool:
         listing = _listing(root, split)
-        return listing is not None and any(is_file(mask) for _, _, mask in _listed(listing)[:1])
+        return listing is not None and any(exists_as_file(mask) for _, _, mask in _listed(listing)[:1])
 
 
 def _has_pair(folder: Path) -> bool:
@@ -102,7 +102,7 @@ def _listed(listing: Path) -> list[tuple[str, Path, Path]]:
     tree = listing.parents[2]
     images, masks = _by_stem(tree / "JPEGImages"), _by_stem(tree / "SegmentationClass")
     found = []
-    for line in listed(listing):
+    for line in read_list(listing):
         # Some lists name the files with their endings.
         name = line if line in images else line[: -len(_ending(line))] if _ending(line) else line
         image = images.get(name, tree / "JPEGImages" / f"{name}.jpg")
@@ -143,7 +143,7 @@ def _read_tree(listing: Path) -> tuple[Example, ...]:
     examples = []
     for name, image, mask in _listed(listing):
         for what, path in (("image", image), ("mask", mask)):
-            if not is_file(path):
+            if not exists_as_file(path):
                 raise UserError(f"{listing} lists {name}, whose {what} {path} does not exist")
         examples.append(Example(name, image, mask))
     return ordered(examples, listing)

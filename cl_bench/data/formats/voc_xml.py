@@ -12,7 +12,7 @@ from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.box_rows import SIZE_CURE, Labelled, image_notes
 from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
-from cl_bench.data.formats.texts import is_file, listed, number
+from cl_bench.data.formats.texts import exists_as_file, parse_number, read_list
 from cl_bench.data.images import image_size
 from cl_bench.data.layouts import ALL, NAMES, Layout, called, part_folder, parts, refuse
 from cl_bench.errors import unknown_name_error
@@ -42,7 +42,9 @@ class VocXml:
         pairs = _pairs(root, split)
         if pairs is None:
             raise missing(f"{root / split} with XML beside images (nor Annotations of a VOC tree with it)", options)
-        refuse([f"{path} does not exist" for pair in pairs for path in pair if not is_file(path)], "each needs both")
+        refuse(
+            [f"{path} does not exist" for pair in pairs for path in pair if not exists_as_file(path)], "each needs both"
+        )
         found = [_parsed(xml, image) for image, xml in pairs]
         refuse([problem for one in found for problem in one.problems], CURE)
         refuse([one.misfit for one in found if one.misfit], SIZE_CURE)
@@ -87,7 +89,7 @@ class _Parsed:
         """Add an object; return what is wrong with it."""
         name, hard = _text(one, "name"), _text(one, "difficult")
         try:
-            left, top, right, bottom = (number(_text(one, f"bndbox/{side}")) for side in _SIDES)
+            left, top, right, bottom = (parse_number(_text(one, f"bndbox/{side}")) for side in _SIDES)
         except ValueError:
             return "has no bndbox of four numbers"
         if not name:
@@ -125,16 +127,16 @@ def _parsed(xml: Path, image: Path) -> _Parsed:
 
 
 def _misfit(root: ElementTree.Element, xml: Path, image: Labelled) -> str:
-    """Return what is wrong with the size that an XML declares; a size of nothing is what some tools write for none."""
+    """Return what is wrong with the size that an XML declares; some tools write 0 for a size that they do not know."""
     try:
-        width, height = (round(number(_text(root, f"size/{side}"))) for side in ("width", "height"))
+        width, height = (round(parse_number(_text(root, f"size/{side}"))) for side in ("width", "height"))
     except (ValueError, OverflowError):
         return ""
     return image.misfit((width, height), str(xml)) if min(width, height) > 0 else ""
 
 
 def _text(one: ElementTree.Element, path: str) -> str:
-    """Return the text of the only element at `path`; "" where there is none or several, of which none would count."""
+    """Return the text of the only element at `path`; "" where there is none, or more than one."""
     found = one.findall(path)
     return (found[0].text or "").strip() if len(found) == 1 else ""
 
@@ -179,7 +181,7 @@ def _listed(tree: Path, split: str, known: Collection[str]) -> Sequence[str] | N
         divided = any((lists / f"{name}.txt").is_file() for name in called("train"))
         return None if divided else [xml.stem for xml in visible(_texts(tree)) if xml.suffix == ".xml"]
     listing = next((lists / f"{name}.txt" for name in called(split) if (lists / f"{name}.txt").is_file()), None)
-    return None if listing is None else [_named(line, known) for line in listed(listing)]
+    return None if listing is None else [_named(line, known) for line in read_list(listing)]
 
 
 def _named(line: str, known: Collection[str]) -> str:
@@ -204,4 +206,4 @@ def _beside(folder: Path) -> list[tuple[Path, Path]]:
 
 def _labelled(root: Path, split: str) -> bool:
     pairs: Iterable[tuple[Path, Path]] = _pairs(root, split) or ()
-    return any(is_file(xml) for _, xml in pairs)
+    return any(exists_as_file(xml) for _, xml in pairs)

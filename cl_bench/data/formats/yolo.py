@@ -12,7 +12,8 @@ from cl_bench.data.formats import yolo_config
 from cl_bench.data.formats.box_rows import Labelled, image_notes
 from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered
-from cl_bench.data.formats.texts import is_file, lines, listed, number, read_text
+from cl_bench.data.formats.texts import exists_as_file, parse_number, read_list, read_text, split_lines
+from cl_bench.data.formats.yolo_config import with_or_without_data
 from cl_bench.data.images import image_size
 from cl_bench.data.layouts import SHOWN, Layout, parts, refuse
 from cl_bench.errors import UserError, unknown_name_error
@@ -51,7 +52,7 @@ class Yolo:
         found = _Reader(config.names, labels, Tally(config.file, CURE))
         examples = [found.example(base, image) for base, image in _images(config.places[split])]
         found.tally.check()
-        notes = [*found.tally.notes(), *image_notes(found.images, "crowds")]
+        notes = [*found.tally.notes(), *image_notes(found.images)]
         if found.twice:
             notes.append(f"{found.twice} rows stand twice in their file and count once")
         if lost := _without_image(config.places[split], {_text_of(one.image) for one in examples}):
@@ -90,7 +91,7 @@ class _Reader:
 
     def _read(self, text: Path, image: Labelled) -> None:
         try:
-            rows_of_text = lines(read_text(text))
+            rows_of_text = split_lines(read_text(text))
         except UserError as error:
             self.tally.problems.append(str(error))
             return
@@ -129,14 +130,14 @@ def _corners(values: tuple[float, ...]) -> tuple[float, float, float, float]:
 
 def _numbers(line: str) -> tuple[float, ...]:
     try:
-        return tuple(map(number, line.split()))
+        return tuple(map(parse_number, line.split()))
     except ValueError:
         return ()
 
 
 def _config(root: Path, options: Mapping[str, Any]) -> yolo_config.Config | None:
     name = options.get("file")
-    if name is not None and not (isinstance(name, str) and is_file(root / name)):
+    if name is not None and not (isinstance(name, str) and exists_as_file(root / name)):
         raise UserError(f"`file` in the data of format yolo names no file of {root}: {name!r}")
     return yolo_config.find(root, name)
 
@@ -156,17 +157,11 @@ def _of_list(place: Path) -> Iterator[tuple[Path, Path]]:
     """Yield the images that a text lists, each relative to the text's folder."""
     if not place.is_file():
         raise UserError(f"{place} is neither a folder nor a list of images")
-    found = [_at(place.parent, line) for line in listed(place)]
-    lost = [f"{path} is no file" for path in found if not is_file(path)]
+    found = [with_or_without_data(line, lambda name: place.parent / name) for line in read_list(place)]
+    lost = [f"{path} is no file" for path in found if not exists_as_file(path)]
     refuse(lost, f"{place} must list images that are there, relative to its own folder")
     for path in found:
         yield path.parent, path
-
-
-def _at(folder: Path, line: str) -> Path:
-    """Return the image that a line of a list in `folder` names; CVAT puts data/ before it."""
-    plain, within = folder / line, folder / line.removeprefix("data/")
-    return within if is_file(within) and not is_file(plain) else plain
 
 
 def _text_of(image: Path) -> Path:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cl_bench.data.formats.reading import visible
-from cl_bench.data.formats.texts import lines, read_text
+from cl_bench.data.formats.texts import read_text, split_lines
 from cl_bench.data.layouts import NAMES
 from cl_bench.errors import UserError
 
@@ -45,18 +47,25 @@ def find(root: Path, name: str | None = None) -> Config | None:
 
 
 def _of_darknet(root: Path) -> Config | None:
-    """Return what obj.data says, which CVAT writes with paths that begin with the name of another folder, data/."""
+    """Return what obj.data says."""
     file = root / "obj.data"
     if not file.is_file():
         return None
-    halves = [line.partition("=") for line in lines(read_text(file))]
+    halves = [line.partition("=") for line in split_lines(read_text(file))]
     content = {key.strip(): value.strip() for key, sign, value in halves if sign}
-    names = _resolved(file, root, "", content.get("names", "").removeprefix("data/"))
+    at = partial(_resolved, file, root, "")
+    names = with_or_without_data(content.get("names", ""), at)
     if not names.is_file():
         raise UserError(f"{file}: `names` must name the file of the classes, not {content.get('names')!r}")
     found = {split: content[name] for split, called in NAMES.items() for name in called if content.get(name)}
-    places = {split: (_resolved(file, root, "", value.removeprefix("data/")),) for split, value in found.items()}
+    places = {split: (with_or_without_data(value, at),) for split, value in found.items()}
     return Config(file, _lined(names), places)
+
+
+def with_or_without_data(place: str, at: Callable[[str], Path]) -> Path:
+    """Return where `place` is by `at`: CVAT puts data/ before paths, a folder that its own archives have not."""
+    plain, within = at(place), at(place.removeprefix("data/"))
+    return within if os.path.exists(within) and not os.path.exists(plain) else plain  # false for a name too long, too
 
 
 def _of_list(root: Path) -> Config | None:
@@ -72,7 +81,7 @@ def _of_list(root: Path) -> Config | None:
 
 def _lined(file: Path) -> tuple[str, ...]:
     """Return the classes that a text lists by their lines."""
-    names = tuple(line.strip() for line in lines(read_text(file).rstrip()))
+    names = tuple(line.strip() for line in split_lines(read_text(file).rstrip()))
     if "" in names:
         raise UserError(
             f"{file} line {names.index('') + 1} names no class, though a class goes by the number of its line"

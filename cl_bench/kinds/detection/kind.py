@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from cl_bench.kinds.detection.head import (
 from cl_bench.kinds.detection.metric import DetectionMetric, average_precision, shown
 from cl_bench.kinds.divergence import bernoulli_kl, kl
 from cl_bench.kinds.drawing import write_label
+from cl_bench.kinds.prediction import Detections
 from cl_bench.metrics.rarity import rare_classes
 from cl_bench.plugins.registry import kinds
 
@@ -202,6 +204,11 @@ class Detection(Kind):
         rows = zip(labels[sure].tolist(), scores[sure].tolist(), scaled.tolist(), strict=True)
         return found, [{"class": task.classes[label], "score": score, "box": box} for label, score, box in rows]
 
+    def prediction(self, found: Any, plain: Any, classes: tuple[str, ...]) -> Detections:
+        """Return the boxes with the names and scores of their classes."""
+        labels = tuple(classes[label] for label in found.labels)
+        return Detections(found.xyxy, labels, np.array([row["score"] for row in plain], np.float32))
+
     def check(self, example: Example, classes: tuple[str, ...]) -> None:
         """Raise UserError where a box is not finite, has no area or lies outside the image."""
         boxes, (width, height) = example.target.xyxy, image_size(example.image)
@@ -221,10 +228,17 @@ class Detection(Kind):
         """Return which classes have few true boxes."""
         return rare_classes([task.classes[label] for label in task.labels], [counts[label] for label in task.labels])
 
-    def as_drawn(self, target: Target) -> Boxes:
-        """Return the boxes, in pixels of the resized image."""
-        boxes, labels = target["boxes"].numpy(), target["labels"].numpy()
-        return Boxes(boxes, labels, np.zeros(len(labels), bool))
+    def as_drawn(self, target: Target, left_out: Target | None = None) -> Boxes:
+        """Return the boxes, in pixels of the resized image, and what is left out of them as crowds."""
+        parts = [target] if left_out is None else [target, left_out]
+        boxes, labels = (np.concatenate([part[name].numpy() for part in parts]) for name in ("boxes", "labels"))
+        return Boxes(boxes, labels, np.arange(len(labels)) >= len(target["labels"]))
+
+    def left_out(self, example: Example) -> Example:
+        """Return `example` with its crowds alone, as if they were none."""
+        boxes = example.target
+        labels = boxes.labels[boxes.crowd]
+        return replace(example, target=Boxes(boxes.xyxy[boxes.crowd], labels, np.zeros(len(labels), bool)))
 
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Draw Boxes with their class names; a crowd says so."""

@@ -111,8 +111,8 @@ def _ranking(table: pd.DataFrame) -> _Ranking:
 def _worst(table: pd.DataFrame, strategy: str) -> tuple[float, str]:
     """Return the largest drop of a strategy, over all orders, and its task."""
     judged = _judged(table)
-    row = judged.loc[judged.loc[judged["strategy"] == strategy, "drop"].idxmax()]
-    return float(row["drop"]), str(row["task"])
+    own = judged[judged["strategy"] == strategy].sort_values("drop").iloc[-1]
+    return float(own["drop"]), str(own["task"])
 
 
 def _least(results: Results, table: pd.DataFrame, means: dict[str, float]) -> str:

@@ -58,16 +58,17 @@ def render(results: Results, folder: Path) -> str:
     columns = [column for column in known_columns(table) if not column.full]
     columns.insert(-1, Column("mean drop %", "average_drop", lambda row: percent(row["average_drop"])))
     short = compact(table, results)
+    copies = {
+        "LaTeX": render_compact(short, "latex"),
+        "CSV": everything(table, results).to_csv(index=False),
+        "BibTeX": BIBTEX,
+    }
     data = {
         "curves": curves(results),
         "matrices": [entry._asdict() for entry in retained(results)],
         "limit": LIMIT,
         "gallery": gallery(folder, plan, strategies),
-        "copies": {
-            "LaTeX": render_compact(short, "latex"),
-            "CSV": everything(table, results).to_csv(index=False),
-            "BibTeX": BIBTEX,
-        },
+        "copies": copies,
     }
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     own = files("cl_bench.report.page")
@@ -89,7 +90,7 @@ def render(results: Results, folder: Path) -> str:
         provenance=plan.provenance,
         data=_embedded(data),
         together=learnt_at_once(plan),
-        copies=list(data["copies"]),
+        copies=list(copies),
         has_gallery=bool(data["gallery"]),
         style=own.joinpath("page.css").read_text(encoding="utf-8"),
         script=own.joinpath("page.js").read_text(encoding="utf-8"),

@@ -8,11 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cl_bench.errors import UserError, unknown_name_error
-from cl_bench.plugins.registry import trackers
+from cl_bench.plugins.registry import BUILT_IN_TRACKERS, is_typed, source_of, trackers
 from cl_bench.report.trackers.base import Send, Tracker, tracked
 from cl_bench.results.rows import read_results
-
-TRACKERS = ("tensorboard", "wandb", "mlflow")
 
 
 def check_trackers(names: Iterable[str]) -> None:
@@ -42,16 +40,22 @@ def send_results(folder: Path, names: Iterable[str], split: str = "") -> dict[st
             except Exception as error:  # whatever a tracker's library or its server raises
                 raise UserError(
                     f"tracker {name} did not take the results of {content.experiment}, which are stored: {error}; "
-                    f"send them with cl-bench track {content.experiment} {name}"
+                    f"send them with cl-bench track {content.experiment} {name}{_plugin_option(name)}"
                 ) from error
     return places
 
 
+def _plugin_option(name: str) -> str:
+    """Return what the command line must be told to know a tracker of one's own."""
+    own = trackers.entries.get(name)
+    return "" if own is None or is_typed(own) else f" --plugin {source_of(own)}"
+
+
 def _sender(name: str) -> Send:
-    if name in trackers:
-        return trackers[name]
-    if name not in TRACKERS:
-        raise unknown_name_error("tracker", name, [*TRACKERS, *trackers])
+    if name in trackers.entries:
+        return trackers.entries[name]
+    if name not in BUILT_IN_TRACKERS:
+        raise unknown_name_error("tracker", name, [*BUILT_IN_TRACKERS, *trackers])
     try:
         module: Tracker = importlib.import_module(f"cl_bench.report.trackers.{name}")
     except ImportError as error:

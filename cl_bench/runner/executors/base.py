@@ -48,7 +48,7 @@ class Job:
     experiment: Experiment
     plugin_files: tuple[str, ...]
     store: Path
-    layout: Layout | None
+    layout: Layout
 
     @classmethod
     def of(cls, prepared: Prepared) -> Job:

@@ -71,10 +71,10 @@ def read(name: str, root: Path, boxes: Sequence[Box]) -> Split:
         ((-0.5, 8, 20, 20.75), (0, 8, 20, 20), "1 boxes reached up to a pixel out of their images and are clipped"),
         ((30, 5, 46, 9), (30, 5, 40, 9), "1 boxes reached up to 6.0 pixels out of their images and are clipped"),
         ((-3, -2, 4, 5), (0, 0, 4, 5), "1 boxes reached up to 3.0 pixels out of their images and are clipped"),
-        ((41, 5, 60, 9), None, "1 annotations are dropped: 1 outside their images"),
-        ((5, -9, 8, -2), None, "1 annotations are dropped: 1 outside their images"),
-        ((5, 5, 5, 9), None, "1 annotations are dropped: 1 without area"),
-        ((5, 5, 9, 5), None, "1 annotations are dropped: 1 without area"),
+        ((41, 5, 60, 9), None, "1 boxes are dropped: 1 outside their images"),
+        ((5, -9, 8, -2), None, "1 boxes are dropped: 1 outside their images"),
+        ((5, 5, 5, 9), None, "1 boxes are dropped: 1 without area"),
+        ((5, 5, 9, 5), None, "1 boxes are dropped: 1 without area"),
     ],
 )
 def test_what_leaves_its_image_or_has_no_area_is_clipped_or_dropped_and_counted(

@@ -79,9 +79,9 @@ def test_other_categories_are_left_out_with_a_note(tmp_path):
     write(tmp_path)
     split = read(tmp_path, classes=("dog", "cat"))
     assert split.examples[1].target.labels.tolist() == [0, 1]
+    assert split.details == ("category ids of labels.json, mapped by name: dog 7, cat 3",)
     assert split.notes == (
-        "category ids of labels.json, mapped by name: dog 7, cat 3",
-        "1 annotations of other categories are left out",
+        "1 boxes of other classes are left out",
         "1 boxes are crowds, which count as neither hit nor miss",
         "1 images hold no box",
     )
@@ -123,11 +123,11 @@ GOOD = [[1, 1, 4, 4], [2, 2, 8, 5], [3, 3, 10, 6]]
 @pytest.mark.parametrize(
     ("content", "kept", "note"),
     [
-        (boxes(*GOOD, [1, 1, 0, 2], [5, 5, 3, 0.0]), GOOD, "2 annotations are dropped: 2 without area"),
-        (boxes(*GOOD, [1, 1, 1e-12, 2]), GOOD, "1 annotations are dropped: 1 without area"),
-        (boxes(*GOOD, [20, 10, 0, 0]), GOOD, "1 annotations are dropped: 1 without area"),
-        (boxes(*GOOD, [20, 1, 0.5, 2]), GOOD, "1 annotations are dropped: 1 outside their images"),
-        (boxes(*GOOD, [-9, 1, 4, 2]), GOOD, "1 annotations are dropped: 1 outside their images"),
+        (boxes(*GOOD, [1, 1, 0, 2], [5, 5, 3, 0.0]), GOOD, "2 boxes are dropped: 2 without area"),
+        (boxes(*GOOD, [1, 1, 1e-12, 2]), GOOD, "1 boxes are dropped: 1 without area"),
+        (boxes(*GOOD, [20, 10, 0, 0]), GOOD, "1 boxes are dropped: 1 without area"),
+        (boxes(*GOOD, [20, 1, 0.5, 2]), GOOD, "1 boxes are dropped: 1 outside their images"),
+        (boxes(*GOOD, [-9, 1, 4, 2]), GOOD, "1 boxes are dropped: 1 outside their images"),
         (
             boxes(*GOOD, [16, 2, 9.5, 3]),
             [*GOOD, [16, 2, 4, 3]],
@@ -137,7 +137,7 @@ GOOD = [[1, 1, 4, 4], [2, 2, 8, 5], [3, 3, 10, 6]]
         (
             orphans(2),
             [[1.5, 2, 3, 4.25], [5, 5, 1, 1]],
-            "1 annotations are dropped: 1 of images that the file does not list",
+            "1 boxes are dropped: 1 of images that the file does not list",
         ),
     ],
 )
@@ -154,7 +154,7 @@ def test_all_that_is_dropped_is_one_note(tmp_path):
     content = boxes(*GOOD, [1, 1, 0, 2], [30, 1, 2, 2], [3, 3, 3, 3])
     content["annotations"][-1]["image_id"] = 5
     write(tmp_path, content)
-    said = "3 annotations are dropped: 1 without area, 1 outside their images, 1 of images that the file does not list"
+    said = "3 boxes are dropped: 1 without area, 1 outside their images, 1 of images that the file does not list"
     assert said in read(tmp_path).notes
 
 
@@ -176,7 +176,7 @@ def test_a_doubled_category_without_boxes_is_dropped(tmp_path, first):
     assert split.classes == ("bird", "cat", "dog")
     assert split.examples[1].target.labels.tolist() == [2, 1, 0]
     assert "1 categories without boxes share another's name and are dropped" in split.notes
-    assert "bird 5, cat 3, dog 7" in split.notes[0]
+    assert "bird 5, cat 3, dog 7" in split.details[0]
 
 
 def test_sizes_that_are_a_pixel_off_or_not_declared_are_the_files(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from cl_bench.data.base import Split, has_test
+from cl_bench.data.formats import mask_colours
 from cl_bench.data.images import decode_mask
 from cl_bench.data.layouts import layouts
 from cl_bench.errors import UserError
@@ -136,6 +137,20 @@ def test_masks_of_0_and_255_alone_are_of_background_and_foreground(tmp_path: Pat
     (found,) = layouts(tmp_path)["mask_pairs"]
     split = read(tmp_path, **found.options)
     assert (split.classes, masks(split)) == (("background", "foreground"), [[[0, 1]]])
+
+
+def test_masks_without_255_and_with_other_values_late_are_not_of_foreground(tmp_path: Path) -> None:
+    for number in range(60):
+        pair(
+            tmp_path / "images" / f"{number:02d}.jpg",
+            tmp_path / "masks" / f"{number:02d}.png",
+            np.zeros((1, 2), np.uint8),
+        )
+    assert layouts(tmp_path)["mask_pairs"][0].options == {}, "nothing says that 255 is the foreground"
+    Image.fromarray(np.array([[0, 255]], np.uint8)).save(tmp_path / "masks" / "00.png")
+    assert layouts(tmp_path)["mask_pairs"][0].options == mask_colours.BINARY
+    Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / "masks" / "59.png")
+    assert layouts(tmp_path)["mask_pairs"][0].options == {}, "the last masks are looked at, too"
 
 
 def test_patterns_name_what_lies_elsewhere(tmp_path: Path) -> None:

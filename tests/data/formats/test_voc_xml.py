@@ -88,7 +88,7 @@ def test_other_classes_are_left_out(tmp_path: Path) -> None:
     roboflow(tmp_path)
     split = read(tmp_path, "train", ("dog",))
     assert split.examples[0].target.labels.tolist() == [0]
-    assert "1 annotations of other categories are left out" in split.notes
+    assert "1 boxes of other classes are left out" in split.notes
     with pytest.raises(UserError, match=r"'dgo'; did you mean 'dog'"):
         read(tmp_path, "train", ("dgo",))
 

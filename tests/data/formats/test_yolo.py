@@ -111,7 +111,7 @@ def test_classes_asked_for_get_their_own_numbers(tmp_path: Path) -> None:
     one_image(tmp_path, f"{ROW}\n0 0.5 0.5 0.1 0.1")
     split = read(tmp_path, classes=("dog",))
     assert split.examples[0].target.labels.tolist() == [0]
-    assert "1 annotations of other categories are left out" in split.notes
+    assert "1 boxes of other classes are left out" in split.notes
     with pytest.raises(UserError, match=r"unknown class for the names of .*'dgo'; did you mean 'dog'"):
         read(tmp_path, classes=("dgo",))
 
@@ -121,6 +121,19 @@ def test_train_and_val_that_are_one_folder_are_no_splits(tmp_path: Path) -> None
     assert layouts(tmp_path)["yolo"][0].splits == ("train",)
     with pytest.raises(UserError, match=r"data\.yaml names no val images, only train"):
         read(tmp_path, "val")
+
+
+@pytest.mark.parametrize("folder", ["", "data"])
+def test_paths_of_cvat_begin_with_a_folder_that_may_be_there(folder: str, tmp_path: Path) -> None:
+    images(tmp_path / folder / "obj_train_data", a=ROW)
+    (tmp_path / folder / "obj.names").write_text("cat\ndog\n")
+    (tmp_path / folder / "train.txt").write_text(
+        "data/obj_train_data/a.jpg\n" if not folder else "obj_train_data/a.jpg\n"
+    )
+    (tmp_path / "obj.data").write_text("classes = 2\ntrain = data/train.txt\nnames = data/obj.names\n")
+    found = read(tmp_path)
+    assert found.classes == ("cat", "dog")
+    assert found.examples[0].target.labels.tolist() == [1]
 
 
 def test_all_broken_rows_are_named_at_once_with_the_cure(tmp_path: Path) -> None:

@@ -16,27 +16,24 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cl_bench.data.base import VOID, Boxes
+from cl_bench.data.base import VOID
 from cl_bench.data.pictures import as_array, as_picture
 from cl_bench.errors import UserError, describe_error
 from cl_bench.utils.files import whole_folder
 from cl_bench.utils.paths import cache_root
 
 KINDS = ("classification", "segmentation", "detection")
-VERSION = 1
+VERSION = 2
 """To be raised when a data set is written in another way."""
-BACKGROUND = ("__background__", "background")
-"""What torchvision calls the class that no box has."""
 
 Row = dict[str, Any]
 
 
-def stored(dataset: Any, kind: str, part: str, task: str) -> str:
+def write_dataset(dataset: Any, kind: str, part: str, task: str) -> str:
     """Write `dataset`, a part of a task, to the cache where it is not there yet, and return what it goes by.
 
-    It goes by its `fingerprint`, a text or a method that returns
-    one, where it has that, and is then not read again; by its images and targets otherwise. Raises UserError where an
-    item is not what it must be, or is another each time it is asked for.
+    With a `fingerprint`, a text or a method that returns one, it goes by that and is not read again; otherwise by its
+    images and targets. Raises UserError where an item is not what it must be, or is another each time it is asked for.
     """
     what = f"{part} of {task}"
     if kind not in KINDS:
@@ -45,8 +42,9 @@ def stored(dataset: Any, kind: str, part: str, task: str) -> str:
         raise UserError(f"{what}: {type(dataset).__name__} has no length, so that its images cannot be counted")
     declared = _declared(dataset)
     content = declared or _content(dataset, kind, what)
-    # Whoever gives train and val one fingerprint means the data set as a whole.
-    identity = [VERSION, kind, len(dataset), _class_names(dataset), content, part if declared else ""]
+    # Whoever gives train and val one fingerprint means the data set as a whole, and another class another data set.
+    owner = [type(dataset).__module__, type(dataset).__qualname__, task, part] if declared else []
+    identity = [VERSION, kind, len(dataset), _class_names(dataset), content, owner]
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     if not (folder := _folder(digest)).is_dir():
         with whole_folder(folder, shared=True) as made:
@@ -61,7 +59,7 @@ def stored(dataset: Any, kind: str, part: str, task: str) -> str:
 def read_index(digest: str) -> tuple[Path, dict[str, Any]]:
     """Return the folder of a data set that goes by `digest`, and its index; raise UserError where it is there no more.
 
-    The index: `classes`, their `numbers` in the targets, whether the data set has `named` them, and `rows`.
+    The index: `classes`, as the data set names them, perhaps none, and `rows`, each image's target as it was given.
     """
     folder = _folder(digest)
     try:
@@ -72,25 +70,12 @@ def read_index(digest: str) -> tuple[Path, dict[str, Any]]:
         ) from error
 
 
-def target_of(
-    folder: Path, kind: str, row: Row, labels: Mapping[int, int], own: Sequence[str], names: Sequence[str]
-) -> Any:
-    """Return the target of an image with the numbers that `labels` gives its classes; None where it has none of them.
-
-    own: the data set's classes, names: those that are read.
-    """
-    if kind == "segmentation":
-        if list(own) != list(names):
-            raise UserError("the masks of a data set hold all of its classes: name no others, and none less")
-        return folder / row["mask"]
-    if kind == "classification":
-        return labels.get(row["label"])
-    keep = [place for place, label in enumerate(row["labels"]) if label in labels]
-    return Boxes(
-        np.array([row["boxes"][place] for place in keep], np.float32).reshape(-1, 4),
-        np.array([labels[row["labels"][place]] for place in keep], np.int64),
-        np.array([row["crowd"][place] for place in keep], bool),
-    )
+def numbers_in(rows: Sequence[Row]) -> set[int]:
+    """Return the numbers of classes that the targets of images have."""
+    found = set[int]()
+    for row in rows:
+        found.update([row["label"]] if "label" in row else row["labels"] if "labels" in row else row["values"])
+    return found
 
 
 def _folder(digest: str) -> Path:
@@ -122,25 +107,11 @@ def _content(dataset: Any, kind: str, what: str, into: Path | None = None) -> st
         content.update(json.dumps(row).encode())
         rows.append(row)
     if into is not None:
-        named = _class_names(dataset)
-        classes, numbers = _classes(named, kind, rows, what)
-        index = {"classes": classes, "numbers": numbers, "named": bool(named), "rows": rows}
-        (into / "index.json").write_text(json.dumps(index))
+        named, last = _class_names(dataset), max(numbers_in(rows), default=0)
+        if named and last >= len(named):
+            raise UserError(f"{what}: a target has class {last}, and the data set names {len(named)} classes, from 0")
+        (into / "index.json").write_text(json.dumps({"classes": named, "rows": rows}))
     return content.hexdigest()
-
-
-def _classes(named: list[str], kind: str, rows: Sequence[Row], what: str) -> tuple[list[str], list[int]]:
-    """Return the classes and the numbers that targets have of them; a detector's background is no class."""
-    found = {label for row in rows for label in row.get("labels", [row.get("label", 0)])}
-    if kind == "segmentation":
-        found = {label for row in rows for label in row["values"]}
-    first, last = (1 if kind == "detection" and min(found, default=0) > 0 else 0), max(found, default=0)
-    if not named:
-        return [str(number) for number in range(first, last + 1)], list(range(first, last + 1))
-    if last >= len(named):
-        raise UserError(f"{what}: a target has class {last}, and the data set names {len(named)} classes, from 0")
-    start = 1 if kind == "detection" and named[0] in BACKGROUND else 0
-    return named[start:], list(range(start, len(named)))
 
 
 def _items(dataset: Any, kind: str, what: str) -> Iterator[tuple[int, Image.Image, Image.Image | None, Row]]:
@@ -183,7 +154,14 @@ def _mask(target: Any, size: tuple[int, int], where: str) -> Image.Image:
 def _boxes(target: Any, where: str) -> Row:
     if not isinstance(target, Mapping) or not {"boxes", "labels"} <= target.keys():
         raise UserError(f"{where}: its target must be a dict of 'boxes' and 'labels', as torchvision's detectors take")
-    boxes, labels = as_array(target["boxes"]).reshape(-1, 4), as_array(target["labels"])
+    boxes, labels = as_array(target["boxes"]), as_array(target["labels"])
+    if boxes.size == 0:
+        boxes = boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.issubdtype(boxes.dtype, np.number):
+        raise UserError(
+            f"{where}: its boxes must be numbers of shape (n, 4), left, top, right, bottom in pixels, not "
+            f"{boxes.dtype} of shape {boxes.shape}"
+        )
     crowd = as_array(target.get("iscrowd", np.zeros(len(boxes))))
     if not len(boxes) == labels.size == crowd.size:
         raise UserError(f"{where}: it has {len(boxes)} boxes, {labels.size} labels and {crowd.size} iscrowd")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from cl_bench.config.given import FORMAT, Given
 from cl_bench.config.schema import Experiment, TaskConfig
-from cl_bench.data.given import stored
+from cl_bench.config.torch_datasets import FORMAT, HeldDataset
+from cl_bench.data.torch_datasets import write_dataset
 from cl_bench.errors import UserError
 
 
-def stored_sets(experiment: Experiment) -> Experiment:
+def write_datasets(experiment: Experiment) -> Experiment:
     """Write data sets that tasks were given to the cache, and return the experiment with what they go by there.
 
     Raises UserError for a data set that is not as it must be.
@@ -17,10 +17,10 @@ def stored_sets(experiment: Experiment) -> Experiment:
 
 
 def _stored(task: TaskConfig) -> TaskConfig:
-    given = {part: held.dataset for part, held in task.data.items() if isinstance(held, Given)}
+    given = {part: held.dataset for part, held in task.data.items() if isinstance(held, HeldDataset)}
     if not given:
         return task
     if task.data["format"] != FORMAT:
         raise UserError(f"data of task {task.name}: format {task.data['format']} takes no data set as an object")
-    digests = {part: stored(dataset, task.kind, part, task.name) for part, dataset in given.items()}
+    digests = {part: write_dataset(dataset, task.kind, part, task.name) for part, dataset in given.items()}
     return task.model_copy(update={"data": {**task.data, **digests}})

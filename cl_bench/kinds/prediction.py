@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cl_bench.data.base import Boxes
+from cl_bench.errors import unknown_name_error
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,9 @@ class Mask:
     classes: tuple[str, ...]
 
     def share(self, name: str) -> float:
-        """Return the share of the image, 0..1, that is of the class `name`."""
+        """Return the share of the image, 0..1, that is of the class `name`; raise UserError where there is none."""
+        if name not in self.classes:
+            raise unknown_name_error("class", name, self.classes)
         return float((self.mask == self.classes.index(name)).mean())
 
 
@@ -56,15 +58,3 @@ class Answer:
 
 
 Prediction = Label | Detections | Mask | Answer
-
-
-def as_prediction(found: Any, plain: Any, classes: tuple[str, ...]) -> Prediction:
-    """Return what `Kind.answer` gave (`found`, `plain`) as a prediction of its type."""
-    if isinstance(found, Boxes):
-        labels = tuple(classes[label] for label in found.labels)
-        return Detections(found.xyxy, labels, np.array([row["score"] for row in plain], np.float32))
-    if isinstance(found, np.ndarray) and found.dtype == np.uint8 and found.ndim == 2:
-        return Mask(found, classes)
-    if isinstance(found, int) and isinstance(plain, Mapping) and "scores" in plain:
-        return Label(classes[found], plain["scores"])
-    return Answer(plain)

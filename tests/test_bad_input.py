@@ -101,6 +101,7 @@ def test_settings_that_make_no_sense(
 
 def test_files_that_are_no_experiment(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "did you mean 'quickstart'" in refused("quickstrat")
+    assert "unknown experiment '.'; known: " in refused(".")
     file = tmp_path / "bad.yaml"
     mark = tmp_path / "ran"
     tag = f"!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{mark}']]"

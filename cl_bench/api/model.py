@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from cl_bench.api.arguments import check
 from cl_bench.api.results import Results
 from cl_bench.data.images import open_image
 from cl_bench.data.pictures import as_picture
@@ -82,5 +83,10 @@ def load_model(results: Results | str | Path, strategy: str = "", *, order: str 
     strategy: which, needed where there are several; order: "seg-det-cls", the first where empty; seed: the first where
     None. Raises UserError where there is no such run, or its weights are not there.
     """
-    folder = results.folder if isinstance(results, Results) else experiment_folder(results)
+    check(strategy=strategy, order=order, seed=seed)
+    if isinstance(results, Results):
+        folder = results.folder
+    else:
+        check(results=results)
+        folder = experiment_folder(results)
     return Model(load_trained(folder, strategy, order.replace(">", "-"), seed, how="strategy="))

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
+from cl_bench.api.arguments import check
 from cl_bench.errors import unknown_name_error
 from cl_bench.results import rows
 from cl_bench.results.rows import REFERENCE
+from cl_bench.utils.parsing import split_list
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,6 +81,7 @@ class Results(pd.DataFrame):
         split: "test" or "val"; empty: the part that verdicts are of. Of baselines alone: their scores over seeds.
         Example: `results.summary().set_index(["strategy", "task"])["drop"]`.
         """
+        check(split=split)
         from cl_bench.results import summary
 
         found = self._found.chosen(split)
@@ -90,7 +93,7 @@ class Results(pd.DataFrame):
         split: str = "",
         *,
         width: int = 0,
-        columns: Sequence[str] = (),
+        columns: str | Sequence[str] = (),
         full: bool = False,
         long: bool = False,
         sort: str = "",
@@ -98,19 +101,25 @@ class Results(pd.DataFrame):
     ) -> str:
         """Return the comparison table as text: a row a strategy, with its drops against the single-task baselines.
 
-        format: "terminal", "markdown", "latex", "html" or "csv" (raw numbers); split: as in `summary`; width: in
-        characters, the format's usual one where 0; long: a row a strategy and task, of these columns alone where
-        `columns` names some, with forgetting and backward transfer where `full`; sort: strategies by their mean in this
-        column; notes: protocol, definitions and machine below it, which the long table always has. Of baselines alone,
-        their scores. Raises UserError for another format or column. Example: `print(results.table("markdown"))`.
+        format: "terminal", "markdown" ("md"), "latex" ("tex"), "html", "csv" or "json" (raw numbers); split: as in
+        `summary`; width: in characters, the format's usual one where 0; long: a row a strategy and task, of these
+        columns alone where `columns` names some (a list, or "drop,verdict"), with forgetting and backward transfer
+        where `full`; sort: strategies by their mean in this column; notes: protocol, definitions and machine below it,
+        which the long table always has. Of baselines alone, their scores. Raises UserError for another format or
+        column. Example: `print(results.table("markdown"))`.
         """
+        check(format=format, split=split, width=width, columns=columns, sort=sort)
+        from cl_bench.cli.tables import Format, as_json, format_of, whole
         from cl_bench.report.tables import baselines, strategies
 
-        found, frame = self._found.chosen(split), self.summary(split)
+        found, frame, shown = self._found.chosen(split), self.summary(split), format_of(format)
+        if shown is Format.json:
+            return Printed(as_json(whole(frame, found, of_drops=bool(found.plan.runs))))
         if not found.plan.runs:
-            return Printed(baselines.render(frame, found, format))
+            return Printed(baselines.render(frame, found, shown.value))
+        columns = split_list(columns) if isinstance(columns, str) else columns
         shape: Any = {"long": long, "full": full, "columns": columns, "sort": sort, "notes": notes, "width": width}
-        return Printed(strategies.render(frame, found, format, **shape))
+        return Printed(strategies.render(frame, found, shown.value, **shape))
 
     def curves(self, order: str = "", split: str = "", width: float = 7.2) -> Figure:
         """Return the forgetting curves of an order of tasks as a matplotlib figure, a panel a task.
@@ -127,6 +136,7 @@ class Results(pd.DataFrame):
         plasticity), "classes" (drops by class) or "orders" (drops by order); the others as in `curves`. Raises
         UserError for another figure or order, and where there is nothing to draw. Example: `results.figure("matrix")`.
         """
+        check(what=what, order=order, split=split, width=width)
         from cl_bench.report.figures.draw import figures
 
         found = self._found.chosen(split)
@@ -149,6 +159,7 @@ class Results(pd.DataFrame):
         """
         if isinstance(against, pd.DataFrame):
             return self.rows.compare(against, **options)
+        check(against=against, split=split)
         from cl_bench.results.comparison import differences
 
         if options:
@@ -161,6 +172,7 @@ class Results(pd.DataFrame):
         output: a file, `report.html` in the results' folder where None; split: as in `summary`. Raises UserError where
         it cannot be written. Example: `webbrowser.open(results.report().resolve().as_uri())`.
         """
+        check(output=output, split=split)
         from cl_bench.report.page.render import save_report
 
         return save_report(self.folder, None if output is None else Path(output), split)
@@ -182,4 +194,5 @@ def load_results(path: str | Path) -> Results:
     `status`: "done" or, where a value is not there (nan), "failed", "missing" or "unscored". Raises UserError where
     there are no results, torn ones, or ones of a newer version.
     """
+    check(path=path)
     return Results(rows.read_results(path))

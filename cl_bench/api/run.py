@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from cl_bench.api.arguments import as_list, check
 from cl_bench.api.results import Results, load_results
 from cl_bench.api.strategies import as_seeds, as_texts, is_of_this_process
 from cl_bench.config.presets import Source
@@ -30,8 +31,8 @@ def run(
     orders: str | Sequence[Sequence[str]] = (),
     seeds: int | Sequence[int] = (),
     split: str = "",
-    changes: Mapping[str, Any] | Sequence[str] = (),
-    plugin_files: Sequence[str | Path] = (),
+    changes: Mapping[str, Any] | str | Sequence[str] = (),
+    plugin_files: str | Path | Sequence[str | Path] = (),
     add: bool = False,
     workers: int = 1,
     progress: bool = False,
@@ -49,10 +50,10 @@ def run(
     functions that return plug-ins, plug-in classes or plug-ins, which texts may name from then on. Where one was typed
     in a notebook, stages follow the cell that defines it, and not what it calls from other cells. orders: "all" or
     lists of task names; seeds: one, a range or a list; split: "dev" to score a quarter of train while choosing
-    something; changes: further settings by dotted keys ({"epochs": 2, "tasks.det.levels": 8}); plugin_files: Python
-    files that declare strategies, kinds, formats or trackers; add: beside what the results have, whose rows are kept;
-    workers: processes that train stages side by side; progress: whether to show it; on_failure: "raise", or "keep" to
-    return the results in spite of stages that failed (`results.failures`).
+    something; changes: further settings by dotted keys ({"epochs": 2, "tasks.det.levels": 8}), or as `--set` has them
+    ("epochs=2"); plugin_files: Python files that declare strategies, kinds, formats or trackers; add: beside what the
+    results have, whose rows are kept; workers: processes that train stages side by side; progress: whether to show it;
+    on_failure: "raise", or "keep" to return the results in spite of stages that failed (`results.failures`).
 
     Raises UserError for bad input before anything is trained, and StageFailedError, when all else is trained and kept,
     where a stage failed.
@@ -60,15 +61,18 @@ def run(
     end_if_imported_by_a_worker()
     if on_failure not in ON_FAILURE:
         raise unknown_name_error("on_failure", str(on_failure), ON_FAILURE)
-    load_plugin_files(plugin_files)
+    check(experiment=experiment, orders=orders, split=split, changes=changes)
+    check(plugin_files=plugin_files, workers=workers)
+    files = as_list(plugin_files)
+    load_plugin_files(files)
     prepared = prepare(
         experiment,
         strategies=as_texts(strategies),
         orders=orders,
         seeds=as_seeds(seeds),
         split=split,
-        changes=changes,
-        plugin_files=plugin_files,
+        changes=changes if isinstance(changes, Mapping) else as_list(changes),
+        plugin_files=files,
         add=add,
     )
     _refuse_unknown_to_workers(prepared, workers)

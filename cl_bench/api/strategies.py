@@ -6,11 +6,11 @@ import contextlib
 import importlib.metadata
 import inspect
 import json
-import operator
 import re
 from collections.abc import Iterable
 from typing import Any
 
+from cl_bench.api.arguments import is_whole
 from cl_bench.errors import UserError
 from cl_bench.plugins.composition import parse, plugin_builder, read_value
 from cl_bench.plugins.registry import StrategyEntry, code_identity, strategies
@@ -38,10 +38,10 @@ def as_texts(given: Any) -> list[str]:
 
 def as_seeds(given: Any) -> list[int]:
     """Return the seeds: of a number that one, of a range or a list those in it."""
-    try:
-        return [operator.index(one) for one in (given if isinstance(given, Iterable) else [given])]
-    except TypeError as error:
-        raise UserError(f"seeds are whole numbers, such as 0, range(3) or [0, 1], not {given!r}") from error
+    seeds = list(given) if isinstance(given, Iterable) else [given]
+    if not all(map(is_whole, seeds)):
+        raise UserError(f"seeds are whole numbers, such as 0, range(3) or [0, 1], not {given!r}")
+    return list(map(int, seeds))
 
 
 def declared(thing: Any) -> str:
@@ -49,9 +49,9 @@ def declared(thing: Any) -> str:
     strategies.load()
     subject = type(thing) if _is_plugin(thing) and not inspect.isclass(thing) else thing
     for name, entry in strategies.entries.items():
-        if subject in (entry.build, getattr(entry.build, "__wrapped__", None)):
+        if any(subject is one for one in (entry.build, getattr(entry.build, "__wrapped__", entry.build))):
             return _with_settings(thing, name)
-    if not callable(subject):
+    if not callable(subject) or (inspect.isclass(subject) and not _is_plugin(subject)):
         raise UserError(f"a strategy is a name, a function that returns plug-ins, or a plug-in, not {thing!r}")
     name = str(getattr(thing, "name", None) or getattr(subject, "__name__", ""))
     if not re.fullmatch(r"[A-Za-z_][\w-]*", name) or name == "baseline":

@@ -113,8 +113,6 @@ class Table:
 def print_table(folder: Path, wanted: Table, outputs: Sequence[Output] = (Output(),)) -> None:
     """Print a table, or write it to files, once for each output; of the baselines where nothing else was run."""
     from cl_bench.config.orders import parse_orders
-    from cl_bench.report.tables.everything import everything
-    from cl_bench.results.parts import with_split
     from cl_bench.results.rows import read_results
 
     found = read_results(folder).chosen(wanted.split)
@@ -133,7 +131,7 @@ def print_table(folder: Path, wanted: Table, outputs: Sequence[Output] = (Output
         raise UserError("--notes is for the tables of drops, costs and baselines")
     _refuse_what_is_not_for(wanted, of_drops, runs, any(to.format in _RAW for to in outputs))
     frame = _frame(found, wanted)
-    shown = everything(frame, found) if of_drops else with_split(frame, found)
+    shown = whole(frame, found, of_drops)
     for to in outputs:
         emit(shown, partial(_text, frame, found, wanted, to), to)
 
@@ -154,8 +152,7 @@ def _refuse_what_is_not_for(wanted: Table, of_drops: bool, runs: bool, raw: bool
 def emit(frame: pd.DataFrame, text: Callable[[], str], to: Output) -> None:
     """Print `text`, or write it to a file and print its path; of Parquet and JSON the content is `frame`."""
     if to.format is Format.json:
-        records = frame.to_json(orient="records", indent=1)
-        text = partial(str, records)
+        text = partial(as_json, frame)
     if to.format is Format.parquet:
         if to.path is None:
             raise UserError("a Parquet file is not for the terminal: name one with --output")
@@ -164,6 +161,19 @@ def emit(frame: pd.DataFrame, text: Callable[[], str], to: Output) -> None:
         typer.echo(readable(text(), sys.stdout))
     else:
         typer.echo(write_whole(to.path, (text() + "\n").encode()))
+
+
+def whole(frame: pd.DataFrame, found: Results, of_drops: bool) -> pd.DataFrame:
+    """Return a table's numbers as JSON and Parquet have them; of_drops: whether it is that of the drops."""
+    from cl_bench.report.tables.everything import everything
+    from cl_bench.results.parts import with_split
+
+    return everything(frame, found) if of_drops else with_split(frame, found)
+
+
+def as_json(frame: pd.DataFrame) -> str:
+    """Return a table's numbers as JSON, an object a row."""
+    return str(frame.to_json(orient="records", indent=1))
 
 
 def _frame(found: Results, wanted: Table) -> pd.DataFrame:

@@ -101,8 +101,8 @@ def _find(name_or_path: str, folder: Path = Path(), results: bool = False) -> Pa
     ran = names_of_results() if results else []
     if name_or_path in ran:
         return results_root() / name_or_path / PLAN
-    file = path.with_name(f"{path.name}.yaml")
-    if os.path.isfile(file):
+    file = path.parent / f"{path.name}.yaml"
+    if path.name and os.path.isfile(file):
         raise UserError(f"unknown experiment {name_or_path!r}; did you mean the file {file}?")
     raise unknown_name_error("experiment", name_or_path, {*known, *ran})
 

@@ -245,8 +245,8 @@ class Experiment(Protocol):
                 raise ValueError(f"teacher_cache is for images that repeat; those of task {task.name} are augmented")
         if not self.seeds:
             raise ValueError("seeds need at least one entry")
-        if min(self.seeds) < 0:
-            raise ValueError("seeds must not be negative")
+        if not 0 <= min(self.seeds) <= max(self.seeds) < 2**63:
+            raise ValueError("seeds must not be negative, nor 2**63 or more")
         return self
 
     def resolved_orders(self) -> tuple[tuple[str, ...], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import pickle
 import subprocess
 import sys
@@ -100,7 +101,7 @@ def test_seeds_in_their_forms(given: Any) -> None:
     assert as_seeds(given) == [3]
 
 
-@pytest.mark.parametrize("given", ["0-4", 1.5, [0.5]])
+@pytest.mark.parametrize("given", ["0-4", 1.5, [0.5], [True], None])
 def test_seeds_that_are_none(given: Any) -> None:
     assert "seeds are whole numbers, such as 0, range(3) or [0, 1]" in message(as_seeds, given)
 
@@ -153,7 +154,11 @@ def test_results_tell_of_themselves(told: cl_bench.Results, tmp_path: Path) -> N
     assert len(told.table(notes=True)) > len(told.table())
     assert told.table(columns=["drop"]).count("mean drop") > 1, "a row a task"
     assert told.table("csv").startswith("experiment,strategy,")
+    assert told.table("md") == told.table("markdown")
+    assert len(json.loads(told.table("json"))) == len(told.summary())
+    assert told.table(columns="drop") == told.table(columns=["drop"])
     assert "unknown" in message(told.table, "docx")
+    assert "unknown" in message(told.table, "parquet")
     drops = told.summary()
     assert drops[drops["headline"] & (drops["strategy"] == "naive")]["drop"].max() > 0.5
     figure = told.curves(order="seg>det>cls", width=3.4)
@@ -170,6 +175,44 @@ def test_results_tell_of_themselves(told: cl_bench.Results, tmp_path: Path) -> N
     assert "kd+replay" in page.read_text(encoding="utf-8")
     assert told.failures == {}
     assert [task.name for task in told.plan.tasks] == ["seg", "det", "cls"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"experiment": None}, "experiment takes a preset's name, a YAML file"),
+        ({"strategies": [None]}, "a strategy is a name, a function"),
+        ({"strategies": int}, "a strategy is a name, a function"),
+        ({"orders": 3}, 'orders takes "all" or lists of task names, not 3'),
+        ({"changes": 3}, "changes takes settings by dotted keys"),
+        ({"changes": {3: 1}}, "changes takes settings by dotted keys"),
+        ({"changes": "epohcs=1"}, "did you mean 'epochs'"),
+        ({"plugin_files": 3}, "plugin_files takes Python files, not 3"),
+        ({"plugin_files": "nope.py"}, "nope.py does not exist"),
+        *(({"workers": n}, f"workers takes a whole number from 1, not {n!r}") for n in (0, -1, 1.5, "2", True)),
+        ({"seeds": 2**80}, "seeds must not be negative, nor 2**63 or more"),
+        ({"seeds": [True]}, "seeds are whole numbers"),
+    ],
+)
+def test_arguments_of_run_that_are_none(arguments: dict[str, Any], said: str, results: Path) -> None:
+    assert said in message(cl_bench.run, **{"experiment": CLS, **arguments})
+    assert not results.exists()
+
+
+@pytest.mark.parametrize("named", ["", ".", "/", ".."])
+def test_a_folder_is_no_experiment(named: str) -> None:
+    assert f"unknown experiment {named!r}" in message(cl_bench.run, named)
+
+
+def test_arguments_of_another_type_are_named(told: cl_bench.Results) -> None:
+    for argument in ("format", "columns", "sort", "split"):
+        assert f"{argument} takes " in message(told.table, **{argument: 3})
+    assert "against takes a text, not None" in message(told.compare, against=None)
+    assert "width takes a number" in message(told.curves, width="wide")
+    assert "path takes a folder or an experiment's name, not None" in message(cl_bench.load_results, None)
+    assert "results takes a folder or an experiment's name, not 3" in message(cl_bench.load_model, 3)
+    assert "order takes a text" in message(cl_bench.load_model, told, order=["seg"])
+    assert "filter takes a text, not 3" in message(cl_bench.list_strategies, 3)
 
 
 def test_baselines_alone_tell_of_themselves(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from cl_bench.errors import UserError, describe_error, unknown_name_error
 from cl_bench.plugins.registry import StrategyEntry, code_identity, strategies
-from cl_bench.plugins.stock import adapted, refusal
+from cl_bench.plugins.stock import adapted, refusal, wrong_setting
 from cl_bench.plugins.traits import Traits, traits_of
 from cl_bench.utils.parsing import load_yaml, split, split_list
 
@@ -177,6 +177,8 @@ def _checked(parameter: inspect.Parameter, value: Any, text: str) -> Any:
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise UserError(f"strategy {text!r}: setting {parameter.name} = {value!r}: {reason}") from error
+    except PydanticUserError as error:  # a class that is no plain value, or known by its name alone
+        raise UserError(f"strategy {text!r}: setting {parameter.name} takes an object, which no text can be") from error
 
 
 def _dotted(path: str) -> StrategyEntry:
@@ -188,7 +190,7 @@ def _dotted(path: str) -> StrategyEntry:
     except ImportError as error:
         raise UserError(f"strategy {path}: cannot import {module}: {error}") from error
     if found is None:
-        raise unknown_name_error("plug-in", name, dir(importlib.import_module(module)))
+        raise unknown_name_error("plug-in", name, _plugins_of(module))
     # An experiment may come from anyone: any other class could be made to do anything by its arguments.
     if not (inspect.isclass(found) and issubclass(found, BasePlugin)):
         raise UserError(f"strategy {path} is not one of Avalanche's plug-ins, nor made from one")
@@ -197,11 +199,21 @@ def _dotted(path: str) -> StrategyEntry:
     return StrategyEntry(path, plugin_builder(found), summary=f"{name} of {module}")
 
 
+def _plugins_of(module: str) -> list[str]:
+    """Return the names of a module's plug-ins that can be used here."""
+    from avalanche.core import BasePlugin
+
+    found = vars(importlib.import_module(module)).items()
+    return [n for n, one in found if inspect.isclass(one) and issubclass(one, BasePlugin) and not refusal(one)]
+
+
 def plugin_builder(plugin: type) -> Callable[..., list[Any]]:
     """Return what builds a strategy of the plug-in class alone, whose arguments are the settings."""
     built = adapted(plugin)
 
     def build(**settings: Any) -> list[Any]:
+        if wrong := wrong_setting(plugin, settings):
+            raise ValueError(wrong)
         return [built(**settings)]
 
     build.__signature__ = inspect.signature(plugin)  # type: ignore[attr-defined] # the class's settings are ours

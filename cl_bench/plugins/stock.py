@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _CLASSES = "it keeps images by their class, and a mask or a map of boxes has none"
 _MEANS = "it writes class means into a model that classifies by them"
+_BASE = "it is what plug-ins are made from, and does nothing"
 _GENERATOR = "it needs a model that generates images"
 REFUSED = {
+    "BasePlugin": _BASE,
+    "BaseSGDPlugin": _BASE,
     "BiCPlugin": "it corrects the one head that all classes share, and each task has its own",
     "CWRStarPlugin": "it wants the model as an argument, and classes that are rows of a last linear layer",
     "CheckpointPlugin": "stages are stored and resumed without it",
@@ -35,11 +38,15 @@ REFUSED = {
     "PackNetPlugin": "it wants a model of Avalanche's that was made for it",
     "PeriodicEval": "the experiment says when a stage is scored",
     "RARPlugin": "it looks for stored images of another class, and a mask or a map of boxes has none",
-    "SupervisedPlugin": "it is what plug-ins are made from, and does nothing",
+    "SupervisedMetaLearningPlugin": _BASE,
+    "SupervisedPlugin": _BASE,
     "TrainGeneratorAfterExpPlugin": _GENERATOR,
 }
 """Class -> why it is refused, in words that follow its name."""
 
+
+NUMBERS = frozenset({"decay_factor", "ewc_lambda"})
+"""Settings that are numbers, which their classes' signatures do not say."""
 MIXING = frozenset({"AGEMPlugin", "ReplayPlugin"})
 """Classes that put images of several tasks into one batch, which must then have one size."""
 
@@ -48,9 +55,21 @@ def refusal(plugin: type) -> str | None:
     """Return why a plug-in class cannot be used; None where it can, or is not Avalanche's."""
     if not _is_stock(plugin):
         return None
+    if plugin.__module__.startswith("avalanche.logging"):
+        return "it logs what Avalanche's metrics say, and none of them are asked; there are `trackers`"
     if plugin.__name__ == "GEMPlugin":
         return _without_solver()
     return REFUSED.get(plugin.__name__)
+
+
+def wrong_setting(plugin: type, settings: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with a setting of one of Avalanche's classes, which look at none; None where nothing is."""
+    for name, value in settings.items() if _is_stock(plugin) else ():
+        if isinstance(value, int | float) and value < 0:
+            return f"{name} must not be negative"
+        if name in NUMBERS and not isinstance(value, int | float | None):
+            return f"{name} is a number"
+    return None
 
 
 def adapted(plugin: type) -> Callable[..., Any]:

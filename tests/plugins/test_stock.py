@@ -56,9 +56,34 @@ def test_the_same_class_is_refused_wherever_it_is_named() -> None:
     assert refusal(type("Own", (BiCPlugin,), {"__module__": "mine"})) is None, "what is made from one may do better"
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("avalanche.core.BasePlugin", "it is what plug-ins are made from"),
+        ("avalanche.logging.InteractiveLogger", "there are `trackers`"),
+        (f"{PACKAGE}EWCPlugin[ewc_lambda=abc]", "does not accept its settings: ewc_lambda is a number"),
+        (f"{PACKAGE}EWCPlugin[ewc_lambda=-1]", "ewc_lambda must not be negative"),
+        (f"{PACKAGE}ReplayPlugin[mem_size=-1]", "mem_size must not be negative"),
+        (f"{PACKAGE}ReplayPlugin[mem_size=10,storage_policy=foo]", "setting storage_policy takes an object"),
+    ],
+)
+def test_what_would_fail_or_do_nothing_in_the_stages_is_refused_before_them(text: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse(text)
+    assert said in str(caught.value)
+
+
+def test_of_names_that_are_none_plugins_alone_are_offered() -> None:
+    with pytest.raises(UserError, match=r"unknown plug-in 'Nope'; known: AGEMPlugin, EWCPlugin, [\w, ]+Plugin$"):
+        parse(f"{PACKAGE}Nope")
+    for text in ("avalanche.", "string.x"):
+        with pytest.raises(UserError, match=r"unknown plug-in '.?'; known: none"):
+            parse(text)
+
+
 def test_every_name_is_a_class_of_avalanches() -> None:
     known = {cls.__name__ for cls in _below(plugins.SupervisedPlugin.__base__)}
-    assert {*REFUSED, *ADAPTED, *MIXING} <= known | {"PackNetPlugin"}
+    assert {*REFUSED, *ADAPTED, *MIXING} <= known | {"PackNetPlugin", "BasePlugin", "BaseSGDPlugin"}
 
 
 def _below(cls: Any) -> list[Any]:

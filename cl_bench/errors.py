@@ -6,6 +6,10 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
+LISTED, NEAR = 60, 10
+"""As many known names are listed; of more, the nearest few."""
+
+
 class UserError(Exception):
     """Bad input: one clear sentence that names the file, the key or the image; the command exits with 2."""
 
@@ -38,6 +42,14 @@ def describe_error(error: BaseException) -> str:
 def unknown_name_error(what: str, name: str, known: Iterable[str], more: str = "") -> UserError:
     """Return the error for a `name` that is none of the `known` ones, with the nearest of them; more: another hint."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=1)
+    close = get_close_matches(name, names, n=1) or _but_for_case(name, names)
     hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names) or 'none'}"
+    if not close and len(names) > LISTED:
+        near = get_close_matches(name.lower(), names, n=NEAR, cutoff=0)
+        hint = f"there are {len(names)}, the nearest: {', '.join(near)}"
     return UserError(f"unknown {what} {name!r}; {hint}{more}")
+
+
+def _but_for_case(name: str, names: Iterable[str]) -> list[str]:
+    cased = {one.lower(): one for one in names}
+    return [cased[one] for one in get_close_matches(name.lower(), cased, n=1)]

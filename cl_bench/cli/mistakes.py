@@ -32,7 +32,8 @@ def better(error: Any, words: Sequence[str], options: Sequence[str]) -> None:
     words: those of the command line behind the command; options: all that the command has.
     """
     message = str(error.message)
-    if option := getattr(error, "option_name", ""):
+    # What is no option has possibilities; of one that lacks its value the message is right.
+    if (option := getattr(error, "option_name", "")) and hasattr(error, "possibilities"):
         if said := _of_option(option, words, options):
             error.message, error.possibilities = f"No such option: {option}; {said}", None
         elif close := get_close_matches(option, options, n=1):

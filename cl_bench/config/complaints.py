@@ -61,6 +61,8 @@ def explain(
     message = plain(first["msg"])
     if first["type"] == "tuple_type":
         message = f"Input should be a list, not {first['input']!r}"
+    if first["type"] in ("model_type", "dict_type"):
+        message = f"Input should be a mapping of settings, not {first['input']!r}"
     return f"{place}: {message}" if place else message
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -51,8 +51,9 @@ def differences(results: Results, against: str = REFERENCE) -> pd.DataFrame:
     if against not in known:
         raise unknown_name_error("strategy of this experiment", against, known)
     results = results.of()
-    table = finals(results)
-    table = table[~table["task"].isin(void_tasks(results))]
+    void, table = void_tasks(results), finals(results)
+    _refuse_void_alone(results, void)
+    table = table[~table["task"].isin(void)]
     if not (table["strategy"] == against).any() or set(table["strategy"]) == {against}:
         raise UserError(f"there is nothing to hold against {against}: it takes two finished runs with a valid baseline")
     tasks = {task.name: results.images(task) for task in results.plan.learnt}
@@ -69,6 +70,17 @@ def differences(results: Results, against: str = REFERENCE) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=[*_RUN, "seeds", *columns])
     frame["adjusted_p"] = statistics.holm(frame["p"].tolist())
     return frame
+
+
+def _refuse_void_alone(results: Results, void: Collection[str]) -> None:
+    """Raise UserError where there are baselines, and all of them are void."""
+    ends = _ends(results).dropna(subset="value")
+    scored = set(ends.loc[ends["strategy"] == BASELINE, "task"])
+    if scored and scored <= set(void):
+        name = results.folder.name
+        raise UserError(
+            f"every baseline of {name} is void (`cl-bench table {name} --baselines`), so there are no drops to compare"
+        )
 
 
 def _difference(both: pd.DataFrame, images: pd.DataFrame, task: str, scored: int) -> tuple[float, ...]:

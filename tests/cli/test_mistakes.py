@@ -55,6 +55,11 @@ OF_THE_LINE = [
     ("quickstart --why", "--why explains a --dry-run"),
     ("quickstart --plugin gone.py", "plugin file {here}/gone.py does not exist"),
     ("quickstart --add", "{here}/results/quickstart holds no results to add to"),
+    ("quickstart --set", "Option '--set' requires an argument"),
+    ("quickstart --set augment=3", "--set: augment: Input should be a mapping of settings, not 3"),
+    ("quickstart --set tasks=[3]", "tasks.0: Input should be a mapping of settings, not 3"),
+    ("quickstart --set model.backbone=RESNET18", "unknown backbone 'RESNET18'; did you mean 'resnet18'?"),
+    ("quickstart --set model.backbone=local-dir:x", "the nearest: "),
     ("quickstart --set model.backbone=resnet19", "unknown backbone 'resnet19'; did you mean"),
 ]
 """Words behind `cl-bench run` ("|" for a blank inside one), and what is said of them."""

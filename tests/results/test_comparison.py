@@ -85,6 +85,20 @@ def test_void_tasks_are_left_out(tmp_path):
     assert set(differences(read_results("hand"))["task"]) == {"cls"}
 
 
+@pytest.mark.parametrize("baseline", [0.4, 0.0])
+def test_void_tasks_alone_are_not_compared(tmp_path, baseline):
+    experiment = by_hand(tmp_path)
+    for task in experiment.plan["tasks"]:
+        task["trivial"] = 0.9
+    experiment.scores["first-seg-1"]["seg"] = [baseline]
+    experiment.write()
+    expected = (
+        r"^every baseline of hand is void \(`cl-bench table hand --baselines`\), so there are no drops to compare$"
+    )
+    with pytest.raises(UserError, match=expected):
+        differences(read_results("hand"))
+
+
 def test_one_strategy_alone_is_held_against_nothing(tmp_path):
     experiment = by_hand(tmp_path)
     experiment.plan["runs"] = [run for run in experiment.plan["runs"] if run["strategy"] == "naive"]

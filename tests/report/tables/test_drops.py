@@ -234,6 +234,9 @@ def test_rows_are_filtered_by_what_holds_of_them(tmp_path):
     assert "mean drop" not in text, "a mean of what is left would be another one"
     assert filtered(found, []) is found
     assert filtered(found, ["drop>5%"]).equals(found[found["drop"] > 0.05])
+    assert filtered(found, ["drop>-500%"]).equals(found[found["drop"] > -5]), (
+        "a score may rise to six times what it was"
+    )
     fails = found["verdict"].isin(["fail", "fail (uncertain)"])
     assert 0 < fails.sum() > (found["verdict"] == "fail (uncertain)").sum() > 0
     assert filtered(found, ["verdict=fail"]).equals(found[fails])

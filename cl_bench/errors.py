@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-
 LISTED, NEAR = 60, 10
 """As many known names are listed; of more, the nearest few."""
 

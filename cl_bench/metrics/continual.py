@@ -151,7 +151,7 @@ def task_summary(
         "backward_transfer": backward_transfer(just_learnt, final),
         "intransigence": intransigence(baseline, just_learnt),
         "trivial": trivial,
-        "verdict": verdict(drop, interval, baseline, final, trivial),
+        "verdict": verdict(drop, None if parts.alike else interval, baseline, final, trivial),
     }
 
 

@@ -23,13 +23,15 @@ def settling(row: Mapping[str, Any], images: int) -> dict[str, float]:
     """Return what would settle an uncertain verdict, as `settling_seeds` and `settling_images`: how many in all.
 
     row: as from `continual.task_summary`, of `images` images. inf where no number is enough; nan where nothing is to be
-    settled, and where too little is known, as of one seed.
+    settled, and where too little is known, as of one seed or of seeds that are alike by chance (`Spread.alike`).
     """
     words = ("settling_seeds", "settling_images")
     if not str(row["verdict"]).endswith("(uncertain)"):
         return dict.fromkeys(words, math.nan)
     seeds, shared, own = (float(row[f"{part}_deviation"]) ** 2 for part in ("seeds", "images", "interaction"))
     parts = Spread(seeds, shared, own, math.nan)
+    if parts.alike:
+        return dict.fromkeys(words, math.nan)
     edge, count = border(row["verdict"]), int(row["seeds"])
     unknown = (math.isnan(parts.variance), math.isnan(parts.variance + parts.images + parts.interaction))
     found = (seeds_needed(row["drop"], parts, count, edge), images_needed(row["drop"], parts, count, images, edge))

@@ -26,6 +26,8 @@ IMAGE_FREEDOM = 10
 its variance poorly."""
 RARE = 20
 """On m images the resamples' variance is too small; it is raised by the factor 1 + RARE / m."""
+ROUNDING = 1e-12
+"""Variances up to it are those of rounding: a deviation of a ten-thousandth of a percent."""
 
 
 class Spread(NamedTuple):
@@ -46,6 +48,11 @@ class Spread(NamedTuple):
     def variance(self) -> float:
         """The variance of the mean by both sources; nan of one seed."""
         return self.seeds + known(self.images)
+
+    @property
+    def alike(self) -> bool:
+        """Whether all seeds came out alike though other images would part them: their variance of 0 is chance."""
+        return self.seeds <= ROUNDING < self.interaction
 
     def interval(self, estimate: float, level: float = 0.95) -> Interval | None:
         """Return the interval about `estimate`; None where it is nan, and of one seed, as others are unknown."""

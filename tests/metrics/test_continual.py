@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from cl_bench.metrics import continual
+from cl_bench.metrics import continual, power
 
 
 def test_relative_drop_is_signed():
@@ -94,6 +94,24 @@ def test_drop_interval_without_an_answer():
 def test_verdict(baseline, final, interval, trivial, expected):
     drop = continual.relative_drop(baseline, final)
     assert continual.verdict(drop, interval, baseline, final, trivial) == expected
+
+
+@pytest.mark.parametrize(
+    ("score", "moved", "expected"),
+    [
+        (0.75, 0.0, "bonus"),
+        (0.75, 0.1, "bonus (uncertain)"),
+        (0.74, 0.1, "pass (uncertain)"),
+        (0.5, 0.1, "fail (uncertain)"),
+        (0.5, 0.0, "fail"),
+    ],
+)
+def test_seeds_that_are_alike_on_these_images_alone_settle_nothing(score, moved, expected):
+    seeds, draws = range(3), np.random.default_rng(0).standard_normal((3, 1000))
+    images = {seed: (np.full(1000, 0.75), score + moved * draws[seed]) for seed in seeds}
+    found = continual.task_summary(dict.fromkeys(seeds, 0.75), dict.fromkeys(seeds, [0.9, score]), 0.1, images=images)
+    assert found["verdict"] == expected
+    assert all(math.isnan(number) for number in power.settling(found, 4).values())
 
 
 @pytest.mark.parametrize("seeds", [3, 5, 10])

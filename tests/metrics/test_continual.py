@@ -109,7 +109,9 @@ def test_verdict(baseline, final, interval, trivial, expected):
 def test_seeds_that_are_alike_on_these_images_alone_settle_nothing(score, moved, expected):
     seeds, draws = range(3), np.random.default_rng(0).standard_normal((3, 1000))
     images = {seed: (np.full(1000, 0.75), score + moved * draws[seed]) for seed in seeds}
-    found = continual.task_summary(dict.fromkeys(seeds, 0.75), {seed: [0.9, score] for seed in seeds}, 0.1, images=images)
+    found = continual.task_summary(
+        dict.fromkeys(seeds, 0.75), {seed: [0.9, score] for seed in seeds}, 0.1, images=images
+    )
     assert found["verdict"] == expected
     assert all(math.isnan(number) for number in power.settling(found, 4).values())
 

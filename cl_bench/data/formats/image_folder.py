@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_bench.data.base import Example, Split
-from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
+from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, files_below, missing, ordered, visible
 from cl_bench.data.layouts import ALL, NAMES, Layout, part_folder, parts
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats
@@ -84,7 +84,7 @@ def _name(name: str, folder: Path, image: Path) -> str:
 
 def _images(folder: Path, notes: list[str]) -> list[Path]:
     images, others = list[Path](), 0
-    for path in _files(folder, set()):
+    for path in files_below(folder):
         # A pipe or a device would never end; a link that leads nowhere is told of when it is read.
         if path.suffix.lower() in IMAGE_SUFFIXES and (path.is_file() or not path.exists()):
             images.append(path)
@@ -95,15 +95,3 @@ def _images(folder: Path, notes: list[str]) -> list[Path]:
     if deeper := sum(path.parent != folder for path in images):
         notes.append(f"{deeper} images lie in folders inside {folder.name} and are of that class")
     return images
-
-
-def _files(folder: Path, above: set[Path]) -> Iterator[Path]:
-    """Yield what is no folder in `folder` and the folders in it; a link to a folder above is not followed."""
-    here = folder.resolve()
-    if here in above:
-        return
-    for path in visible(folder):
-        if path.is_dir():
-            yield from _files(path, above | {here})
-        else:
-            yield path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from cl_bench.data.base import DataFormat, Example
+from cl_bench.data.layouts import refuse
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.paths import expand
 
@@ -53,6 +54,30 @@ def missing(place: Path | str, options: Mapping[str, Any]) -> UserError:
 def visible(folder: Path) -> list[Path]:
     """Return what `folder` holds, sorted, without hidden files."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Yield the files in `folder` and in the folders in it, sorted, hidden ones left out.
+
+    Links are followed, but for one to a folder above, which would never end.
+    """
+    here = folder.resolve()
+    if here in above:
+        return
+    for path in visible(folder):
+        if path.is_dir():
+            yield from files_below(path, above | {here})
+        else:
+            yield path
+
+
+def by_stem(files: Iterable[Path]) -> dict[str, Path]:
+    """Return the images among `files` by name without ending; raise UserError, naming them, for two of one name."""
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    found = {path.stem: path for path in images}
+    twice = [f"{found[path.stem]} and {path.name}" for path in images if found[path.stem] != path]
+    refuse(twice, "two images of one name would share their labels: rename or remove one")
+    return found
 
 
 def chosen(classes: tuple[str, ...] | None, default: Callable[[], Iterable[str]]) -> tuple[str, ...]:

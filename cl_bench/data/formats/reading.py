@@ -85,9 +85,14 @@ def chosen(classes: tuple[str, ...] | None, default: Callable[[], Iterable[str]]
     names = tuple(default()) if classes is None else classes
     if not names:
         raise UserError("a task needs at least one class")
+    known: dict[str, str] = {}
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"class {name!r} is listed twice")
+        if not name.strip() or len(name.splitlines()) > 1:
+            raise UserError(f"class {name!r} has no name of one line, by which tables could show it")
+        if (other := known.setdefault(name.strip(), name)) != name:
+            raise UserError(f"classes {other!r} and {name!r} differ in blanks alone: give both labels one name")
     return names
 
 

@@ -59,7 +59,7 @@ class VocXml:
             one.give(tally, {name: label for label, name in enumerate(names)})
         tally.check()
         examples = [Example(one.image.name, one.image.path, one.image.boxes()) for one in found]
-        notes = (*tally.notes(), *image_notes([one.image for one in found], "difficult"))
+        notes = (*tally.notes(), *image_notes([one.image for one in found], "difficult"), *_other_names(found))
         return Split(names, ordered(examples, root), notes)
 
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
@@ -82,6 +82,8 @@ class _Parsed:
     xml: Path
     image: Labelled
     misfit: str = ""
+    filename: str = ""
+    """The image that the XML names, "" where it names none."""
     objects: list[tuple[str, tuple[float, ...], bool]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -120,7 +122,7 @@ def _parsed(xml: Path, image: Path) -> _Parsed:
         return found
     for one in root.iter():
         one.tag = one.tag.rpartition("}")[2]  # whatever namespace its tool puts names into
-    found.misfit = _misfit(root, xml, found.image)
+    found.misfit, found.filename = _misfit(root, xml, found.image), _text(root, "filename")
     if lost := sum(1 for _ in root.iter("bndbox")) - sum(
         len(one.findall(".//bndbox")) for one in root.findall("object")
     ):
@@ -129,6 +131,20 @@ def _parsed(xml: Path, image: Path) -> _Parsed:
         if problem := found.add(one):
             found.problems.append(f"{xml} object {place} ({_text(one, 'name')[:60] or '?'}) {problem}")
     return found
+
+
+def _other_names(found: Sequence[_Parsed]) -> Iterator[str]:
+    """Yield a note of XML that name another image than the one they are read for, which their own name decides."""
+    others = [one for one in found if one.filename and not _is_of(one.filename, one.image)]
+    if others:
+        first = f"{others[0].xml.name} names {others[0].filename}"
+        yield f"{len(others)} XML name another image than that of their own name, which counts: {first}"
+
+
+def _is_of(filename: str, image: Labelled) -> bool:
+    """Return whether `filename`, in which tools of any system write folders, and some no ending, is the image's."""
+    name = filename.replace("\\", "/").rpartition("/")[2]
+    return name in (image.path.name, image.name) or Path(name).stem == image.name
 
 
 def _misfit(root: ElementTree.Element, xml: Path, image: Labelled) -> str:

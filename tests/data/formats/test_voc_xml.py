@@ -166,3 +166,10 @@ def test_two_images_of_one_xml_are_refused(images: str, tmp_path: Path) -> None:
     Image.new("RGB", (20, 10)).save(tmp_path / images / "a.png")
     with pytest.raises(UserError, match=r"a\.png and a\.jpg; two images of one name would share their labels"):
         read(tmp_path)
+
+
+def test_xml_that_names_another_image_is_told_of(tmp_path: Path) -> None:
+    for name, told in (("a", r"C:\photos\a.png"), ("b", "b"), ("c", "z.jpg")):
+        write(tmp_path, tmp_path, name, xml(DOG).replace("<size>", f"<filename>{told}</filename><size>"))
+    said = "1 XML name another image than that of their own name, which counts: c.xml names z.jpg"
+    assert said in read(tmp_path).notes

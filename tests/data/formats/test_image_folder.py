@@ -154,9 +154,7 @@ def test_real_folders():
         assert example.image.parent.name == train.classes[example.target]
 
 
-@pytest.mark.parametrize(
-    "names", [("TRAIN", "TEST"), ("train_set", "valid_set"), ("train", "dev")]
-)
+@pytest.mark.parametrize("names", [("TRAIN", "TEST"), ("train_set", "valid_set"), ("train", "dev")])
 def test_folders_of_splits_are_no_classes_however_they_are_written(tmp_path: Path, names: tuple[str, str]) -> None:
     for name in names:
         for label in ("cat", "dog"):

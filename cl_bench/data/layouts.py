@@ -65,8 +65,21 @@ def called(split: str) -> tuple[str, ...]:
 
 
 def part_folder(root: Path, split: str) -> Path:
-    """Return the folder of `split` in `root`, by the first of its `NAMES` that is there, else by its own."""
-    return next((root / name for name in called(split) if (root / name).is_dir()), root / split)
+    """Return the folder of `split` in `root`, by the first of its `NAMES` that is there, else by its own.
+
+    A name may be in capitals, or have "set" behind it, where no other is there; "dev" is val.
+    """
+    if (usual := next((root / name for name in called(split) if (root / name).is_dir()), None)) is not None:
+        return usual
+    others = sorted(path for path in root.iterdir() if split_of(path.name) == split and path.is_dir())
+    return others[0] if others else root / split
+
+
+def split_of(name: str) -> str:
+    """Return the split that a folder's name stands for, however it is written, else ""."""
+    plain = name.lower().removesuffix("set").rstrip("_-")
+    plain = {"dev": "val"}.get(plain, plain)
+    return next((split for split in ("train", "val", "test") if plain in called(split)), "")
 
 
 def parts(there: Mapping[str, Any]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from cl_bench.data.images import open_image
 from cl_bench.data.readings import readings, told
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import source_of
+from cl_bench.tasks.unturned import unturned
 from cl_bench.utils.files import replacing
 from cl_bench.utils.paths import cache_root
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # it imports torch
 
 Measured = TypeVar("Measured", "_Measured", "_MeasuredTest")
 
-VERSION = 3
+VERSION = 4
 """To be raised when the audit, or what a kind measures with code outside its own file, becomes another."""
 
 
@@ -217,8 +218,9 @@ def _measure_test(found: Audit, test: Split) -> _MeasuredTest:
 def _told(task: Task, split: Split, where: str) -> list[str]:
     """Return how files of the part `where` are read where it is not as they are stored, and what the kind remarks."""
     images = [example.image for example in split.examples]
-    said = told(readings(images, file_hashes(images)))
-    return [f"{where}: {sentence}" for sentence in (*said, *task.kind.remarks(split))]
+    found = readings(images, file_hashes(images))
+    said = (*told(found), *unturned(split.examples, found), *task.kind.remarks(split))
+    return [f"{where}: {sentence}" for sentence in said]
 
 
 def _absent(task: Task, counts: Sequence[int], where: str) -> list[str]:

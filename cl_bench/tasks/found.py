@@ -19,6 +19,9 @@ from cl_bench.tasks.audit import Audit
 from cl_bench.tasks.catalog import read_split
 from cl_bench.tasks.split_off import KEY, Shares
 
+AS_TOLD = "as told"
+"""How a folder is laid out in which the format that was named sees nothing by itself."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -41,8 +44,7 @@ def find(path: Path, kind: str, format: str, options: Mapping[str, Any], split_o
     """
     if kind:
         kinds.get(kind)
-    if not path.is_dir():
-        raise UserError(f"{path.absolute()} {'is no folder' if path.exists() else 'does not exist'}")
+    _check_folder(path)
     name, layout = _chosen(path, kind, format, options)
     divided = _divided(path, name, layout, options) if split_off else {}
     if not split_off and "val" not in layout.splits and KEY not in options:
@@ -54,13 +56,37 @@ def find(path: Path, kind: str, format: str, options: Mapping[str, Any], split_o
     return Found(path, name, layout, {**layout.options, **options, **divided})
 
 
+def _check_folder(path: Path) -> None:
+    """Raise UserError for what is no folder, and for an export that no format reads, with the way out."""
+    if path.suffix.lower() == ".zip" and path.is_file():
+        raise UserError(f"{path.absolute()} is an archive: unzip it first, and name the folder")
+    if not path.is_dir():
+        raise UserError(f"{path.absolute()} {'is no folder' if path.exists() else 'does not exist'}")
+    own = path / "annotations.xml"
+    if own.is_file() and b"<annotations" in own.read_bytes()[:4096]:
+        raise UserError(f"{own.absolute()} is CVAT's own XML, which is not read; export again as COCO 1.0")
+
+
 def _divided(path: Path, name: str, layout: Layout, options: Mapping[str, Any]) -> dict[str, Any]:
+    if layout.how == AS_TOLD:
+        layout = replace(layout, splits=_readable(path, name, layout.kind, options))
     if "val" in layout.splits:
         raise UserError(f"{path} ({name}: {layout.how}) has a val already, so that --split-off would split it twice")
     if layout.splits == (ALL,):
         return {KEY: {"val": Shares().val, "test": Shares().test}}
     own = has_test(formats.get(name), {"path": str(path), **layout.options, **options}, layout.kind)
     return {KEY: {"of": "train", "val": Shares().val, "test": 0.0 if own else Shares().test}}
+
+
+def _readable(path: Path, name: str, kind: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the splits of a folder in which the format sees none by itself: what it can read counts."""
+    for splits in (("train", "val"), ("train",)):
+        try:
+            formats.get(name).read({"path": str(path), **options}, kind, splits[-1], None)
+        except UserError:
+            continue
+        return splits
+    return (ALL,)
 
 
 def _chosen(path: Path, kind: str, format: str, options: Mapping[str, Any]) -> tuple[str, Layout]:
@@ -96,7 +122,7 @@ def _unseen(path: Path, kind: str, format: str, options: Mapping[str, Any]) -> t
     if not kind:
         raise UserError(f"format {name} reads {', '.join(formats.get(name).kinds)}: name one by --kind")
     test = ("test",) if has_test(formats.get(name), {"path": str(path), **options}, kind) else ()
-    return name, Layout(kind, ("train", "val", *test), "as told", {})
+    return name, Layout(kind, ("train", "val", *test), AS_TOLD, {})
 
 
 def check_classes(config: TaskConfig) -> None:

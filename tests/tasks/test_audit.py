@@ -10,13 +10,15 @@ import pytest
 from PIL import Image
 
 from cl_bench.data.base import Boxes, Example, Split
-from cl_bench.data.cache import fingerprint
+from cl_bench.data.cache import file_hashes, fingerprint
+from cl_bench.data.readings import readings
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Kind, Settings, Task
 from cl_bench.plugins.registry import formats
 from cl_bench.tasks.audit import audit
 from cl_bench.tasks.audit_report import report
 from cl_bench.tasks.contact_sheet import contact_sheet
+from cl_bench.tasks.unturned import unturned
 
 TEN = ("person", "car", "dog", "cat", "chair", "dining table", "book", "bottle", "cup", "bird")
 LEAKED = ["000000323751", "000000370486", "000000428111", "000000511204", "000000513567"]
@@ -268,3 +270,24 @@ def test_the_other_sets_hold_no_image_twice(name):
     result = audit(task(train.classes), train, val)
     assert result.findings == ()
     assert (len(result.train.examples), len(result.val.examples)) == (240, 60)
+
+
+@pytest.mark.parametrize("turn", [3, 6])
+def test_labels_of_turned_images_that_are_not_turned_are_named(tmp_path, turn) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    examples = []
+    for shade, name in enumerate(("a", "b", "c")):
+        Image.new("RGB", (20, 20), (shade, 0, 0)).save(
+            tmp_path / f"{name}.jpg", **({} if name == "c" else {"exif": exif})
+        )
+        Image.new("L", (20, 20), shade).save(tmp_path / f"{name}.png", **({"exif": exif} if name == "b" else {}))
+        examples.append(Example(name, tmp_path / f"{name}.jpg", tmp_path / f"{name}.png"))
+    found = readings(paths := [one.image for one in examples], file_hashes(paths))
+    assert unturned(examples, found) == [
+        "masks of 1 of these images are left as they are, taken to be of the upright one, such as those of a: look "
+        "whether they fit"
+    ]
+    boxes = Boxes(np.array([[0, 0, 5, 5]], np.float32), np.array([0]), np.array([False]))
+    assert unturned([replace(one, target=boxes) for one in examples], found)[0].startswith("boxes of 2 of these images")
+    assert unturned([replace(one, target=0) for one in examples], found) == []

@@ -184,3 +184,45 @@ def test_a_task_is_added_to_an_experiment_whose_text_stays(tmp_path: Path) -> No
     with pytest.raises(UserError, match="has no list `tasks:`"):
         add("second", "", folder("detection"), tmp_path, to=other)
     assert other.read_text() == "extends: quickstart\n"
+
+
+def test_exports_that_are_not_read_are_told_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "cvat" / "images").mkdir(parents=True)
+    (tmp_path / "cvat" / "annotations.xml").write_text('<?xml version="1.0"?>\n<annotations><version>1.1</version>')
+    with pytest.raises(UserError, match=r"annotations\.xml is CVAT's own XML, which is not read; export again as COCO"):
+        add("mine", "", tmp_path / "cvat", tmp_path)
+    (tmp_path / "mine.zip").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"mine\.zip is an archive: unzip it first"):
+        add("mine", "", tmp_path / "mine.zip", tmp_path)
+
+
+def test_cvats_masks_are_read_by_its_label_map(tmp_path: Path) -> None:
+    data = tmp_path / "cvat"
+    for part in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (data / part).mkdir(parents=True)
+    for number in range(10):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(data / "JPEGImages" / f"{number}.png")
+        mask = Image.new("RGB", (8, 8))
+        mask.paste((250, 50, 83), (0, 0, 4, 4))
+        mask.save(data / "SegmentationClass" / f"{number}.png")
+    (data / "ImageSets" / "Segmentation" / "default.txt").write_text("\n".join(map(str, range(10))))
+    rows = ["# label:color_rgb:parts:actions", "background:0,0,0::", "cat:250,50,83::"]
+    (data / "labelmap.txt").write_text("\n".join(rows))
+    with pytest.raises(UserError, match="has no splits; --split-off"):
+        add("mine", "", data, tmp_path)
+    file, said = add("mine", "", data, tmp_path, split_off=True)
+    assert "splits   8 train, 1 val, 1 test; split off by class" in said
+    task = yaml.safe_load(file.read_text())["tasks"][0]
+    assert task["data"]["colours"] == {"background": [0, 0, 0], "cat": [250, 50, 83]}
+    assert task["classes"] == ["background", "cat"]
+
+
+def test_what_a_format_is_told_of_has_no_val_by_that_alone(tmp_path: Path) -> None:
+    for folder_ in ("rgb", "truth"):
+        (tmp_path / "seg" / folder_).mkdir(parents=True)
+        for number in range(10):
+            shade = number if folder_ == "rgb" else 0
+            Image.new("L", (8, 8), shade).save(tmp_path / "seg" / folder_ / f"{number}.png")
+    options = {"images": "rgb/{name}.png", "masks": "truth/{name}.png"}
+    _, said = add("seg", "", tmp_path / "seg", tmp_path, format="mask_pairs", options=options, split_off=True)
+    assert "splits   8 train, 1 val, 1 test; split off by class" in said

@@ -26,6 +26,14 @@ class Labelled:
     width: int
     height: int
     rows: list[tuple[tuple[float, ...], int, bool]] = field(default_factory=list)
+    seen: set[tuple[float, ...]] = field(default_factory=set)
+    """What rows were given, as they were, each once."""
+
+    def holds(self, row: tuple[float, ...]) -> bool:
+        """Return whether `row` was given before, and keep it."""
+        known = row in self.seen
+        self.seen.add(row)
+        return known
 
     def boxes(self) -> Boxes:
         """Return what was kept."""

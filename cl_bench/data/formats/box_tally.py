@@ -38,6 +38,8 @@ class Tally:
     """Boxes that lie wholly outside their image."""
     orphans: int = 0
     """Boxes of images that the file does not list."""
+    twice: int = 0
+    """Boxes that their image has already, of the same class."""
     others: int = 0
     """Boxes of classes that are not asked for."""
     first_far: str = ""
@@ -71,25 +73,29 @@ class Tally:
             return
         self.seen += 1
         self.all_corners &= corners
-        self.all_normalised &= normalised
+        self.all_normalised &= normalised or left == right or top == bottom
         overhang = max(-left, -top, right - image.width, bottom - image.height)
         if overhang > ROUNDING:
             self.farthest = max(self.farthest, overhang)
             self.first_far = self.first_far or f"{where}, {image.width} x {image.height} pixels"
         box = (max(left, 0.0), max(top, 0.0), min(right, image.width), min(bottom, image.height))
         x1, y1, x2, y2 = np.array(box, np.float32)
-        if x1 < x2 and y1 < y2:
+        if not (x1 < x2 and y1 < y2):
+            beyond = overhang > 1e-6 and left < right and top < bottom
+            self.outside += beyond
+            self.empty += not beyond
+        elif image.holds((*xyxy, label, crowd)):
+            self.twice += 1
+        else:
             self.clipped += 1e-6 < overhang <= ROUNDING
             self.cut += overhang > ROUNDING
             image.rows.append((box, label, crowd))
-        elif overhang > 1e-6 and left < right and top < bottom:
-            self.outside += 1
-        else:
-            self.empty += 1
 
     def check(self) -> None:
         """Raise UserError with all problems, or where the boxes are, as a whole, not what they should be."""
         refuse(self.problems, self.box_format)
+        if self.seen and self.empty == self.seen:
+            raise UserError(f"{self.file}: none of its {self.seen} boxes has an area; {self.box_format}")
         if self.seen and self.all_normalised:
             raise UserError(f"{self.file}: no number of any box is over 1, as if they were shares; {self.box_format}")
         far = self.cut + self.outside
@@ -115,3 +121,5 @@ class Tally:
             yield f"{self.cut} boxes reached up to {self.farthest:.1f} pixels out of their images and are clipped"
         if self.cut + self.outside and self.all_corners:
             yield f"every box would lie in its image as corners, but {self.box_format} ({self.first_far})"
+        if self.twice:
+            yield f"{self.twice} boxes stand twice, with the same class and numbers, and count once"

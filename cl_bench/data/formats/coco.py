@@ -11,7 +11,7 @@ from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.box_rows import SIZE_CURE, Labelled, image_notes
 from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.coco_places import CURE, KEYS, Place, locate, named, relative
-from cl_bench.data.formats.reading import chosen, data_folder, missing, ordered
+from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, files_below, missing, ordered
 from cl_bench.data.formats.texts import exists_as_file
 from cl_bench.data.images import image_size
 from cl_bench.data.layouts import NAMES, Layout, parts, refuse
@@ -19,6 +19,8 @@ from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats
 
 SHAPE = "a bbox is left, top, width, height in pixels of the image"
+
+IMAGES_CURE = "`images: {train: FOLDER, ...}` in the data names the folders of the images"
 
 T = TypeVar("T")
 
@@ -53,6 +55,8 @@ class Coco:
             if name not in categories:
                 raise unknown_name_error(f"class for the categories of {file}:", name, categories)
         images, notes = _images(place, content)
+        if not options.get("annotations"):
+            notes += _unlisted(root, split, place, content, images)
         labels = {categories[name]: label for label, name in enumerate(names)}
         tally = _add_boxes(file, content, images, labels, set(categories.values()))
         examples = ordered((Example(image.name, image.path, image.boxes()) for image in images.values()), file)
@@ -141,7 +145,7 @@ def _images(place: Place, content: dict[str, Any]) -> tuple[dict[int, Labelled],
     found: dict[int, Labelled] = {}
     near, lost, misfits = 0, list[str](), list[str]()
     rows = _by_id(place.file, content, "images")
-    folder = place.folder(relative(row["file_name"]) for row in rows.values() if isinstance(row.get("file_name"), str))
+    folder = _folder(place, content)
     for number, row in rows.items():
         where = f"{place.file}: image {number}"
         name = relative(_get(row, "file_name", str, where))
@@ -157,9 +161,29 @@ def _images(place: Place, content: dict[str, Any]) -> tuple[dict[int, Labelled],
                 misfits.append(problem)
             near += declared != (image.width, image.height)
         found[number] = image
-    refuse(lost, "`images: {train: FOLDER, ...}` in the data names the folders of the images")
+    if lost and not found:
+        raise UserError(f"{place.file}: none of its {len(rows)} images is in {folder}; {IMAGES_CURE}")
+    refuse(lost, IMAGES_CURE)
     refuse(misfits, SIZE_CURE)
     return found, [f"{near} images are declared a pixel larger or smaller than they are"] if near else []
+
+
+def _folder(place: Place, content: dict[str, Any]) -> Path:
+    rows = (row["file_name"] for row in content["images"] if isinstance(row.get("file_name"), str))
+    return place.folder(map(relative, rows))
+
+
+def _unlisted(
+    root: Path, split: str, place: Place, content: dict[str, Any], images: Mapping[int, Labelled]
+) -> Iterator[str]:
+    """Yield a note of images in the folder of `split` alone that its file does not list."""
+    folder, known = _folder(place, content), {image.path for image in images.values()}
+    others = (locate(root, other) for other in NAMES if other != split)
+    if any(other is not None and other.file != place.file and folder in other.folders for other in others):
+        return
+    found = (path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
+    if lost := [path.relative_to(folder).as_posix() for path in found if path not in known]:
+        yield f"{len(lost)} images in {folder.name} are not in {place.file.name} and are not read, such as {lost[0]}"
 
 
 def _add_boxes(

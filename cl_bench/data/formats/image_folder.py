@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cl_bench.data.base import Example, Split
-from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
-from cl_bench.data.layouts import ALL, NAMES, Layout, part_folder, parts
+from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, files_below, missing, ordered, visible
+from cl_bench.data.layouts import ALL, NAMES, Layout, part_folder, parts, split_of
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.plugins.registry import formats
 
-OTHERS = frozenset(name for names in NAMES.values() for name in names) | {
+OTHERS = {
     *("images", "image", "imgs", "img", "data", "labels", "label", "masks", "mask", "annotations", "gt"),
-    *("obj_train_data", "obj_valid_data", "obj_test_data", "obj_Train_data", "obj_Validation_data", "obj_Test_data"),
-    *("JPEGImages", "SegmentationClass", "Annotations", "leftImg8bit", "gtFine", "train2017", "val2017"),
+    *("obj_train_data", "obj_valid_data", "obj_validation_data", "obj_test_data"),
+    *("jpegimages", "segmentationclass", "leftimg8bit", "gtfine", "train2017", "val2017"),
 }
-"""Names of folders by which other layouts are known, and no classes."""
+"""Names of folders, in small letters, by which other layouts are known, and no classes."""
 
 
 @formats.register
@@ -68,12 +68,22 @@ class ImageFolder:
         """Yield the classification that `root` has where its folders hold images and have no names of another use."""
         there = {split: _is_of_classes(root if split == ALL else part_folder(root, split)) for split in NAMES}
         if splits := parts(there):
-            yield Layout("classification", splits, "a folder of images a class")
+            yield Layout("classification", splits, f"a folder of images a class{_remarks(root, splits)}")
+
+
+def _remarks(root: Path, splits: Sequence[str]) -> str:
+    """Return which folders are taken for which split where their names do not say so, and which are not read."""
+    if splits == (ALL,):
+        return ""
+    used = {part_folder(root, split).name: split for split in splits}
+    told = [f"{name} is {split}" for name, split in used.items() if name not in NAMES[split]]
+    others = [path.name for path in visible(root) if path.is_dir() and path.name not in used]
+    return "".join(f", {one}" for one in told) + (f"; not read: {', '.join(others)}" if others else "")
 
 
 def _is_of_classes(folder: Path) -> bool:
     inside = [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
-    if any(path.name in OTHERS for path in inside):
+    if any(path.name.lower() in OTHERS or split_of(path.name) for path in inside):
         return False
     return any(path.suffix.lower() in IMAGE_SUFFIXES for one in inside for path in one.iterdir())
 
@@ -84,7 +94,7 @@ def _name(name: str, folder: Path, image: Path) -> str:
 
 def _images(folder: Path, notes: list[str]) -> list[Path]:
     images, others = list[Path](), 0
-    for path in _files(folder, set()):
+    for path in files_below(folder):
         # A pipe or a device would never end; a link that leads nowhere is told of when it is read.
         if path.suffix.lower() in IMAGE_SUFFIXES and (path.is_file() or not path.exists()):
             images.append(path)
@@ -95,15 +105,3 @@ def _images(folder: Path, notes: list[str]) -> list[Path]:
     if deeper := sum(path.parent != folder for path in images):
         notes.append(f"{deeper} images lie in folders inside {folder.name} and are of that class")
     return images
-
-
-def _files(folder: Path, above: set[Path]) -> Iterator[Path]:
-    """Yield what is no folder in `folder` and the folders in it; a link to a folder above is not followed."""
-    here = folder.resolve()
-    if here in above:
-        return
-    for path in visible(folder):
-        if path.is_dir():
-            yield from _files(path, above | {here})
-        else:
-            yield path

@@ -16,6 +16,7 @@ from PIL import Image, ImageColor, ImageOps
 from cl_bench.data.base import VOID
 from cl_bench.data.cache import file_hashes
 from cl_bench.data.layouts import SHOWN, refuse
+from cl_bench.data.modes import SIXTEEN
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.files import replacing
 from cl_bench.utils.paths import cache_root
@@ -25,6 +26,9 @@ VOID_NAME = "void"
 
 BINARY = {"colours": {"background": 0, "foreground": 255}}
 """What the data of a task says of masks of one class that hold 0 and 255."""
+
+DEPTHS = (*SIXTEEN, "I", "F")
+"""Modes of PIL that hold more than 8 bits a pixel, which a conversion to RGB would clip."""
 
 LOOKED_AT = 50
 """Masks by which it is told whether they hold indices, or 0 and 255 alone."""
@@ -90,12 +94,28 @@ def mask_values(path: Path, grey: bool) -> npt.NDArray[np.int64] | None:
             image = ImageOps.exif_transpose(file)  # as masks that need no conversion are read
             if grey and image.mode in ("P", "L"):
                 return np.asarray(image).astype(np.int64)
+            if image.mode in DEPTHS:
+                return _shallow(path, image)
             pixels = np.asarray(image.convert("RGB")).astype(np.int64)
+    except UserError:
+        raise
     except Exception as error:  # on a broken file PIL's decoders raise whatever they stumble over
         raise UserError(f"mask {path} cannot be decoded: {' '.join(str(error).split())}") from error
     if not grey:
         return pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
     return pixels[..., 0] if (pixels == pixels[..., :1]).all() else None
+
+
+def _shallow(path: Path, image: Image.Image) -> npt.NDArray[np.int64]:
+    """Return the values of a mask of 16 or 32 bits; raise UserError where 8 bits, as indices have, hold them not."""
+    pixels = np.asarray(image)
+    beyond = pixels[(pixels < 0) | (pixels > VOID) | (pixels != np.floor(pixels))]
+    if beyond.size:
+        raise UserError(
+            f"mask {path} is of 16 or 32 bits and holds {beyond[0]}: classes are told by whole numbers of 0..{VOID} "
+            "or by colours; save it with 8 bits"
+        )
+    return pixels.astype(np.int64)
 
 
 def are_binary(masks: Iterable[Path]) -> bool:

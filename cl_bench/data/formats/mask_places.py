@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cl_bench.data.formats.reading import IMAGE_SUFFIXES
+from cl_bench.data.formats.reading import IMAGE_SUFFIXES, files_below
 from cl_bench.data.layouts import ALL, called, refuse
 from cl_bench.errors import UserError
 
@@ -54,8 +54,8 @@ def _matching(root: Path, pattern: str) -> dict[str, Path]:
     base, found = root / before.rpartition("/")[0], dict[str, Path]()
     any_suffix = after.endswith(".*")
     after = after.removesuffix(".*")
-    for path in sorted(base.rglob("*")) if base.is_dir() else ():
-        if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
+    for path in files_below(base) if base.is_dir() else ():
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
             continue
         text = path.relative_to(root).as_posix()
         text = text[: -len(path.suffix)] if any_suffix else text

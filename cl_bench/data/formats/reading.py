@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from cl_bench.data.base import DataFormat, Example
+from cl_bench.data.layouts import refuse
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.paths import expand
 
@@ -55,14 +56,43 @@ def visible(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
+def files_below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    """Yield the files in `folder` and in the folders in it, sorted, hidden ones left out.
+
+    Links are followed, but for one to a folder above, which would never end.
+    """
+    here = folder.resolve()
+    if here in above:
+        return
+    for path in visible(folder):
+        if path.is_dir():
+            yield from files_below(path, above | {here})
+        else:
+            yield path
+
+
+def by_stem(files: Iterable[Path]) -> dict[str, Path]:
+    """Return the images among `files` by name without ending; raise UserError, naming them, for two of one name."""
+    images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    found = {path.stem: path for path in images}
+    twice = [f"{found[path.stem]} and {path.name}" for path in images if found[path.stem] != path]
+    refuse(twice, "two images of one name would share their labels: rename or remove one")
+    return found
+
+
 def chosen(classes: tuple[str, ...] | None, default: Callable[[], Iterable[str]]) -> tuple[str, ...]:
     """Return the classes asked for, else the data set's own; raise UserError for none or for one named twice."""
     names = tuple(default()) if classes is None else classes
     if not names:
         raise UserError("a task needs at least one class")
+    known: dict[str, str] = {}
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"class {name!r} is listed twice")
+        if not name.strip() or len(name.splitlines()) > 1:
+            raise UserError(f"class {name!r} has no name of one line, by which tables could show it")
+        if (other := known.setdefault(name.strip(), name)) != name:
+            raise UserError(f"classes {other!r} and {name!r} differ in blanks alone: give both labels one name")
     return names
 
 

@@ -49,7 +49,7 @@ class Voc:
         colours = mask_colours.parse(options["colours"]) if "colours" in options else None
         names = chosen(classes, lambda: VOC_CLASSES if colours is None else colours.classes)
         folder = root if split == ALL else part_folder(root, split)
-        if folder.is_dir():
+        if folder.is_dir() and not (split == ALL and _listing(root, ALL)):
             examples = _read_pairs(folder)
         elif listing := _listing(root, split):
             examples = _read_tree(listing)
@@ -75,8 +75,8 @@ class Voc:
             masks = [path for path in visible(folder) if path.suffix.lower() == ".png"]
             options = mask_colours.BINARY if mask_colours.are_binary(masks) else {}
             yield Layout("segmentation", splits, "masks beside images of the same name", options)
-        elif splits := parts({split: self._is_listed(root, split) for split in ("train", "val", "test")}):
-            yield Layout("segmentation", splits, "JPEGImages and SegmentationClass of a VOC tree")
+        elif splits := parts({split: self._is_listed(root, split) for split in ("train", "val", "test", ALL)}):
+            yield Layout("segmentation", splits, "JPEGImages and SegmentationClass of a VOC tree", _label_map(root))
 
     @staticmethod
     def _is_listed(root: Path, split: str) -> bool:
@@ -90,9 +90,25 @@ def _has_pair(folder: Path) -> bool:
     return any(_ending(path.name) and path.suffix.lower() != ".png" and path.stem in masks for path in files)
 
 
+def _label_map(root: Path) -> dict[str, Any]:
+    """Return the `colours` of the labelmap.txt that CVAT writes, one `label:red,green,blue:parts:actions` a line."""
+    if not (file := root / "labelmap.txt").is_file():
+        return {}
+    table = dict[str, list[int]]()
+    for line in read_list(file):
+        if line.startswith("#"):
+            continue
+        name, _, rest = line.partition(":")
+        try:
+            table[name] = [int(one) for one in rest.partition(":")[0].split(",")]
+        except ValueError as error:
+            raise UserError(f"{file}: {line[:60]!r} is not label:red,green,blue:parts:actions") from error
+    return {"colours": table} if table else {}
+
+
 def _listing(root: Path, split: str) -> Path | None:
-    """Return the list of `split`'s names in an official tree."""
-    below = Path("ImageSets", "Segmentation", f"{split}.txt")
+    """Return the list of `split`'s names in an official tree; CVAT calls that of a tree without splits default."""
+    below = Path("ImageSets", "Segmentation", f"{'default' if split == ALL else split}.txt")
     trees = (root, root / "VOCdevkit" / "VOC2012")
     return next((tree / below for tree in trees if (tree / below).is_file()), None)
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.box_rows import SIZE_CURE, Labelled, image_notes
 from cl_bench.data.formats.box_tally import Tally
-from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
+from cl_bench.data.formats.reading import IMAGE_SUFFIXES, by_stem, chosen, data_folder, missing, ordered, visible
 from cl_bench.data.formats.texts import exists_as_file, parse_number, read_list
 from cl_bench.data.images import image_size
 from cl_bench.data.layouts import ALL, NAMES, Layout, called, part_folder, parts, refuse
@@ -59,7 +59,7 @@ class VocXml:
             one.give(tally, {name: label for label, name in enumerate(names)})
         tally.check()
         examples = [Example(one.image.name, one.image.path, one.image.boxes()) for one in found]
-        notes = (*tally.notes(), *image_notes([one.image for one in found], "difficult"))
+        notes = (*tally.notes(), *image_notes([one.image for one in found], "difficult"), *_other_names(found))
         return Split(names, ordered(examples, root), notes)
 
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
@@ -82,6 +82,8 @@ class _Parsed:
     xml: Path
     image: Labelled
     misfit: str = ""
+    filename: str = ""
+    """The image that the XML names, "" where it names none."""
     objects: list[tuple[str, tuple[float, ...], bool]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -103,7 +105,10 @@ class _Parsed:
         """Give the image its boxes of the classes in `labels`."""
         for place, (name, box, difficult) in enumerate(self.objects, 1):
             if name in labels:
-                tally.add(self.image, box, labels[name], difficult, f"{self.xml} object {place} ({name})")
+                left, top, right, bottom = box
+                normalised = max(map(abs, (left + 1, top + 1, right, bottom))) <= 1
+                where = f"{self.xml} object {place} ({name})"
+                tally.add(self.image, box, labels[name], difficult, where, normalised=normalised and box != PIXEL)
             else:
                 tally.others += 1
 
@@ -115,7 +120,9 @@ def _parsed(xml: Path, image: Path) -> _Parsed:
     except (OSError, ValueError, LookupError, ElementTree.ParseError) as error:  # LookupError: its encoding
         found.problems.append(f"{xml} is not readable XML: {error}")
         return found
-    found.misfit = _misfit(root, xml, found.image)
+    for one in root.iter():
+        one.tag = one.tag.rpartition("}")[2]  # whatever namespace its tool puts names into
+    found.misfit, found.filename = _misfit(root, xml, found.image), _text(root, "filename")
     if lost := sum(1 for _ in root.iter("bndbox")) - sum(
         len(one.findall(".//bndbox")) for one in root.findall("object")
     ):
@@ -124,6 +131,20 @@ def _parsed(xml: Path, image: Path) -> _Parsed:
         if problem := found.add(one):
             found.problems.append(f"{xml} object {place} ({_text(one, 'name')[:60] or '?'}) {problem}")
     return found
+
+
+def _other_names(found: Sequence[_Parsed]) -> Iterator[str]:
+    """Yield a note of XML that name another image than the one they are read for, which their own name decides."""
+    others = [one for one in found if one.filename and not _is_of(one.filename, one.image)]
+    if others:
+        first = f"{others[0].xml.name} names {others[0].filename}"
+        yield f"{len(others)} XML name another image than that of their own name, which counts: {first}"
+
+
+def _is_of(filename: str, image: Labelled) -> bool:
+    """Return whether `filename`, in which tools of any system write folders, and some no ending, is the image's."""
+    name = filename.replace("\\", "/").rpartition("/")[2]
+    return name in (image.path.name, image.name) or Path(name).stem == image.name
 
 
 def _misfit(root: ElementTree.Element, xml: Path, image: Labelled) -> str:
@@ -141,6 +162,8 @@ def _text(one: ElementTree.Element, path: str) -> str:
     return (found[0].text or "").strip() if len(found) == 1 else ""
 
 
+PIXEL = (0, 0, 1, 1)
+"""The first pixel alone, none of whose four numbers in the XML is over 1."""
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -166,7 +189,7 @@ def _pairs(root: Path, split: str) -> list[tuple[Path, Path]] | None:
     if tree is None:
         folder = root if split == ALL else part_folder(root, split)
         return _beside(folder) if folder.is_dir() and any(folder.glob("*.xml")) else None
-    images = {path.stem: path for path in visible(_folder(tree)) if path.suffix.lower() in IMAGE_SUFFIXES}
+    images = by_stem(visible(_folder(tree)))
     names = _listed(tree, split, images)
     if names is None:
         return None
@@ -196,7 +219,7 @@ def _named(line: str, known: Collection[str]) -> str:
 
 def _beside(folder: Path) -> list[tuple[Path, Path]]:
     files = visible(folder)
-    images = {path.stem: path for path in files if path.suffix.lower() in IMAGE_SUFFIXES}
+    images = by_stem(files)
     texts = {path.stem: path for path in files if path.suffix.lower() == ".xml"}
     return [
         (images.get(stem, folder / f"{stem}.jpg"), texts.get(stem, folder / f"{stem}.xml"))

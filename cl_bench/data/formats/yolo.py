@@ -11,7 +11,7 @@ from cl_bench.data.base import Example, Split
 from cl_bench.data.formats import yolo_config
 from cl_bench.data.formats.box_rows import Labelled, image_notes
 from cl_bench.data.formats.box_tally import Tally
-from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered
+from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, files_below, missing, ordered
 from cl_bench.data.formats.texts import exists_as_file, parse_number, read_list, read_text, split_lines
 from cl_bench.data.formats.yolo_config import with_or_without_data
 from cl_bench.data.images import image_size
@@ -49,12 +49,14 @@ class Yolo:
         if split not in config.places:
             raise UserError(f"{config.file} names no {split} images, only {', '.join(config.places) or 'none'}")
         labels = {config.names.index(name): label for label, name in enumerate(names)}
-        found = _Reader(config.names, labels, Tally(config.file, CURE))
-        examples = [found.example(base, image) for base, image in _images(config.places[split])]
+        found = _Reader(config, labels, Tally(config.file, CURE))
+        images = list(_images(config.places[split]))
+        _refuse_shared([image for _, image in images])
+        examples = [found.example(base, image) for base, image in images]
         found.tally.check()
         notes = [*found.tally.notes(), *image_notes(found.images)]
-        if found.twice:
-            notes.append(f"{found.twice} rows stand twice in their file and count once")
+        if config.keypoints:
+            notes.append(f"keypoints are left out, the last {config.keypoints} numbers of each row")
         if lost := _without_image(config.places[split], {_text_of(one.image) for one in examples}):
             notes.append(f"{len(lost)} texts in labels have no image: {', '.join(lost[:SHOWN])}")
         return Split(names, ordered(examples, config.file), tuple(notes))
@@ -73,13 +75,12 @@ class Yolo:
 
 @dataclass
 class _Reader:
-    """Reads the texts of one split; classes: all names; labels: a class's number -> its label in the split."""
+    """Reads the texts of one split; labels: a class's number -> its label in the split."""
 
-    classes: tuple[str, ...]
+    config: yolo_config.Config
     labels: Mapping[int, int]
     tally: Tally
     images: list[Labelled] = field(default_factory=list)
-    twice: int = 0
 
     def example(self, base: Path, image: Path) -> Example:
         name = image.relative_to(base).with_suffix("").as_posix()
@@ -95,21 +96,21 @@ class _Reader:
         except UserError as error:
             self.tally.problems.append(str(error))
             return
-        seen: set[tuple[float, ...]] = set()
         for place, line in enumerate(rows_of_text, 1):
-            values = _numbers(line)
-            if values and values in seen:
-                self.twice += 1
-            elif line.strip():
-                seen.add(values)
-                self._add(values, image, f"{text} line {place} ({line.strip()[:60]})")
+            if line.strip():
+                self._add(_numbers(line), image, f"{text} line {place} ({line.strip()[:60]})")
 
     def _add(self, values: tuple[float, ...], image: Labelled, where: str) -> None:
         """Add the box of one row."""
+        if self.config.keypoints:
+            if len(values) not in (5, 5 + self.config.keypoints):
+                self.tally.problems.append(f"{where} is not a class, a box and {self.config.keypoints} of keypoints")
+                return
+            values = values[:5]
         if len(values) < 5 or len(values) == 6 or (len(values) > 5 and len(values) % 2 == 0):
             self.tally.problems.append(f"{where} is neither five numbers nor a class and a polygon")
-        elif values[0] not in range(len(self.classes)):
-            self.tally.problems.append(f"{where} has a class that is none of 0..{len(self.classes) - 1}")
+        elif values[0] not in range(len(self.config.names)):
+            self.tally.problems.append(f"{where} has a class that is none of 0..{len(self.config.names) - 1}")
         elif values[0] not in self.labels:
             self.tally.others += 1
         else:
@@ -146,8 +147,8 @@ def _images(places: tuple[Path, ...]) -> Iterator[tuple[Path, Path]]:
     """Yield each image, below the folder that its name is relative to."""
     for place in places:
         if place.is_dir():
-            for path in sorted(place.rglob("*")):
-                if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
+            for path in files_below(place):
+                if path.suffix.lower() in IMAGE_SUFFIXES:
                     yield place, path
         else:
             yield from _of_list(place)
@@ -164,19 +165,42 @@ def _of_list(place: Path) -> Iterator[tuple[Path, Path]]:
         yield path.parent, path
 
 
+def _refuse_shared(images: list[Path]) -> None:
+    """Raise UserError, naming them, for images of one name that would have one text."""
+    owners: dict[Path, Path] = {}
+    shared = [
+        f"{owners[text]} and {image.name} share {text.name}"
+        for image in images
+        if owners.setdefault(text := _text_of(image), image) != image and text.is_file()
+    ]
+    refuse(shared, "each image needs a text of its own: rename or remove one")
+
+
 def _text_of(image: Path) -> Path:
     """Return where an image's boxes are: in labels/ in place of the last images/, else beside it."""
-    beside, folders = image.with_suffix(".txt"), image.parts[:-1]
+    beside, folders = _with_text(image), image.parts[:-1]
     if "images" not in folders or beside.is_file():
         return beside
     last = len(folders) - 1 - folders[::-1].index("images")
-    return Path(*folders[:last], "labels", *folders[last + 1 :], beside.name)
+    return _with_text(Path(*folders[:last], "labels", *folders[last + 1 :], image.name))
+
+
+def _with_text(image: Path) -> Path:
+    """Return the text of the image's name, whose ending some systems write in capitals."""
+    usual, loud = image.with_suffix(".txt"), image.with_suffix(".TXT")
+    return loud if loud.is_file() and not usual.is_file() else usual
 
 
 def _without_image(places: tuple[Path, ...], known: set[Path]) -> list[str]:
     """Return the names of texts in the labels/ of `places` that are of no image."""
     folders = {_text_of(place / "any.jpg").parent for place in places if place.is_dir()} - set(places)
-    return sorted(path.name for folder in folders for path in folder.rglob("*.txt") if path not in known)
+    return sorted(
+        path.name
+        for folder in folders
+        if folder.is_dir()
+        for path in files_below(folder)
+        if path.suffix.lower() == ".txt" and path not in known
+    )
 
 
 def _labelled(config: yolo_config.Config, split: str) -> bool:

@@ -22,11 +22,15 @@ FILES = ("data.yaml", "dataset.yaml", "data.yml")
 
 @dataclass(frozen=True)
 class Config:
-    """names: of the classes, by their number; places: the folders or lists of images of each split."""
+    """names: of the classes, by their number; places: the folders or lists of images of each split.
+
+    keypoints: numbers of a row behind its box, of a pose data set.
+    """
 
     file: Path
     names: tuple[str, ...]
     places: Mapping[str, tuple[Path, ...]]
+    keypoints: int = 0
 
 
 def find(root: Path, name: str | None = None) -> Config | None:
@@ -92,6 +96,8 @@ def _lined(file: Path) -> tuple[str, ...]:
 def _read(root: Path, file: Path) -> Config:
     content = _content(file)
     names, places = _names(file, content.get("names")), {}
+    if type(count := content.get("nc")) is int and count != len(names):
+        raise UserError(f"{file}: `nc` is {count}, but `names` has {len(names)} classes: {', '.join(names)}")
     for split, called in NAMES.items():
         value = next((content[name] for name in called if content.get(name)), None)
         if value is not None:
@@ -99,7 +105,16 @@ def _read(root: Path, file: Path) -> Config:
             places[split] = tuple(_resolved(file, root, base, one) for one in _listed(file, split, value))
     if "val" in places and places["val"] == places.get("train"):
         del places["val"]  # tools write so what has no split
-    return Config(file, names, places)
+    return Config(file, names, places, _keypoints(file, content.get("kpt_shape")))
+
+
+def _keypoints(file: Path, shape: Any) -> int:
+    """Return how many numbers the keypoints of a row are, by `kpt_shape`: their count, and 2 or 3 numbers each."""
+    if shape is None:
+        return 0
+    if not isinstance(shape, list) or [type(one) for one in shape] != [int, int] or shape[0] < 1 or shape[1] < 2:
+        raise UserError(f"{file}: `kpt_shape` must be a count of keypoints and 2 or 3 numbers each, not {shape!r}")
+    return int(shape[0] * shape[1])
 
 
 def _content(file: Path) -> dict[str, Any]:

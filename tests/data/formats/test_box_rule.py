@@ -149,3 +149,16 @@ def test_the_size_of_an_xml_is_that_of_the_upright_photo(tmp_path: Path) -> None
     file.write_text(text.replace("<annotation>", "<annotation><size><width>40</width><height>20</height></size>"))
     with pytest.raises(UserError, match="has 20 x 40 upright, as its EXIF orientation 6 has it"):
         formats.get("voc_xml").read({"path": str(tmp_path)}, "detection", "train", None)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_box_that_stands_twice_counts_once(name: str, tmp_path: Path) -> None:
+    split = read(name, tmp_path, [*GOOD, GOOD[0]])
+    np.testing.assert_allclose(split.examples[0].target.xyxy, GOOD, atol=1e-4)
+    assert "1 boxes stand twice, with the same class and numbers, and count once" in split.notes
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_boxes_none_of_which_has_an_area_are_refused_as_such(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="none of its 2 boxes has an area"):
+        read(name, tmp_path, [(0, 0, 0, 0), (5, 5, 5, 9)])

@@ -328,3 +328,29 @@ def test_real_boxes_equal_the_raw_ones_by_name(split):
         objects = np.concatenate([example.target.without_crowds().labels for example in result.examples])
         assert (len(result.examples), len(labels) - len(objects)) == (430, 29)
         assert tuple(np.bincount(objects, minlength=10)) == TEST_BOXES
+
+
+def test_images_that_the_file_does_not_list_are_counted(tmp_path):
+    write(tmp_path)
+    Image.new("RGB", (9, 9)).save(tmp_path / "train" / "data" / "more.jpg")
+    assert "1 images in data are not in labels.json and are not read, such as more.jpg" in read(tmp_path).notes
+
+
+def test_a_folder_that_splits_share_may_hold_images_of_others(tmp_path):
+    write(tmp_path, split="val")
+    for split in ("train", "val"):
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        (tmp_path / "annotations" / f"instances_{split}.json").write_text(json.dumps(CONTENT))
+    (tmp_path / "val" / "data").rename(tmp_path / "images")
+    (tmp_path / "val" / "labels.json").unlink()
+    Image.new("RGB", (9, 9)).save(tmp_path / "images" / "more.jpg")
+    assert not any("not read" in note for note in read(tmp_path).notes)
+
+
+def test_a_file_none_of_whose_images_is_there_is_one_sentence(tmp_path):
+    write(tmp_path)
+    for image in (tmp_path / "train" / "data").iterdir():
+        image.unlink()
+    with pytest.raises(UserError, match=r"none of its 2 images is in .*train/data; `images: ") as error:
+        read(tmp_path)
+    assert "things are wrong" not in str(error.value)

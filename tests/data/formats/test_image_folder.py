@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from cl_bench.data.base import has_test
+from cl_bench.data.formats.reading import chosen
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import formats
 
@@ -151,3 +152,38 @@ def test_real_folders():
     assert Counter(example.target for example in test.examples) == dict.fromkeys(range(10), 30)
     for example in train.examples:
         assert example.image.parent.name == train.classes[example.target]
+
+
+@pytest.mark.parametrize("names", [("TRAIN", "TEST"), ("train_set", "valid_set"), ("train", "dev")])
+def test_folders_of_splits_are_no_classes_however_they_are_written(tmp_path: Path, names: tuple[str, str]) -> None:
+    for name in names:
+        for label in ("cat", "dog"):
+            (tmp_path / name / label).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(tmp_path / name / label / "a.png")
+    (tmp_path / "extra").mkdir()
+    (layout,) = formats.get("image_folder").layouts(tmp_path)
+    assert layout.splits == ("train", "test" if names[1] == "TEST" else "val")
+    assert f"{names[1]} is {layout.splits[1]}; not read: extra" in layout.how
+    for part in layout.splits:
+        found = formats.get("image_folder").read({"path": str(tmp_path)}, "classification", part, None)
+        assert found.classes == ("cat", "dog")
+
+
+def test_images_and_masks_are_no_classes_in_any_case(tmp_path: Path) -> None:
+    for name in ("Images", "Masks"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "a.png")
+    assert list(formats.get("image_folder").layouts(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        (("cat", "cat "), "classes 'cat' and 'cat ' differ in blanks alone"),
+        (("cat", ""), "class '' has no name of one line"),
+        (("a\nb", "cat"), r"class 'a\\nb' has no name of one line"),
+    ],
+)
+def test_names_that_no_table_could_tell_apart_are_refused(classes: tuple[str, ...], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        chosen(None, lambda: classes)

@@ -207,3 +207,33 @@ def test_what_is_no_table_of_colours_is_said(colours: Any, message: str, tmp_pat
     without_splits(tmp_path)
     with pytest.raises(UserError, match=message):
         read(tmp_path, colours=colours)
+
+
+@pytest.mark.parametrize(
+    ("values", "suffix"),
+    [
+        (np.array([[0, 300, 600]], np.uint16), "png"),
+        (np.array([[0, 256, 255]], np.uint16), "png"),
+        (np.array([[0, 1000, 2000]], np.int32), "tif"),
+        (np.array([[0, 0.5, 1]], np.float32), "tif"),
+    ],
+)
+def test_masks_of_more_than_8_bits_are_never_clipped(values: np.ndarray, suffix: str, tmp_path: Path) -> None:
+    pair(tmp_path / "images" / "a.jpg", tmp_path / "masks" / f"a.{suffix}", values)
+    for options in ({}, {"colours": {"bg": 0, "x": 255}}):
+        with pytest.raises(UserError, match=r"a\.(png|tif) is of 16 or 32 bits and holds .*; save it with 8 bits"):
+            read(tmp_path, **options)
+
+
+def test_masks_of_16_bits_that_8_would_hold_are_read_by_their_values(tmp_path: Path) -> None:
+    pair(tmp_path / "images" / "a.jpg", tmp_path / "masks" / "a.png", np.array([[0, 255, 7]], np.uint16))
+    split = read(tmp_path, colours={"bg": 0, "x": 255, "y": 7})
+    assert masks(split) == [[[0, 1, 2]]]
+
+
+def test_pairs_behind_links_are_read(tmp_path: Path) -> None:
+    pair(tmp_path / "set" / "images" / "a.jpg", tmp_path / "set" / "masks" / "a.png")
+    pair(tmp_path / "far" / "images" / "b.jpg", tmp_path / "far" / "masks" / "b.png")
+    for part in ("images", "masks"):
+        (tmp_path / "set" / part / "more").symlink_to(tmp_path / "far" / part)
+    assert [one.name for one in read(tmp_path / "set").examples] == ["a", "more/b"]

@@ -145,3 +145,31 @@ def test_a_list_is_read_a_line_a_name(line, encoding, tmp_path: Path) -> None:
     (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
     (tmp_path / "ImageSets" / "Main" / "train.txt").write_text(f"{line}\r\nimg 2\r\n", encoding=encoding)
     assert [example.name for example in read(tmp_path, "train").examples] == ["img 1", "img 2"]
+
+
+def test_boxes_in_shares_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, tmp_path, "a", xml(("dog", 0, (0.1, 0.1, 0.5, 0.5)), ("cat", 0, (0.2, 0.2, 0.4, 0.4))))
+    with pytest.raises(UserError, match="no number of any box is over 1, as if they were shares"):
+        read(tmp_path)
+    write(tmp_path, tmp_path, "a", xml(("dog", 0, (1, 1, 1, 1))))
+    assert read(tmp_path).examples[0].target.xyxy.tolist() == [[0, 0, 1, 1]]
+
+
+def test_objects_are_read_in_any_namespace(tmp_path: Path) -> None:
+    write(tmp_path, tmp_path, "a", xml(DOG).replace("<annotation>", '<annotation xmlns="http://example.org/voc">'))
+    assert read(tmp_path).examples[0].target.xyxy.tolist() == [[2, 3, 6, 8]]
+
+
+@pytest.mark.parametrize("images", [".", "JPEGImages"])
+def test_two_images_of_one_xml_are_refused(images: str, tmp_path: Path) -> None:
+    write(tmp_path / images, tmp_path / ("." if images == "." else "Annotations"), "a", xml(DOG))
+    Image.new("RGB", (20, 10)).save(tmp_path / images / "a.png")
+    with pytest.raises(UserError, match=r"a\.png and a\.jpg; two images of one name would share their labels"):
+        read(tmp_path)
+
+
+def test_xml_that_names_another_image_is_told_of(tmp_path: Path) -> None:
+    for name, told in (("a", r"C:\photos\a.png"), ("b", "b"), ("c", "z.jpg")):
+        write(tmp_path, tmp_path, name, xml(DOG).replace("<size>", f"<filename>{told}</filename><size>"))
+    said = "1 XML name another image than that of their own name, which counts: c.xml names z.jpg"
+    assert said in read(tmp_path).notes

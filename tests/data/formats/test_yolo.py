@@ -94,7 +94,7 @@ def test_polygons_count_as_boxes_and_rows_that_stand_twice_count_once(tmp_path: 
     assert np.allclose(split.examples[0].target.xyxy, [[2, 2, 10, 8], [8, 3, 12, 7], [0, 0, 20, 10]])
     assert split.notes == (
         "1 boxes reached up to a pixel out of their images and are clipped",
-        "1 rows stand twice in their file and count once",
+        "1 boxes stand twice, with the same class and numbers, and count once",
         "1 texts in labels have no image: gone.txt",
     )
 
@@ -216,3 +216,54 @@ def test_what_no_reader_of_yaml_or_files_takes_is_one_sentence(content: str, tmp
     (tmp_path / "data.yaml").write_text(content)
     with pytest.raises(UserError, match=r"data\.yaml"):
         read(tmp_path)
+
+
+def pose(root: Path, row: str, **more: object) -> Path:
+    one_image(root, row)
+    content = {"train": "images", "names": ["cat", "dog"], **more}
+    (root / "data.yaml").write_text(yaml.safe_dump(content))
+    return root
+
+
+def test_the_box_of_a_pose_is_its_first_four_numbers(tmp_path: Path) -> None:
+    split = read(pose(tmp_path, "0 .5 .5 .2 .2 .41 .45 .9 .95", kpt_shape=[2, 2]))
+    assert np.allclose(split.examples[0].target.xyxy, [[8, 4, 12, 6]])
+    assert split.notes == ("keypoints are left out, the last 4 numbers of each row",)
+    with pytest.raises(UserError, match=r"line 1 \(0 \.5 .* is not a class, a box and 6 of keypoints"):
+        read(pose(tmp_path, "0 .5 .5 .2 .2 .41 .45 .9 .95", kpt_shape=[2, 3]))
+    with pytest.raises(UserError, match=r"`kpt_shape` must be a count of keypoints and 2 or 3 numbers each, not 4"):
+        read(pose(tmp_path, ROW, kpt_shape=4))
+
+
+def test_an_odd_count_of_numbers_is_neither_a_box_nor_a_polygon(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="neither five numbers nor a class and a polygon"):
+        read(pose(tmp_path, "0 .5 .5 .2 .2 .41 .45 2"))
+
+
+def test_a_count_of_classes_that_is_not_that_of_the_names_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.yaml: `nc` is 3, but `names` has 2 classes: cat, dog"):
+        read(pose(tmp_path, ROW, nc=3))
+
+
+def test_images_and_texts_behind_links_are_read_and_a_loop_ends(tmp_path: Path) -> None:
+    one_image(tmp_path / "set", ROW)
+    images(tmp_path / "far" / "images", b=ROW)
+    for part in ("images", "labels"):
+        (tmp_path / "set" / part / "more").symlink_to(tmp_path / "far" / part)
+        (tmp_path / "set" / part / "loop").symlink_to(tmp_path / "set" / part)
+    split = read(tmp_path / "set")
+    assert [(one.name, len(one.target.labels)) for one in split.examples] == [("a", 1), ("more/b", 1)]
+    assert split.notes == ()
+
+
+def test_two_images_of_one_text_are_refused(tmp_path: Path) -> None:
+    one_image(tmp_path, ROW)
+    Image.new("RGB", (20, 10)).save(tmp_path / "images" / "a.png")
+    with pytest.raises(UserError, match=r"images/a\.jpg and a\.png share a\.txt; each image needs a text"):
+        read(tmp_path)
+
+
+def test_texts_whose_ending_is_in_capitals_are_read(tmp_path: Path) -> None:
+    one_image(tmp_path, ROW)
+    (tmp_path / "labels" / "a.txt").rename(tmp_path / "labels" / "a.TXT")
+    assert len(read(tmp_path).examples[0].target.labels) == 1

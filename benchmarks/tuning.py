@@ -45,9 +45,10 @@ def report(folder: Path, grid: list[str]) -> list[str]:
     lines = [f"| strategy | {' | '.join(f'mean drop %, seed {seed}' for seed in seeds)} | mean | |"]
     lines += ["|---|" + "--:|" * (len(seeds) + 1) + "---|"]
     for entry in grid:
-        names = [parse(one).name for one in spread(entry)]
+        names = [parse(one).text for one in spread(entry)]
         known = drops.loc[[name for name in names if name in drops.index]].dropna()
-        default = entry.partition("[")[0]
+        built_in = parse(entry.partition("[")[0]).terms
+        default = next((name for name in known.index if parse(name).terms == built_in), "")
         taken = chosen(known, default) if len(known) == len(names) > 1 and default in known.index else ""
         for name, own in known.iterrows():
             notes = ["default"] * (name == default) + ["chosen"] * (name == taken)

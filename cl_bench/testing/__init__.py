@@ -1,4 +1,4 @@
-"""Does a strategy keep to the contract: `cl-bench strategy check`, `check_strategy`, the template; knows none by name."""
+"""Does a strategy keep to the contract: `strategy check`, `check_strategy`, the template; knows none by name."""
 
 from __future__ import annotations
 

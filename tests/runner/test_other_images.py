@@ -12,12 +12,12 @@ from PIL import Image
 from tiny_cifar import tiny_cifar
 from torchvision import datasets
 
+from cl_bench import run
 from cl_bench.config.presets import load_experiment
 from cl_bench.errors import UserError
 from cl_bench.results.rows import load_results
 from cl_bench.runner.other_images import other_images
 from cl_bench.runner.rescore import rescore
-from cl_bench.runner.run import run
 
 ANIMALS = ("bird", "cat", "deer")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -64,7 +65,12 @@ def refusal(plugin: type) -> str | None:
 
 def wrong_setting(plugin: type, settings: Mapping[str, Any]) -> str | None:
     """Return what is wrong with a setting of one of Avalanche's classes, which look at none; None where nothing is."""
-    for name, value in settings.items() if _is_stock(plugin) else ():
+    if not _is_stock(plugin):
+        return None
+    own = inspect.signature(plugin).parameters
+    for name, value in settings.items():
+        if value == own[name].default:  # `BiCPlugin` means by its -1 that it chooses for itself
+            continue
         if isinstance(value, int | float) and value < 0:
             return f"{name} must not be negative"
         if name in NUMBERS and not isinstance(value, int | float | None):

@@ -162,7 +162,8 @@ def _images(place: Place, content: dict[str, Any]) -> tuple[dict[int, Labelled],
             near += declared != (image.width, image.height)
         found[number] = image
     if lost and not found:
-        raise UserError(f"{place.file}: none of its {len(rows)} images is in {folder}; {IMAGES_CURE}")
+        first = relative(_get(next(iter(rows.values())), "file_name", str, str(place.file)))
+        raise UserError(f"{place.file}: none of its {len(rows)} images is in {folder} (first {first}); {IMAGES_CURE}")
     refuse(lost, IMAGES_CURE)
     refuse(misfits, SIZE_CURE)
     return found, [f"{near} images are declared a pixel larger or smaller than they are"] if near else []

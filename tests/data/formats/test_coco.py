@@ -351,6 +351,6 @@ def test_a_file_none_of_whose_images_is_there_is_one_sentence(tmp_path):
     write(tmp_path)
     for image in (tmp_path / "train" / "data").iterdir():
         image.unlink()
-    with pytest.raises(UserError, match=r"none of its 2 images is in .*train/data; `images: ") as error:
+    with pytest.raises(UserError, match=r"none of its 2 images is in .*train/data \(first \S+\); `images: ") as error:
         read(tmp_path)
     assert "things are wrong" not in str(error.value)

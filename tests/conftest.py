@@ -114,6 +114,20 @@ def first_stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def declared_here_alone() -> Iterator[None]:
+    """Forget afterwards what the test declares: other tests of this process must not find it."""
+    from cl_bench.plugins.registry import formats, kinds, strategies
+
+    registries = (strategies, kinds, formats)
+    for registry in registries:
+        registry.load()
+    before = [dict(registry.entries) for registry in registries]
+    yield
+    for registry, entries in zip(registries, before, strict=True):
+        registry.entries = entries
+
+
+@pytest.fixture
 def own_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the test's own folder for results, and no store but the one in it."""
     monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))

@@ -5,19 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from shown_commands import assert_understood
 
-from cl_bench import cli
-from cl_bench.config.sweeps import spread
-from cl_bench.plugins.composition import parse
 from cl_bench.runner.prepare import prepare
 from cl_bench.runner.run import train
-from cl_bench.utils.parsing import split_list
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -56,20 +52,7 @@ COMMANDS = [line.partition("#")[0].strip() for block in blocks("bash") for line 
 def test_every_command_it_shows_is_understood(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = shlex.split(command)
-    options = {word for word in words if word.startswith("--")}
-    depth = 3 if words[1] in ("data", "model", "results", "strategy") else 2
-    monkeypatch.setattr(sys, "argv", [*words[:depth], "--help"])
-    monkeypatch.setenv("COLUMNS", "200")
-    with pytest.raises(SystemExit) as left:
-        cli.main()
-    assert left.value.code == 0
-    shown = capsys.readouterr().out
-    assert all(option in shown for option in options)
-    if "--strategies" in words and "--plugin" not in words:
-        for text in split_list(words[words.index("--strategies") + 1]):
-            for strategy in spread(text):
-                parse(strategy)
+    assert_understood(shlex.split(command), monkeypatch, capsys)
 
 
 def committed(experiment: str) -> Path:

@@ -7,7 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ from cl_bench.api.strategies import as_seeds
 from cl_bench.cli.read import track
 from cl_bench.config.presets import load_experiment
 from cl_bench.kinds.prediction import Mask
-from cl_bench.plugins.registry import strategies, trackers
+from cl_bench.plugins.registry import trackers
 from cl_bench.report.trackers.send import check_trackers, send_results
 
 ROOT = Path(__file__).resolve().parents[2]
 CLS: dict[str, Any] = {**TINY, "tasks": TINY["tasks"][2:], "epochs": 1}  # type: ignore[index]
 """A single short task."""
+
+pytestmark = pytest.mark.usefixtures("declared_here_alone")
 
 
 class Shrinking(SupervisedPlugin):
@@ -51,15 +53,6 @@ class Raising(SupervisedPlugin):
 def raising() -> list[Any]:
     """Fail when the stage begins."""
     return [Raising()]
-
-
-@pytest.fixture(autouse=True)
-def _declared_here_alone() -> Iterator[None]:
-    before = dict(strategies.entries) if strategies._loaded else None
-    yield
-    if before is not None:
-        strategies.entries.clear()
-        strategies.entries.update(before)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -15,6 +14,8 @@ from cl_bench.api.strategies import as_texts, is_of_this_process
 from cl_bench.config.sweeps import spread
 from cl_bench.plugins.composition import parse
 from cl_bench.plugins.registry import StrategyEntry, strategies
+
+pytestmark = pytest.mark.usefixtures("declared_here_alone")
 
 
 class Forgetful(SupervisedPlugin):
@@ -36,15 +37,6 @@ class Keeping(SupervisedPlugin):
 def nothing() -> list[Any]:
     """Do nothing."""
     return []
-
-
-@pytest.fixture(autouse=True)
-def _declared_here_alone() -> Iterator[None]:
-    before = dict(strategies.entries) if strategies._loaded else None
-    yield
-    if before is not None:
-        strategies.entries.clear()
-        strategies.entries.update(before)
 
 
 def test_strategies_in_their_forms() -> None:

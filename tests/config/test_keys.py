@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import yaml
 from conftest import message
@@ -27,14 +29,17 @@ def test_every_example_is_taken(key: Key) -> None:
     value = yaml.safe_load(key.example)
     section, _, name = key.name.rpartition(".")
     if section == "tasks.NAME.corruption":
-        small(tasks=task(corruption={"name": "blur", name: value}))
+        taken: Any = small(tasks=task(corruption={"name": "blur", name: value})).tasks[0].corruption
     elif section == "tasks.NAME":
         named = {"learns": {"classes": ["apple", "pear"]}}.get(name, {})
-        small(tasks=task(**{**named, name: value}))
+        taken = small(tasks=task(**{**named, name: value})).tasks[0]
     elif name == "orders":
-        small(tasks=[{**SMALL["tasks"][0], "name": one} for one in ("seg", "det", "cls")], orders=value)  # type: ignore[dict-item]
+        tasks = [{**SMALL["tasks"][0], "name": one} for one in ("seg", "det", "cls")]  # type: ignore[dict-item]
+        taken = small(tasks=tasks, orders=value)
     else:
-        small(**({section: {name: value}} if section else {name: value}))
+        found = small(**({section: {name: value}} if section else {name: value}))
+        taken = getattr(found, section) if section else found
+    assert name in taken.model_fields_set, "what the example sets is set"
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,13 @@ def run(words: list[str]) -> None:
     assert left.value.code in (0, None), shlex.join(words)
 
 
-def play(page: Path) -> None:
-    """Do in the current folder what a reader of the page does: save files, run commands and Python."""
+def play(page: Path) -> int:
+    """Do in the current folder what a reader of the page does: save files, run commands and Python.
+
+    Return how many commands and blocks of Python ran.
+    """
     names: dict[str, Any] = {}
+    done = 0
     for block in blocks(page):
         if block.file:
             Path(block.file).write_text(block.text)
@@ -76,5 +80,8 @@ def play(page: Path) -> None:
         elif block.language == "bash":
             for words in block.commands:
                 run(words)
+                done += 1
         elif block.language == "python":
             exec(compile(block.text, page.name, "exec"), names)
+            done += 1
+    return done

@@ -97,9 +97,7 @@ def cvat_coco(root: Path) -> None:
 
 
 def cvat_voc(root: Path) -> None:
-    for name in MANY:
-        image(root / "JPEGImages" / name)
-        voc(root / "Annotations" / f"{name}.xml")
+    images_and_xml(root / "JPEGImages", root / "Annotations")
     text(root / "ImageSets" / "Main" / "default.txt", "\n".join(MANY))
     text(root / "labelmap.txt", "# label:color_rgb:parts:actions\ncat:1,2,3::\ndog:4,5,6::\n")
 
@@ -135,10 +133,14 @@ def label_studio_yolo(root: Path) -> None:
     text(root / "notes.json", "{}")
 
 
-def label_studio_voc(root: Path) -> None:
+def images_and_xml(images: Path, annotations: Path) -> None:
     for name in MANY:
-        image(root / "images" / name)
-        voc(root / "Annotations" / f"{name}.xml")
+        image(images / name)
+        voc(annotations / f"{name}.xml")
+
+
+def label_studio_voc(root: Path) -> None:
+    images_and_xml(root / "images", root / "Annotations")
 
 
 def fiftyone_coco(root: Path) -> None:
@@ -154,9 +156,7 @@ def fiftyone_yolo(root: Path) -> None:
 
 
 def fiftyone_voc(root: Path) -> None:
-    for name in MANY:
-        image(root / "data" / name)
-        voc(root / "labels" / f"{name}.xml")
+    images_and_xml(root / "data", root / "labels")
 
 
 def fiftyone_folders(root: Path) -> None:

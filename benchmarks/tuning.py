@@ -22,6 +22,21 @@ from cl_bench.results.comparison import finals
 from cl_bench.results.rows import read_results
 
 CLEARLY = 0.02
+BEFORE = {
+    "kd": "kd[weight=1.0]",
+    "ema_teacher": "ema_teacher[weight=1.0]",
+    "pod": "pod[weight=3.0]",
+    "er": "er[weight=1.0]",
+    "der": "der[alpha=0.5]",
+    "fdr": "fdr[alpha=0.5]",
+    "l2_sp": "l2_sp[weight=0.1]",
+    "ewc": "ewc[weight=0.1]",
+    "mas": "mas[weight=0.1]",
+    "wise_ft": "wise_ft[alpha=0.5]",
+    "rewind": "rewind[share=0.5]",
+    "layer_rates": "layer_rates[backbone=0.1,neck=0.1,shared=0.1,new=1.0]",
+}
+"""The defaults of before that were changed by this; the others are today's."""
 
 
 def mean_drops(folder: Path) -> pd.DataFrame:
@@ -38,20 +53,38 @@ def chosen(drops: pd.DataFrame, default: str) -> str:
     return default if better.empty else str(better.mean(axis=1).idxmin())
 
 
+def choices(drops: pd.DataFrame, grid: list[str]) -> dict[str, tuple[str, str]]:
+    """Return for each strategy of the grid whose runs are whole: the row of its default of before, and the one taken."""
+    taken = {}
+    for entry in grid:
+        strategy = entry.partition("[")[0]
+        names = values_of(entry)
+        known = drops.reindex(names).dropna()
+        same = [name for name in names if parse(name).terms == parse(strategy).terms]
+        default = BEFORE.get(strategy, "".join(same))
+        if len(known) == len(names) > 1 and default in known.index:
+            taken[strategy] = (default, chosen(known, default))
+    return taken
+
+
+def values_of(entry: str) -> list[str]:
+    """Return the rows of one entry of the grid."""
+    return [parse(one).text for one in spread(entry)]
+
+
 def report(folder: Path, grid: list[str]) -> list[str]:
     """Return the lines of a table in Markdown, a row a value; `grid`: strategies as `tuning.yaml` has them."""
     drops = mean_drops(folder)
-    seeds = list(drops.columns)
-    lines = [f"| strategy | {' | '.join(f'mean drop %, seed {seed}' for seed in seeds)} | mean | |"]
-    lines += ["|---|" + "--:|" * (len(seeds) + 1) + "---|"]
+    taken = choices(drops, grid)
+    lines = [f"| strategy | {' | '.join(f'mean drop %, seed {seed}' for seed in drops.columns)} | mean | |"]
+    lines += ["|---|" + "--:|" * (len(drops.columns) + 1) + "---|"]
     for entry in grid:
-        names = [parse(one).text for one in spread(entry)]
-        known = drops.loc[[name for name in names if name in drops.index]].dropna()
-        built_in = parse(entry.partition("[")[0]).terms
-        default = next((name for name in known.index if parse(name).terms == built_in), "")
-        taken = chosen(known, default) if len(known) == len(names) > 1 and default in known.index else ""
-        for name, own in known.iterrows():
-            notes = ["default"] * (name == default) + ["chosen"] * (name == taken)
+        default, choice = taken.get(entry.partition("[")[0], (entry, ""))
+        for name in values_of(entry):
+            if name not in drops.index or drops.loc[name].isna().any():
+                continue
+            own = drops.loc[name]
+            notes = ["default"] * (name == default) + ["chosen"] * (name == choice)
             cells = [f"{100 * value:.1f}" for value in [*own, own.mean()]]
             lines.append(f"| `{name}` | {' | '.join(cells)} | {', '.join(notes)} |")
     return lines

@@ -179,7 +179,7 @@ def _raw(strategy: Harness, features: Any, task: Any, positions: Tensor | None =
 )
 def der(
     memory: Annotated[int, Field(ge=0)] = 10,
-    alpha: Annotated[float, Field(ge=0)] = 0.5,
+    alpha: Annotated[float, Field(ge=0)] = 0.1,
     beta: Annotated[float, Field(ge=0)] = 0.0,
 ) -> list[SupervisedPlugin]:
     """Return the replay; alpha: of the stored outputs, beta: of the labels (0: DER; the paper's DER++ has .5 to 1)."""

@@ -63,7 +63,7 @@ class SlowTeacher(Distillation):
     neutral={"weight": 0.0},
 )
 def ema_teacher(
-    weight: Annotated[float, Field(ge=0)] = 1.0,
+    weight: Annotated[float, Field(ge=0)] = 0.3,
     decay: Annotated[float, Field(ge=0, le=1)] = 0.999,
     temperature: Annotated[float, Field(gt=0)] = 2.0,
 ) -> list[SupervisedPlugin]:

@@ -66,7 +66,7 @@ MEMORIES = {"reservoir": Reservoir, "balanced": ClassBalanced}
 def er(
     memory: Annotated[int, Field(ge=0)] = 10,
     choose: Literal["reservoir", "balanced"] = "balanced",
-    weight: Annotated[float, Field(ge=0)] = 1.0,
+    weight: Annotated[float, Field(ge=0)] = 0.3,
 ) -> list[SupervisedPlugin]:
     """Return the replay; memory: images of a past task (`reservoir`: of all together), whose loss counts `weight`."""
     return [Replay(MEMORIES[choose](memory), weight)]

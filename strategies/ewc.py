@@ -105,7 +105,7 @@ def _task_loss(model: UnifiedModel, task: Task, image: Tensor, target: Target) -
     neutral={"weight": 0.0},
 )
 def ewc(
-    weight: Annotated[float, Field(ge=0)] = 0.1,
+    weight: Annotated[float, Field(ge=0)] = 1.0,
     decay: Annotated[float, Field(ge=0, le=1)] = 1.0,
     images: Annotated[int, Field(ge=1)] = 100,
     anchors: Literal["latest", "each"] = "latest",

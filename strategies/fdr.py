@@ -79,7 +79,7 @@ class FunctionReplay(SupervisedPlugin):
 )
 def fdr(
     memory: Annotated[int, Field(ge=0)] = 10,
-    alpha: Annotated[float, Field(ge=0)] = 0.5,
+    alpha: Annotated[float, Field(ge=0)] = 0.1,
     beta: Annotated[float, Field(ge=0)] = 1.0,
 ) -> list[SupervisedPlugin]:
     """Return the replay; alpha: of the stored outputs, beta: of the labels."""

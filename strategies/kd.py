@@ -75,7 +75,7 @@ class Distillation(SupervisedPlugin):
     neutral={"weight": 0.0},
 )
 def kd(
-    weight: Annotated[float, Field(ge=0)] = 1.0,
+    weight: Annotated[float, Field(ge=0)] = 0.3,
     temperature: Annotated[float, Field(gt=0)] = 2.0,
     direction: Literal["teacher_student", "student_teacher"] = "teacher_student",
 ) -> list[SupervisedPlugin]:

@@ -62,6 +62,6 @@ class QuadraticPenalty(SupervisedPlugin):
     paper="arXiv:1802.01483",
     neutral={"weight": 0.0},
 )
-def l2_sp(weight: Annotated[float, Field(ge=0)] = 0.1) -> list[SupervisedPlugin]:
+def l2_sp(weight: Annotated[float, Field(ge=0)] = 1.0) -> list[SupervisedPlugin]:
     """Return the penalty; weight: the paper's alpha, in the unit of ewc, mas and si, as all importances are 1."""
     return [QuadraticPenalty(weight)]

@@ -54,7 +54,7 @@ def layer_rates(
     neck: Factor = 0.1,
     shared: Factor = 0.1,
     predictors: Factor = 0.1,
-    new: Factor = 1.0,
+    new: Factor = 3.0,
     limit: bool = False,
 ) -> list[SupervisedPlugin]:
     """Return the factors on the rates of backbone, neck, shared layer, past predictors, and of what is new.

@@ -43,7 +43,7 @@ def _output_size(model: UnifiedModel, task: Task, image: Tensor, target: Target)
     neutral={"weight": 0.0},
 )
 def mas(
-    weight: Annotated[float, Field(ge=0)] = 0.1, images: Annotated[int, Field(ge=1)] = 100
+    weight: Annotated[float, Field(ge=0)] = 0.3, images: Annotated[int, Field(ge=1)] = 100
 ) -> list[SupervisedPlugin]:
     """Return the penalty.
 

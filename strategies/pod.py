@@ -69,7 +69,7 @@ def pooled(features: Tensor) -> Tensor:
     neutral={"weight": 0.0},
     added={"adaptive": False},
 )
-def pod(weight: Annotated[float, Field(ge=0)] = 3.0, adaptive: bool = True) -> list[SupervisedPlugin]:
+def pod(weight: Annotated[float, Field(ge=0)] = 10.0, adaptive: bool = True) -> list[SupervisedPlugin]:
     """Return the distance of the pooled features.
 
     weight: the paper's lambda_c, 3 for CIFAR-100 and 8 for ImageNet; adaptive: times the root of (all classes / new

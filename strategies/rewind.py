@@ -45,6 +45,6 @@ class Rewind(SupervisedPlugin):
     paper="arXiv:1910.08475",
     neutral={"share": 0.0},
 )
-def rewind(share: Annotated[float, Field(ge=0, le=1)] = 0.5) -> list[SupervisedPlugin]:
+def rewind(share: Annotated[float, Field(ge=0, le=1)] = 0.1) -> list[SupervisedPlugin]:
     """Return the move back; share: how far, 1 being the initial weights."""
     return [Rewind(share)]

@@ -48,6 +48,6 @@ class WeightInterpolation(SupervisedPlugin):
     paper="arXiv:2109.01903, arXiv:1703.08475",
     neutral={"alpha": 1.0},
 )
-def wise_ft(alpha: Annotated[float, Field(ge=0, le=1)] = 0.5) -> list[SupervisedPlugin]:
+def wise_ft(alpha: Annotated[float, Field(ge=0, le=1)] = 0.9) -> list[SupervisedPlugin]:
     """Return the interpolation; alpha: the share of the weights that the stage trained."""
     return [WeightInterpolation(alpha)]

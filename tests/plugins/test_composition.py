@@ -66,7 +66,7 @@ def settings(text: str) -> dict[str, Any]:
 
 
 def test_a_plain_name_has_all_its_defaults() -> None:
-    assert settings("kd") == {"weight": 1.0, "temperature": 2.0, "direction": "teacher_student"}
+    assert settings("kd") == {"weight": 0.3, "temperature": 2.0, "direction": "teacher_student"}
     assert settings("naive") == {}
     assert settings("kd[]") == settings("kd")
 
@@ -74,7 +74,7 @@ def test_a_plain_name_has_all_its_defaults() -> None:
 def test_terms_and_several_settings() -> None:
     found = parse("kd[temperature=4, direction=student_teacher] + replay[memory=20]")
     assert [term.name for term in found.terms] == ["kd", "replay"]
-    assert found.terms[0].settings == {"weight": 1.0, "temperature": 4.0, "direction": "student_teacher"}
+    assert found.terms[0].settings == {"weight": 0.3, "temperature": 4.0, "direction": "student_teacher"}
     assert found.terms[1].settings == {"memory": 20, "weight": 1.0}
     assert found.text == "kd[temperature=4,direction=student_teacher]+replay[memory=20]"
     assert isinstance(found.terms[0].settings["temperature"], float)

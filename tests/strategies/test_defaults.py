@@ -19,7 +19,8 @@ TUNED = ROOT / "results" / "tuning-dev"
 @pytest.fixture(scope="module")
 def tuning() -> ModuleType:
     spec = importlib.util.spec_from_file_location("tuning", ROOT / "benchmarks" / "tuning.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -39,13 +39,20 @@ class Distillation(SupervisedPlugin):
 
     def before_backward(self, strategy: Harness, **_: Any) -> None:
         """Add the term to the loss."""
+        for term in self.terms(strategy):
+            strategy.loss += term
+
+    def terms(self, strategy: Harness) -> list[Tensor]:
+        """Return what each of the step's passes adds to the loss; nothing in a run's first stage."""
         if self.teacher is None:
-            return
+            return []
         if self.weight:
             strategy.activate(strategy.past_tasks, predictors=self.reaches_predictors)
         total = sum(len(images) for images, _ in strategy.passes)
-        for (images, features), taught in zip(strategy.passes, self.taught(strategy), strict=True):
-            strategy.loss += self.weight * len(images) / total * self.term(strategy, features, taught)
+        return [
+            self.weight * len(images) / total * self.term(strategy, features, taught)
+            for (images, features), taught in zip(strategy.passes, self.taught(strategy), strict=True)
+        ]
 
     def taught(self, strategy: Harness) -> list[Features]:
         """Return the teacher's features of each of the step's passes."""

@@ -72,8 +72,8 @@ def test_lwf_has_the_gradient_of_the_papers_cross_entropy() -> None:
 @pytest.mark.parametrize(
     ("text", "paper"),
     [
-        ("kd", hinton),
-        ("kd[direction=student_teacher]", reversed_kl),
+        ("kd[weight=1]", hinton),
+        ("kd[weight=1,direction=student_teacher]", reversed_kl),
         ("lwf[warmup_epochs=0]", lambda s, t: lwf_old(s, t) - lwf_old(t, t)),
     ],
 )
@@ -108,14 +108,14 @@ def test_what_the_loss_gains_is_the_papers_term_of_a_teacher_in_eval_mode(
     "POD-spatial with the adaptive factor",
     "of the shared levels, not of the residual stages; no POD-flat",
 )
-@pytest.mark.parametrize("setting", ["", "weight=8,adaptive=false"])
+@pytest.mark.parametrize("setting", ["weight=3", "weight=8,adaptive=false"])
 def test_pod_is_the_papers_spatial_term(setting: str) -> None:
     """Douillard et al. 2020 (arXiv:2004.13513), POD-spatial, as in their code (arthurdouillard,
     incremental_learning.pytorch, inclearn/lib/losses/distillation.py): features are squared first, pooled vectors
     brought to length 1, and their distance is a mean over images and layers. It counts 3 * sqrt(all classes / new ones)
     times (`pod_spatial: scheduled_factor: 3.0` in options/podnet/podnet_cnn_cifar100.yaml).
     """
-    pod = plugin(f"pod[{setting}]" if setting else "pod")
+    pod = plugin(f"pod[{setting}]")
     student, teacher = ({level: torch.randn(2, 3, 4, 5) for level in (8, 16)} for _ in range(2))
     old, new = task("old", 21, (8, 16)), task("new", 10)
     at_hand = stage(nn.Identity(), [ancestor(Net())], past_tasks=[old], current=[SimpleNamespace(task=new)])
@@ -132,7 +132,7 @@ def test_pod_is_the_papers_spatial_term(setting: str) -> None:
                 joined = torch.cat([rows.flatten(), columns.flatten()])
                 vectors.append(joined / joined.pow(2).sum().sqrt())
             distances.append((vectors[0] - vectors[1]).pow(2).sum().sqrt())
-    factor = 8 if setting else 3 * math.sqrt((21 + 10) / 10)
+    factor = 8 if setting == "weight=8,adaptive=false" else 3 * math.sqrt((21 + 10) / 10)
     wanted = factor * torch.stack(distances).mean()
     torch.testing.assert_close(at_hand.loss, wanted, rtol=1e-4, atol=0)  # 1e-6 of the root, whose slope is finite
 

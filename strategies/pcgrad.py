@@ -1,0 +1,64 @@
+"""PCGrad: the gradients of the task and of the parent's outputs are each freed of what points against the other."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from avalanche.core import SupervisedPlugin
+from pydantic import Field
+from torch import Tensor
+
+from cl_bench.kinds.base import Distill
+from cl_bench.plugins.registry import strategy
+from cl_bench.strategies.agem import project
+from cl_bench.strategies.kd import Distillation
+from cl_bench.training.harness import Harness
+
+
+class ProjectedDistillation(Distillation):
+    """Distillation whose gradient is added to the loss's after each was projected off the other, where they conflict.
+
+    The paper's tasks are two here: what the step's labels ask, and what the parent's outputs for past tasks ask. Both
+    projections are of the gradients as they were. What only one of the two depends on has that one's gradient whole.
+    """
+
+    def __init__(self, weight: float, how: Distill) -> None:
+        super().__init__(weight, how)
+        self._asked: list[tuple[torch.nn.Parameter, Tensor]] = []
+
+    def before_backward(self, strategy: Harness, **_: Any) -> None:
+        """Take the term's own gradient, while the loss stays without it."""
+        self._asked = []
+        if terms := self.terms(strategy):
+            learnt = [p for p in strategy.model.parameters() if p.requires_grad]
+            found = torch.autograd.grad(torch.stack(terms).sum(), learnt, retain_graph=True, allow_unused=True)
+            self._asked = [(p, gradient) for p, gradient in zip(learnt, found, strict=True) if gradient is not None]
+
+    def before_update(self, strategy: Harness, **_: Any) -> None:
+        """Join the two gradients."""
+        shared = [(p, p.grad, asked) for p, asked in self._asked if p.grad is not None]
+        kept = [asked.clone() for _, _, asked in shared]
+        if shared:
+            project([(part, own) for part, (_, own, _) in zip(kept, shared, strict=True)])
+            project([(own, asked) for _, own, asked in shared])
+        for (_, own, _), part in zip(shared, kept, strict=True):
+            own += part
+        for parameter, asked in self._asked:
+            if parameter.grad is None:
+                parameter.grad = asked
+        self._asked = []
+
+
+@strategy(
+    "pcgrad",
+    summary="distil the parent's outputs, its gradient and the task's each projected off the other where they conflict"
+    " (PCGrad, the parent in place of past tasks)",
+    paper="arXiv:2001.06782",
+    neutral={"weight": 0.0},
+)
+def pcgrad(
+    weight: Annotated[float, Field(ge=0)] = 1.0, temperature: Annotated[float, Field(gt=0)] = 2.0
+) -> list[SupervisedPlugin]:
+    """Return the distillation, T^2 included; weight: of its gradient."""
+    return [ProjectedDistillation(weight, Distill(temperature, "teacher_student"))]

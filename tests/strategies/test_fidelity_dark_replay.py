@@ -87,7 +87,7 @@ def test_der_holds_images_to_what_was_said_of_them_as_they_were_trained(alpha: f
 @fidelity("der", "2004.07211", "z is what was said in the step in which x came in")
 def test_ders_stored_outputs_are_those_of_training_and_come_with_their_images(run: Run) -> None:
     spy = AlongTraining(0.5, 0.0)
-    run("der[memory=7]", spy)
+    run("der[memory=7,alpha=0.5]", spy)
     seg = spy.stored
     assert (len(seg.views), len(seg.outputs), seg.passed) == (7, 7, 24)
     for (index, _, epoch), output in zip(seg.views, seg.outputs, strict=True):

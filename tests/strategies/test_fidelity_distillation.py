@@ -230,6 +230,6 @@ def test_the_slow_teacher_is_the_papers_moving_average(second_stage: Callable[..
     working model's weights. Here it starts as the parent, and is in eval mode.
     """
     spy = SlowlyFollowed(0.6)
-    second_stage("ema_teacher[decay=0.6]", spy, ("cls", "det"))
+    second_stage("ema_teacher[weight=1,decay=0.6]", spy, ("cls", "det"))
     assert len(spy.terms) == 6
     assert spy.terms[-1] > 1e-5

@@ -48,6 +48,7 @@ class LayerMerging(SupervisedPlugin):
         shares = torch.full((len(merged.layers),), self.share)
         optimizer = torch.optim.Adam([shares], RATE)
         strategy.model.eval()
+        strategy.model.zero_grad()  # of the last step of the stage before
         for step in range(self.steps):
             merged.write(shares)
             with torch.enable_grad():
@@ -55,7 +56,6 @@ class LayerMerging(SupervisedPlugin):
             shares.grad = merged.slopes()
             optimizer.step()
             shares.clamp_(0, 1)
-        strategy.model.zero_grad()
         strategy.model.train()
         merged.write(shares)
         strategy.report["share"] = float(shares.mean())

@@ -54,7 +54,7 @@ class ProjectedDistillation(Distillation):
     "pcgrad",
     summary="distil the parent's outputs, its gradient and the task's each projected off the other where they conflict"
     " (PCGrad, the parent in place of past tasks)",
-    paper="arXiv:2001.06782",
+    paper="arXiv:2001.06782, arXiv:1503.02531",
     neutral={"weight": 0.0},
 )
 def pcgrad(

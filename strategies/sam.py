@@ -24,6 +24,8 @@ class SharpnessAware(SupervisedPlugin):
     """
 
     acts_from = 1
+    stateless = True
+    stores_images = False
 
     def __init__(self, radius: float) -> None:
         super().__init__()

@@ -60,7 +60,7 @@ def test_pcgrad_adds_gradients_of_which_each_was_projected_off_the_other(seed: i
     torch.testing.assert_close(lone.grad, elsewhere, rtol=0, atol=0)
 
 
-@fidelity("pcgrad", "1503.02531", "the term's gradient is kd's", "")
+@fidelity("pcgrad", "1503.02531", "section 2: the term whose gradient is projected")
 def test_what_pcgrad_projects_is_the_gradient_of_the_distillation_alone(second_stage: Callable[..., Spy]) -> None:
     steps = []
 
@@ -91,7 +91,9 @@ def test_what_pcgrad_projects_is_the_gradient_of_the_distillation_alone(second_s
     assert len(steps) == 6
 
 
-@fidelity("sam", "2010.01412", "(2), algorithm 1: at w + rho g / |g|", "batch norm moves by the first pass")
+@fidelity(
+    "sam", "2010.01412", "(2), algorithm 1: the gradient rho further along g", "batch norm moves by the first pass"
+)
 @pytest.mark.parametrize("text", ["sam", "sam[radius=0.2]"])
 def test_sam_steps_along_the_gradient_at_the_worst_point_nearby(text: str, run: Run) -> None:
     """Foret et al. 2021 (arXiv:2010.01412), equation (2) with p = 2, and algorithm 1."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +23,10 @@ import yaml
 from avalanche.core import SupervisedPlugin
 
 from cl_bench.errors import UserError
-from cl_bench.runner.prepare import prepare
+from cl_bench.results.store.store import Store
+from cl_bench.runner.prepare import Prepared, prepare
+from cl_bench.runner.run import train as train_missing
+from cl_bench.stages.plan import Plan
 from cl_bench.stages.trainer import Trainer
 from cl_bench.testing.bench import Bench
 from cl_bench.training.harness import Harness
@@ -57,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `slow` what trains stages, starts processes or exports models, so that nobody has to remember to."""
     for item in items:
         assert isinstance(item, pytest.Function)
-        trains = {"second_stage", "bench", "run"} & set(item.fixturenames)
+        trains = {"second_stage", "with_stages", "bench", "run"} & set(item.fixturenames)
         if (trains or _is_slow(item.module)) and not item.get_closest_marker("quick"):
             item.add_marker("slow")
 
@@ -107,10 +110,59 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return Bench(tmp_path_factory.mktemp("bench"))
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Stages by key, as tests begin with them."""
+
+    folder: Path
+
+    def lend(self, store: Store, key: str) -> None:
+        """Put a stage into a store that has not got it; nothing where it is not kept."""
+        if key not in store and (self.folder / key).exists():
+            store.place(key, shutil.copytree(self.folder / key, store.root / f".draft-{key}"))
+
+    def take(self, store: Store, key: str) -> None:
+        """Keep a stage of a store."""
+        if not (self.folder / key).exists():
+            shutil.copytree(store.folder(key), self.folder / key)
+
+    def begin(self, trainer: Trainer, plan: Plan, key: str) -> None:
+        """Have a stage in the trainer's store: it is trained where it is not kept yet."""
+        self.lend(trainer.store, key)
+        if key not in trainer.store:
+            trainer.train(plan, [key])
+        self.take(trainer.store, key)
+
+
 @pytest.fixture(scope="session")
-def first_stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stages that tests begin with, by key: trained by the first test that needs one."""
-    return tmp_path_factory.mktemp("first_stages")
+def kept_stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where stages are kept for all tests."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def kept(request: pytest.FixtureRequest, kept_stages: Path) -> Kept:
+    """Stages that tests begin with: each is trained by the first test that needs it."""
+    # How many pictures and resamples a stage has is in no key.
+    return Kept(kept_stages / ("full" if "full_sizes" in request.fixturenames else "few"))
+
+
+@pytest.fixture
+def with_stages(kept: Kept) -> Callable[[Prepared], Prepared]:
+    """Return a function that has all stages of what is prepared in its store, and their rows in its folder.
+
+    It takes those that are kept, so it is not for tests that look on while stages are trained.
+    """
+
+    def have(prepared: Prepared) -> Prepared:
+        for key in prepared.plan.stages:
+            kept.lend(prepared.store, key)
+        assert train_missing(prepared) == {}
+        for key in prepared.plan.stages:
+            kept.take(prepared.store, key)
+        return prepared
+
+    return have
 
 
 @pytest.fixture
@@ -199,7 +251,7 @@ class Spy(SupervisedPlugin):
 
 @pytest.fixture
 def second_stage(
-    results: Path, tiny: Callable[..., str], first_stages: Path, monkeypatch: pytest.MonkeyPatch
+    results: Path, tiny: Callable[..., str], kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Spy]:
     """Return a function that trains one task, then another, and returns what a spy saw in the second stage."""
 
@@ -208,12 +260,7 @@ def second_stage(
         prepared = prepare(tiny(orders=[list(order)], **changes), strategies=[strategy])
         trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
         first, second = prepared.plan.runs[0].stages
-        if first not in prepared.store:
-            if (first_stages / first).exists():
-                prepared.store.place(first, shutil.copytree(first_stages / first, prepared.store.root / ".draft-first"))
-            else:
-                trainer.train(prepared.plan, [first])
-                shutil.copytree(prepared.store.folder(first), first_stages / first)
+        kept.begin(trainer, prepared.plan, first)
         replace(trainer, observers=(spy,)).train(prepared.plan, [second])
         return spy
 

@@ -17,7 +17,6 @@ from cl_bench.plugins.registry import kinds
 from cl_bench.report.gallery import save_galleries
 from cl_bench.results.store.pictures import FILE, SIDE, Picture, encode, load, save
 from cl_bench.runner.prepare import Prepared, prepare
-from cl_bench.runner.run import train
 
 pytestmark = pytest.mark.usefixtures("full_sizes")
 
@@ -30,10 +29,8 @@ def test_at_most_twelve_evenly_spread_images_are_shown() -> None:
 
 
 @pytest.fixture
-def trained(tiny: Callable[..., str], results: Path) -> Prepared:
-    prepared = prepare(tiny(epochs=1))
-    train(prepared)
-    return prepared
+def trained(tiny: Callable[..., str], results: Path, with_stages: Callable[[Prepared], Prepared]) -> Prepared:
+    return with_stages(prepare(tiny(epochs=1)))
 
 
 def test_every_task_has_a_sheet_of_the_baseline_or_of_a_run(trained: Prepared, tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from cl_bench.results.export import export
 from cl_bench.results.store.failures import Failure, Failures
 from cl_bench.results.store.json_files import write_json
 from cl_bench.runner.plan_record import describe_plan
-from cl_bench.runner.prepare import prepare
-from cl_bench.runner.run import train
+from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.stages.trainer import Trainer
 from cl_bench.training.harness import Harness
 
@@ -55,10 +54,12 @@ def test_every_state_is_told_apart(tiny: Callable[..., str], results: Path, monk
 
 
 def test_a_stage_whose_rows_alone_are_here_says_so(
-    tiny: Callable[..., str], results: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Callable[..., str],
+    results: Path,
+    with_stages: Callable[[Prepared], Prepared],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    prepared = prepare(tiny(), strategies=["naive"])
-    assert train(prepared) == {}
+    prepared = with_stages(prepare(tiny(), strategies=["naive"]))
     assert {stage.detail for stage in status(prepared.folder)} == {""}
     monkeypatch.setenv("CL_BENCH_STORE", str(results / "elsewhere"))
     found = status(prepared.folder)

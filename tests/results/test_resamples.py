@@ -8,17 +8,14 @@ from cl_bench.errors import UserError
 from cl_bench.metrics.bootstrap import RESAMPLES
 from cl_bench.results import resamples
 from cl_bench.runner.prepare import Prepared, prepare
-from cl_bench.runner.run import train
 
 pytestmark = pytest.mark.usefixtures("full_sizes")
 
 
 @pytest.fixture
-def trained(tiny: Callable[..., str], results: Path) -> Prepared:
+def trained(tiny: Callable[..., str], results: Path, with_stages: Callable[[Prepared], Prepared]) -> Prepared:
     """Seg, then cls, trained under naive."""
-    prepared = prepare(tiny(orders=[["seg", "cls"]], epochs=1))
-    assert train(prepared) == {}
-    return prepared
+    return with_stages(prepare(tiny(orders=[["seg", "cls"]], epochs=1)))
 
 
 def test_every_stage_keeps_its_scores_in_every_resample(trained: Prepared) -> None:

@@ -18,7 +18,7 @@ from cl_bench.results.plan_file import read_plan
 from cl_bench.results.rows import load_results, read_results
 from cl_bench.results.stages import exported_stages
 from cl_bench.results.summary import summary
-from cl_bench.runner.prepare import prepare
+from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.runner.run import train
 
 
@@ -28,10 +28,9 @@ def rows(folder: Path) -> pd.DataFrame:
 
 
 @pytest.fixture
-def published(tiny: Callable[..., str], results: Path) -> Path:
+def published(tiny: Callable[..., str], results: Path, with_stages: Callable[[Prepared], Prepared]) -> Path:
     """Results as a clone has them: rows beside the plan, and no store."""
-    prepared = prepare(tiny(), strategies=["naive"], seeds=[0])
-    assert train(prepared) == {}
+    prepared = with_stages(prepare(tiny(), strategies=["naive"], seeds=[0]))
     shutil.rmtree(prepared.store.root)
     return prepared.folder
 

@@ -15,17 +15,14 @@ from cl_bench.report.tables.drops import render
 from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 from cl_bench.runner.prepare import Prepared, prepare
-from cl_bench.runner.run import train
 
 ORDER = ("seg", "cls", "seg")
 
 
 @pytest.fixture
-def cyclic(tiny: Callable[..., str], results: Path) -> Prepared:
+def cyclic(tiny: Callable[..., str], results: Path, with_stages: Callable[[Prepared], Prepared]) -> Prepared:
     """Segmentation, classification and segmentation again, trained with replay and with all at once."""
-    prepared = prepare(tiny(orders=[list(ORDER)], strategies=["naive", "kd+replay+ewc", "joint"]))
-    assert train(prepared) == {}
-    return prepared
+    return with_stages(prepare(tiny(orders=[list(ORDER)], strategies=["naive", "kd+replay+ewc", "joint"])))
 
 
 def test_a_returning_task_is_gone_through_anew_and_not_remembered(cyclic: Prepared) -> None:

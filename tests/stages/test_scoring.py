@@ -100,9 +100,8 @@ def test_a_run_scores_every_stage_end_on_test_and_the_verdict_is_of_it(written, 
     assert set(baselines(results).set_index("metric")["trivial"].dropna().index) == {"mIoU", "Top-1"}
 
 
-def test_a_test_part_changes_no_key_and_needs_no_training(written, data, request, results_root) -> None:
-    without = prepare(written(data(test=False)))
-    train_missing(without)
+def test_a_test_part_changes_no_key_and_needs_no_training(written, data, with_stages, request, results_root) -> None:
+    without = with_stages(prepare(written(data(test=False))))
     stages = {key: (without.store.folder(key) / "stage.json").read_bytes() for key in without.plan.stages}
     results = read_results(without.folder)
     assert set(results.rows["split"]) == {"val"}
@@ -136,9 +135,8 @@ def test_what_was_scored_after_training_is_what_is_scored_in_it(written, data, r
     assert verify(prepared.folder) == []
 
 
-def test_rescore_scores_what_is_stored_and_keeps_the_rest(written, data, request, results_root) -> None:
-    prepared = prepare(written(data(test=False)))
-    train_missing(prepared)
+def test_rescore_scores_what_is_stored_and_keeps_the_rest(written, data, with_stages, request, results_root) -> None:
+    prepared = with_stages(prepare(written(data(test=False))))
     first, second = prepared.plan.runs[0].stages
     (alone,) = set(prepared.plan.stages) - {first, second}
     shutil.rmtree(prepared.store.folder(alone))
@@ -157,8 +155,8 @@ def test_rescore_scores_what_is_stored_and_keeps_the_rest(written, data, request
     assert rescore(prepared.folder).scored == 0
 
 
-def test_other_images_get_results_of_their_own(written, data, results_root) -> None:
-    rows = run(written(data()))
+def test_other_images_get_results_of_their_own(written, data, with_stages, results_root) -> None:
+    rows = load_results(with_stages(prepare(written(data()))).folder)
     folder, others = results_root / "tiny", data(seed=3, name="others")
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     found = rescore(folder, {"seg": str(others / "seg"), "cls": str(others / "cls")}, name="elsewhere")
@@ -176,9 +174,9 @@ def test_other_images_get_results_of_their_own(written, data, results_root) -> N
 
 
 def test_results_of_other_images_are_named_like_an_experiment_and_made_once_more_where_they_were_cut_off(
-    written, data, monkeypatch, results_root
+    written, data, with_stages, monkeypatch, results_root
 ) -> None:
-    run(written(data()))
+    with_stages(prepare(written(data())))
     folder, others = results_root / "tiny", data(seed=3, name="others")
     for name in ("../out", "a b", "stages", "x/y", "-"):
         with pytest.raises(UserError, match="is no name for these results"):
@@ -225,9 +223,8 @@ def test_a_stage_that_only_itself_can_score_keeps_no_other_from_being_scored(
     assert len([one for one in verify(folder) if "only the stage itself can score it" in one]) == 2
 
 
-def test_without_a_test_part_or_a_store_rescore_says_so(written, data, results_root) -> None:
-    prepared = prepare(written(data(test=False)))
-    train_missing(prepared)
+def test_without_a_test_part_or_a_store_rescore_says_so(written, data, with_stages, results_root) -> None:
+    prepared = with_stages(prepare(written(data(test=False))))
     with pytest.raises(UserError, match="no task of tiny has a test part"):
         rescore(prepared.folder)
     shutil.rmtree(prepared.store.root)
@@ -267,10 +264,10 @@ def test_a_score_comes_back_whole_or_not_at_all(tmp_path: Path) -> None:
     assert scores.get("key", "one") is not None
 
 
-def test_a_damaged_score_is_made_anew_by_the_next_run(written, data, request, results_root) -> None:
+def test_a_damaged_score_is_made_anew_by_the_next_run(written, data, with_stages, request, results_root) -> None:
     experiment = written(data())
-    before = run(experiment)
-    prepared = prepare(experiment)
+    prepared = with_stages(prepare(experiment))
+    before = load_results(prepared.folder)
     path = next(path for path in Scores(prepared.store.root).root.glob("*/*.safetensors") if len(path.stem) == 16)
     path.write_bytes(path.read_bytes()[:-3])
     assert len(prepare(experiment).unscored()) == 1
@@ -302,9 +299,8 @@ def test_a_scoring_that_fails_is_told_and_keeps_nothing_from_being_trained(
     assert not prepared.unscored()
 
 
-def test_older_plans_and_rows_are_of_val(written, data, results_root) -> None:
-    prepared = prepare(written(data(test=False)))
-    train_missing(prepared)
+def test_older_plans_and_rows_are_of_val(written, data, with_stages, results_root) -> None:
+    prepared = with_stages(prepare(written(data(test=False))))
     path = prepared.folder / "rows.csv"
     rows = pd.read_csv(path, dtype=str).drop(columns=["split", "data"])
     rows.to_csv(path, index=False)
@@ -313,9 +309,8 @@ def test_older_plans_and_rows_are_of_val(written, data, results_root) -> None:
     assert json.loads((prepared.folder / "plan.json").read_text())["tasks"][0].get("test") is None
 
 
-def test_the_commands_say_what_they_did(written, data, results_root, capsys) -> None:
-    experiment = written(data(), seeds=[0, 1])
-    run(experiment)
+def test_the_commands_say_what_they_did(written, data, with_stages, results_root, capsys) -> None:
+    with_stages(prepare(written(data(), seeds=[0, 1])))
     commands.rescore("tiny", split=commands.Scored.val)
     assert "every stored score comes out the same, bit for bit" in capsys.readouterr().out
     commands.rescore("tiny")

@@ -38,6 +38,20 @@ def train(experiment: str, results: Path, strategies: list[str], workers: int = 
     return prepared
 
 
+@pytest.fixture
+def reference(tiny_path: str, tmp_path: Path, with_stages: Callable[[Prepared], Prepared]) -> Callable[..., Prepared]:
+    """Return a function that has the tiny experiment in the folder `a`: what other trainings are held against.
+
+    What another test has trained for it is not trained again.
+    """
+
+    def have(strategies: list[str], **options: Any) -> Prepared:
+        os.environ["CL_BENCH_RESULTS"] = str(tmp_path / "a")
+        return with_stages(prepare(tiny_path, strategies=strategies, **options))
+
+    return have
+
+
 def ends(prepared: Prepared, strategy: str) -> list[str]:
     """Return the hashes of the weights at the ends of a run's stages."""
     run = next(run for run in prepared.plan.runs if run.strategy == strategy)
@@ -58,34 +72,35 @@ def tiny_path(tiny: Callable[..., str], results: Path) -> str:
     return tiny(**STEPS)
 
 
-def test_neutral_settings_equal_naive_bit_for_bit(tiny_path: str, tmp_path: Path) -> None:
+def test_neutral_settings_equal_naive_bit_for_bit(reference: Callable[..., Prepared]) -> None:
     neutral = ["kd[weight=0.0]", "replay[memory=0]", "kd[weight=0.0]+replay[memory=0]"]
-    prepared = train(tiny_path, tmp_path / "a", ["naive", *neutral])
+    prepared = reference(["naive", *neutral])
     for strategy in neutral:
         assert ends(prepared, strategy) == ends(prepared, "naive")
     keys = {run.strategy: run.stages for run in prepared.plan.runs}
     assert keys["kd[weight=0.0]"][1] != keys["naive"][1], "the term was skipped, not computed"
 
 
-def test_strategies_differ_where_they_act_and_only_there(tiny_path: str, tmp_path: Path) -> None:
-    prepared = train(tiny_path, tmp_path / "a", ["naive", "kd", "replay", "kd+replay"])
+def test_strategies_differ_where_they_act_and_only_there(reference: Callable[..., Prepared]) -> None:
+    prepared = reference(["naive", "kd", "replay", "kd+replay"])
     firsts = {ends(prepared, name)[0] for name in ("naive", "kd", "replay", "kd+replay")}
     lasts = {ends(prepared, name)[2] for name in ("naive", "kd", "replay", "kd+replay")}
     assert (len(firsts), len(lasts)) == (1, 4)
 
 
-def test_extra_evaluations_change_no_bit(tiny: Callable[..., str], results: Path, tmp_path: Path) -> None:
-    weights, rows = [], []
-    for every in (0, 1):
-        prepared = train(tiny(evaluate_every=every, **STEPS), tmp_path / str(every), ["naive", "kd+replay"])
-        weights.append(ends(prepared, "naive") + ends(prepared, "kd+replay"))
-        rows.append(prepared.store.scores(prepared.plan.runs[0].stages[-1]))
-    assert weights[0] == weights[1]
-    assert rows[0] == rows[1]
+def test_extra_evaluations_change_no_bit(
+    reference: Callable[..., Prepared], tiny: Callable[..., str], tmp_path: Path
+) -> None:
+    strategies = ["naive", "kd+replay"]
+    often, rarely = reference(strategies), train(tiny(evaluate_every=0, **STEPS), tmp_path / "b", strategies)
+    assert [ends(often, name) for name in strategies] == [ends(rarely, name) for name in strategies]
+    assert often.store.scores(often.plan.runs[0].stages[-1]) == rarely.store.scores(rarely.plan.runs[0].stages[-1])
 
 
-def test_five_evaluations_instead_of_one_change_no_bit(tiny_path: str, tmp_path: Path, monkeypatch: Any) -> None:
-    once = train(tiny_path, tmp_path / "a", ["kd+replay"])
+def test_five_evaluations_instead_of_one_change_no_bit(
+    reference: Callable[..., Prepared], tiny_path: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    once = reference(["kd+replay"])
     from cl_bench.training.harness import Harness
 
     plain = Harness.eval
@@ -101,21 +116,23 @@ def test_five_evaluations_instead_of_one_change_no_bit(tiny_path: str, tmp_path:
     assert ends(once, "kd+replay") == ends(often, "kd+replay")
 
 
-def test_two_workers_give_the_bits_of_one(tiny_path: str, tmp_path: Path) -> None:
-    one = train(tiny_path, tmp_path / "a", ["naive", "kd+replay"])
+def test_two_workers_give_the_bits_of_one(reference: Callable[..., Prepared], tiny_path: str, tmp_path: Path) -> None:
+    one = reference(["naive", "kd+replay"])
     two = train(tiny_path, tmp_path / "b", ["naive", "kd+replay"], workers=2)
     assert artifacts(one.store) == artifacts(two.store)
     assert len(artifacts(one.store)) == 7
 
 
-def test_a_shared_stage_has_the_bits_of_an_unshared_one(tiny_path: str, tmp_path: Path) -> None:
-    shared = train(tiny_path, tmp_path / "a", ["naive", "kd"])
+def test_a_shared_stage_has_the_bits_of_an_unshared_one(
+    reference: Callable[..., Prepared], tiny_path: str, tmp_path: Path
+) -> None:
+    shared = reference(["naive", "kd"])
     alone = train(tiny_path, tmp_path / "b", ["kd"], orders=[["seg", "det", "cls"]])
     assert ends(shared, "kd") == ends(alone, "kd")
 
 
-def test_orders_share_initial_weights_and_the_order_of_images(tiny_path: str, tmp_path: Path) -> None:
-    prepared = train(tiny_path, tmp_path / "a", ["naive"], orders=[["seg", "det"], ["det", "seg"]])
+def test_orders_share_initial_weights_and_the_order_of_images(reference: Callable[..., Prepared]) -> None:
+    prepared = reference(["naive"], orders=[["seg", "det"], ["det", "seg"]])
     first = {stage["tasks"][0]: stage["hashes"]["first"] for stage in prepared.store.stages() if not stage["parent"]}
     assert first["seg"] == first["det"]
 
@@ -135,16 +152,18 @@ def test_tasks_that_share_their_streams_differ_in_nothing_but_their_settings(
     assert losses["cls"] != losses["other"]
 
 
-def test_a_stage_starts_from_its_parents_last_weights(tiny_path: str, tmp_path: Path) -> None:
-    prepared = train(tiny_path, tmp_path / "a", ["kd+replay"])
+def test_a_stage_starts_from_its_parents_last_weights(reference: Callable[..., Prepared]) -> None:
+    prepared = reference(["kd+replay"])
     stages = {stage["key"]: stage for stage in prepared.store.stages()}
     children = [stage for stage in stages.values() if stage["parent"]]
     assert len(children) == 2
     assert all(stage["hashes"]["first"] == stages[stage["parent"]]["hashes"]["last"] for stage in children)
 
 
-def test_killed_in_the_second_stage_and_run_again_gives_the_same_rows(tiny_path: str, tmp_path: Path) -> None:
-    whole = train(tiny_path, tmp_path / "a", ["kd+replay"])
+def test_killed_in_the_second_stage_and_run_again_gives_the_same_rows(
+    reference: Callable[..., Prepared], tiny_path: str, tmp_path: Path
+) -> None:
+    whole = reference(["kd+replay"])
     code = f"import cl_bench; cl_bench.run({tiny_path!r}, strategies=['kd+replay'])"
     environment = {**os.environ, "CL_BENCH_RESULTS": str(tmp_path / "b")}
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], env=environment)
@@ -163,8 +182,8 @@ def test_killed_in_the_second_stage_and_run_again_gives_the_same_rows(tiny_path:
     assert {key: (store.folder(key) / "stage.json").stat().st_mtime_ns for key in kept} == times, "trained again"
 
 
-def test_nothing_is_trained_twice(tiny_path: str, tmp_path: Path) -> None:
-    prepared = train(tiny_path, tmp_path / "a", ["naive", "kd"])
+def test_nothing_is_trained_twice(reference: Callable[..., Prepared], tiny_path: str) -> None:
+    prepared = reference(["naive", "kd"])
     started: list[str] = []
     again = prepare(tiny_path, strategies=["naive", "kd", "kd+replay"])
     train_missing(again, report=lambda key, state: started.append(key) if state == "started" else None)
@@ -172,8 +191,8 @@ def test_nothing_is_trained_twice(tiny_path: str, tmp_path: Path) -> None:
     assert not set(started) & set(prepared.plan.stages)
 
 
-def test_stock_ewc_runs_by_its_dotted_path_as_one_chain(tiny_path: str, tmp_path: Path) -> None:
-    prepared = train(tiny_path, tmp_path / "a", ["naive", EWC, EWC.replace("0.5", "0.0")])
+def test_stock_ewc_runs_by_its_dotted_path_as_one_chain(reference: Callable[..., Prepared]) -> None:
+    prepared = reference(["naive", EWC, EWC.replace("0.5", "0.0")])
     run = next(run for run in prepared.plan.runs if run.strategy == EWC)
     assert prepared.plan.stages[run.stages[1]].chain == run.stages
     assert ends(prepared, EWC.replace("0.5", "0.0")) == ends(prepared, "naive"), "EWC at 0 differs from naive"
@@ -189,7 +208,10 @@ def mine(weight: float = {weight}): return kd(weight=weight)
 """
 
 
-def test_a_plugin_file_stands_in_the_table_and_trains_again_when_edited(tiny_path: str, tmp_path: Path) -> None:
+def test_a_plugin_file_stands_in_the_table_and_trains_again_when_edited(
+    reference: Callable[..., Prepared], tiny_path: str, tmp_path: Path
+) -> None:
+    reference(["naive"])
     file = tmp_path / "mine.py"
     code = (
         f"import cl_bench; path, plugin = {tiny_path!r}, {str(file)!r};"
@@ -210,8 +232,8 @@ def test_a_plugin_file_stands_in_the_table_and_trains_again_when_edited(tiny_pat
     assert len(list(Store(tmp_path / "a" / "stages").stages())) == 3 + 2 + 2 + 2
 
 
-def test_joint_is_one_stage_with_the_summed_budget(tiny_path: str, tmp_path: Path) -> None:
-    prepared = train(tiny_path, tmp_path / "a", ["joint"])
+def test_joint_is_one_stage_with_the_summed_budget(reference: Callable[..., Prepared]) -> None:
+    prepared = reference(["joint"])
     (key,) = prepared.plan.runs[0].stages
     stage = prepared.plan.stages[key]
     assert stage.trained == ("seg", "det", "cls")

@@ -17,8 +17,7 @@ from cl_bench.kinds.base import Task
 from cl_bench.kinds.detection.grid import decode_boxes
 from cl_bench.kinds.detection.kind import _cells
 from cl_bench.plugins.registry import kinds
-from cl_bench.runner.prepare import prepare
-from cl_bench.runner.run import train
+from cl_bench.runner.prepare import Prepared, prepare
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -111,9 +110,11 @@ def test_rewind_goes_part_of_the_way_to_the_initial_backbone() -> None:
         ),
     ],
 )
-def test_what_is_made_of_parts_is_their_sum(whole: str, parts: str, results: Path, tiny: Callable[..., str]) -> None:
-    prepared = prepare(tiny(orders=[["seg", "det"]], epochs=1), strategies=[whole, parts, "naive"])
-    assert train(prepared) == {}
+def test_what_is_made_of_parts_is_their_sum(
+    whole: str, parts: str, results: Path, tiny: Callable[..., str], with_stages: Callable[[Prepared], Prepared]
+) -> None:
+    path = tiny(orders=[["seg", "det"]], epochs=1)
+    prepared = with_stages(prepare(path, strategies=[whole, parts, "naive"]))
     own, sum_of, naive = (prepared.store.weights(run.stages[1]) for run in prepared.plan.runs)
     assert all(torch.equal(own[name], value) for name, value in sum_of.items())
     assert any(not torch.equal(own[name], value) for name, value in naive.items())

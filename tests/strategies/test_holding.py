@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from cl_bench.errors import UserError
+from cl_bench.runner.prepare import Prepared
 from cl_bench.runner.prepare import prepare as prepare_experiment
 from cl_bench.runner.run import train as train_missing
 from cl_bench.stages.trainer import Trainer
@@ -18,12 +19,14 @@ from cl_bench.training.harness import Harness
 
 
 @pytest.fixture
-def two_stages(results: Path, tiny: Callable[..., str]) -> Callable[..., tuple[dict[str, torch.Tensor], ...]]:
+def two_stages(
+    results: Path, tiny: Callable[..., str], with_stages: Callable[[Prepared], Prepared]
+) -> Callable[..., tuple[dict[str, torch.Tensor], ...]]:
     """Return a function that trains seg, then det under a strategy, and returns the weights after each."""
 
     def train(strategy: str, changes: dict[str, Any] | None = None) -> tuple[dict[str, torch.Tensor], ...]:
-        prepared = prepare_experiment(tiny(orders=[["seg", "det"]]), strategies=[strategy], changes=changes or {})
-        assert train_missing(prepared) == {}
+        path = tiny(orders=[["seg", "det"]])
+        prepared = with_stages(prepare_experiment(path, strategies=[strategy], changes=changes or {}))
         return tuple(map(prepared.store.weights, prepared.plan.runs[0].stages))
 
     return train
@@ -102,11 +105,10 @@ def test_settings_out_of_range_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_a_stage_starts_part_of_the_way_back_to_the_initial_backbone(
-    results: Path, tiny: Callable[..., str], share: float
+    results: Path, tiny: Callable[..., str], with_stages: Callable[[Prepared], Prepared], share: float
 ) -> None:
     text = f"rewind[share={share}]+layer_rates[backbone=0, neck=0, shared=0, predictors=0]"
-    prepared = prepare_experiment(tiny(orders=[["seg", "det"]]), strategies=[text])
-    assert train_missing(prepared) == {}
+    prepared = with_stages(prepare_experiment(tiny(orders=[["seg", "det"]]), strategies=[text]))
     first, second = map(prepared.store.weights, prepared.plan.runs[0].stages)
     trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
     initial = trainer.untrained(0).state_dict()

@@ -10,8 +10,7 @@ import pytest
 import torch
 from conftest import Spy
 
-from cl_bench.runner.prepare import prepare
-from cl_bench.runner.run import train
+from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.strategies.ewc import ElasticWeights, sensitivity
 from cl_bench.strategies.l2_sp import QuadraticPenalty
 from cl_bench.strategies.si import SynapticIntelligence
@@ -134,9 +133,10 @@ def test_synaptic_intelligence_adds_the_work_done_along_the_path(held: bool) -> 
     assert float(plugin.state_dict()["weight"]) == pytest.approx(work / (1.5**2 + 0.5))
 
 
-def test_synaptic_intelligence_is_stored_with_the_stage(results: Path, tiny: Callable[..., str]) -> None:
-    prepared = prepare(tiny(orders=[["seg", "det"]]), strategies=["si", "naive"])
-    assert train(prepared) == {}
+def test_synaptic_intelligence_is_stored_with_the_stage(
+    results: Path, tiny: Callable[..., str], with_stages: Callable[[Prepared], Prepared]
+) -> None:
+    prepared = with_stages(prepare(tiny(orders=[["seg", "det"]]), strategies=["si", "naive"]))
     first, second = prepared.plan.runs[0].stages
     before, after = prepared.store.states(first), prepared.store.states(second)
     learnt = [name for name in prepared.store.weights(first) if "running_" not in name and "num_batches" not in name]

@@ -12,7 +12,7 @@ from conftest import TINY, Spy, message
 
 from cl_bench.errors import UserError
 from cl_bench.plugins.composition import parse
-from cl_bench.runner.prepare import prepare
+from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.runner.run import train
 from cl_bench.strategies.agem import GradientProjection
 from cl_bench.strategies.fdr import FunctionReplay
@@ -91,9 +91,11 @@ def test_der_says_that_it_cannot_store_a_mosaic(second_stage: Callable[..., Spy]
     assert said == "strategy der stores single images, and seg shows mosaics of several"
 
 
-def test_two_memories_are_recorded_as_one(results: Path, tiny: Callable[..., str]) -> None:
-    prepared = prepare(tiny(orders=[["seg", "det"]]), strategies=["agem[memory=3]+replay[memory=5]"])
-    assert train(prepared) == {}
+def test_two_memories_are_recorded_as_one(
+    results: Path, tiny: Callable[..., str], with_stages: Callable[[Prepared], Prepared]
+) -> None:
+    path = tiny(orders=[["seg", "det"]])
+    prepared = with_stages(prepare(path, strategies=["agem[memory=3]+replay[memory=5]"]))
     described = prepared.store.describe(prepared.plan.runs[0].stages[1])
     assert described["cost"]["stored_images"] == 5, "the smaller memory holds no other images than the larger"
     assert len(described["memory"]["seg"]) == 5

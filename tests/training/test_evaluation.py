@@ -11,7 +11,7 @@ from avalanche.training.plugins import EvaluationPlugin
 
 from cl_bench.metrics import continual
 from cl_bench.results.rows import load_results
-from cl_bench.runner.prepare import prepare
+from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.runner.run import train
 
 
@@ -38,9 +38,10 @@ def test_avalanche_is_told_scores_drops_and_forgetting_equal_to_the_rows(
     assert {"cls/Top-1", "cls/Top-5"} <= told.keys()
 
 
-def test_rows_hold_every_task_seen_so_far_after_every_epoch(tiny: Callable[..., str], results: Path) -> None:
-    prepared = prepare(tiny(orders=[["seg", "det", "cls"]]))
-    train(prepared)
+def test_rows_hold_every_task_seen_so_far_after_every_epoch(
+    tiny: Callable[..., str], results: Path, with_stages: Callable[[Prepared], Prepared]
+) -> None:
+    with_stages(prepare(tiny(orders=[["seg", "det", "cls"]])))
     rows = load_results(results / "tiny")
     naive = rows[(rows.strategy == "naive") & rows.metric.isin(["mIoU", "AP50", "Top-1"])]
     seen = naive.groupby(["position", "epoch"])["task"].apply(lambda tasks: sorted(set(tasks))).to_dict()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import Kept
 
 from cl_bench.runner.prepare import prepare
 from cl_bench.stages.trainer import Trainer
@@ -24,7 +25,9 @@ class StopError(Exception):
 
 
 @pytest.fixture
-def stage(tiny: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+def stage(
+    tiny: Callable[..., str], kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
     """Return a function that trains seg, then det, with stops after some epochs of det; returns all that is kept."""
 
     def train(folder: str, strategy: str, stops: list[int], **changes: Any) -> dict[str, Any]:
@@ -33,7 +36,7 @@ def stage(tiny: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPa
         prepared = prepare(path, strategies=[strategy])
         trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
         first, second = prepared.plan.runs[0].stages
-        trainer.train(prepared.plan, [first])
+        kept.begin(trainer, prepared.plan, first)
         plain = Harness._before_training_epoch
         for stop in stops:
 
@@ -52,8 +55,8 @@ def stage(tiny: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert not list(store.checkpoints.folder.glob("*")), "a stage that is done leaves no checkpoint"
         rows = (store.folder(second) / "evaluations.csv").read_text()
         losses = [line.rpartition(",")[0] for line in (store.folder(second) / "training.csv").read_text().splitlines()]
-        kept = {"weights": store.weights(second), "states": store.states(second), "rows": rows, "losses": losses}
-        return {**kept, "flops": store.describe(second)["cost"]["training_flops"]}
+        found = {"weights": store.weights(second), "states": store.states(second), "rows": rows, "losses": losses}
+        return {**found, "flops": store.describe(second)["cost"]["training_flops"]}
 
     started: list[int] = []
     train.started = started  # type: ignore[attr-defined]

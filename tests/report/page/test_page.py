@@ -20,8 +20,10 @@ from cl_bench.report.page.render import render, save_report
 from cl_bench.results.retention import retained
 from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
-from cl_bench.runner.prepare import prepare
-from cl_bench.runner.run import train
+from cl_bench.runner.prepare import Prepared, prepare
+
+
+pytestmark = pytest.mark.slow  # a browser is a process
 
 
 @pytest.fixture(autouse=True)
@@ -195,10 +197,9 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(browser: Any, tiny: Callable[..., str], tmp_path: Path) -> Any:
+def page(browser: Any, tiny: Callable[..., str], with_stages: Callable[[Prepared], Prepared], tmp_path: Path) -> Any:
     """The page of a small experiment that was really run, opened."""
-    prepared = prepare(tiny(strategies=["naive", "kd", "joint"], epochs=1))
-    assert train(prepared) == {}
+    prepared = with_stages(prepare(tiny(strategies=["naive", "kd", "joint"], epochs=1)))
     browser.set_window_size(1200, 900)
     browser.get(save_report(prepared.folder, tmp_path / "report.html").as_uri())
     assert browser.execute_script("return document.documentElement.dataset.ready") == "true"
@@ -284,9 +285,10 @@ def test_the_page_works_in_a_browser(page: Any) -> None:
     assert page.get_log("browser") == []
 
 
-def test_a_run_that_failed_is_shown_as_far_as_it_came(browser: Any, tiny: Callable[..., str], tmp_path: Path) -> None:
-    prepared = prepare(tiny(strategies=["naive", "kd"], epochs=1))
-    assert train(prepared) == {}
+def test_a_run_that_failed_is_shown_as_far_as_it_came(
+    browser: Any, tiny: Callable[..., str], with_stages: Callable[[Prepared], Prepared], tmp_path: Path
+) -> None:
+    prepared = with_stages(prepare(tiny(strategies=["naive", "kd"], epochs=1)))
     kd = next(run for run in prepared.plan.runs if run.strategy == "kd")
     shutil.rmtree(prepared.store.folder(kd.stages[-1]))
     plan = read_results(prepared.folder).plan
@@ -332,9 +334,10 @@ def test_a_small_screen_scrolls_down_only(page: Any) -> None:
         assert all(header.is_displayed() for header in page.find_elements("css selector", "#table th"))
 
 
-def test_a_small_screen_breaks_long_names(browser: Any, tiny: Callable[..., str], tmp_path: Path) -> None:
-    prepared = prepare(tiny(strategies=["kd[direction=student_teacher,weight=0.5]"], epochs=1))
-    assert train(prepared) == {}
+def test_a_small_screen_breaks_long_names(
+    browser: Any, tiny: Callable[..., str], with_stages: Callable[[Prepared], Prepared], tmp_path: Path
+) -> None:
+    prepared = with_stages(prepare(tiny(strategies=["kd[direction=student_teacher,weight=0.5]"], epochs=1)))
     browser.get(save_report(prepared.folder, tmp_path / "report.html").as_uri())
     with small(browser):
         assert_the_verdict_is_in_sight(browser)

@@ -60,6 +60,12 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
     return write
 
 
+@pytest.fixture
+def naive(tiny: Callable[..., str], results: Path, with_stages: Callable[[Prepared], Prepared]) -> None:
+    """The stages of naive are there already, and with them the first of the faulty strategy."""
+    with_stages(prepare(tiny(), strategies=["naive"]))
+
+
 def train(path: str, file: Path, workers: int = 1, **options: bool) -> tuple[Prepared, dict[str, Failure]]:
     prepared = prepare(path, strategies=["faulty", "naive"], plugin_files=[file])
     return prepared, train_missing(prepared, on_this_machine(workers), **options)
@@ -79,6 +85,7 @@ def test_a_raising_stage_fails_its_descendants_are_skipped_and_all_else_goes_on(
     assert Failures(results).get(third) == failed[third]
 
 
+@pytest.mark.usefixtures("naive")
 @pytest.mark.parametrize(
     "body", ["raise SystemExit(0)", "raise BaseException", "raise type('Mute', (Exception,), {'__str__': sys.exit})"]
 )
@@ -90,6 +97,7 @@ def test_a_plugin_cannot_end_the_run_by_what_it_raises(
     assert {key: failure.kind for key, failure in failed.items()} == {second: "raised", third: "skipped"}
 
 
+@pytest.mark.usefixtures("naive")
 def test_records_that_are_torn_do_not_stop_a_run(
     tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path]
 ) -> None:
@@ -124,6 +132,7 @@ def test_a_worker_that_ends_fails_its_stage_alone(
     assert prepared.store.checkpoints.load(second) is not None, "its first epoch is kept"
 
 
+@pytest.mark.usefixtures("naive")
 def test_what_diverged_is_not_tried_again_unless_asked_for(
     tiny: Callable[..., str], results: Path, faulty: Callable[[str], Path]
 ) -> None:

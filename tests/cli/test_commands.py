@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from cl_bench import cli
+from cl_bench.runner.prepare import Prepared, prepare
+from cl_bench.testing.bench import Bench
 
 pytestmark = pytest.mark.usefixtures("full_sizes")  # as the processes that are started have
 
@@ -150,8 +152,10 @@ def test_a_report_needs_runs(command: Run, tiny: Callable[..., str]) -> None:
     assert "tiny has baselines alone" in errors
 
 
-def test_results_are_shown_in_every_form(command: Run, tiny: Callable[..., str], tmp_path: Path) -> None:
-    assert command("run", tiny(), "--strategies", "naive,joint")[0] == 0
+def test_results_are_shown_in_every_form(
+    command: Run, tiny: Callable[..., str], with_stages: Callable[[Prepared], Prepared], tmp_path: Path
+) -> None:
+    with_stages(prepare(tiny(), strategies=["naive", "joint"]))
     for form, sign in (("markdown", "| strategy"), ("csv", "strategy,"), ("latex", r"\toprule"), ("terminal", "naive")):
         code, shown, _ = command("table", "tiny", "-f", form)
         assert code == 0
@@ -188,25 +192,21 @@ def test_the_package_runs_as_a_module() -> None:
 
 def test_what_reads_results_imports_neither_torch_nor_avalanche(command: Run, tiny: Callable[..., str]) -> None:
     command("run", tiny(orders=[["cls"]]))
+    lines = ["--help", "table tiny", "compare tiny tiny", "plot tiny", "report tiny", "gallery tiny", "status tiny"]
+    # One after the other in one process: what one imports, all that come after it have.
     code = (
-        "import sys; from cl_bench import cli; sys.argv = ['cl-bench', *{words}]\n"
-        "try: cli.main()\nexcept SystemExit: pass\n"
-        "print(sorted({{'torch', 'avalanche'}} & set(sys.modules)), file=sys.stderr)"
+        "import sys\nfrom cl_bench import cli\n"
+        f"for line in {lines}:\n"
+        "    sys.argv = ['cl-bench', *line.split()]\n"
+        "    try: cli.main()\n"
+        "    except SystemExit: pass\n"
+        "    print('== imported:', sorted({'torch', 'avalanche'} & set(sys.modules)))"
     )
-    for words in (
-        ["--help"],
-        ["table", "tiny"],
-        ["compare", "tiny", "tiny"],
-        ["plot", "tiny"],
-        ["report", "tiny"],
-        ["gallery", "tiny"],
-        ["status", "tiny"],
-    ):
-        found = subprocess.run(
-            [sys.executable, "-c", code.format(words=words)], capture_output=True, text=True, check=True
-        )
-        assert found.stderr.strip().splitlines()[-1] == "[]", words
-        assert found.stdout
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *shown, rest = found.stdout.split("== imported: []\n")
+    assert rest == ""
+    assert len(shown) == len(lines)
+    assert all(shown)
 
 
 @pytest.mark.parametrize("what", ["strategies", "experiments", "kinds", "formats", "backbones"])
@@ -252,9 +252,11 @@ def test_a_sweep_of_what_is_no_setting_is_refused_before_anything_is_trained(
     assert not list(results.rglob("stage.json"))
 
 
-def test_a_budget_says_what_it_leaves_out(command: Run, tiny: Callable[..., str], results: Path) -> None:
+def test_a_budget_says_what_it_leaves_out(
+    command: Run, tiny: Callable[..., str], results: Path, with_stages: Callable[[Prepared], Prepared]
+) -> None:
     path = tiny(orders=[["seg", "cls"]], epochs=1)
-    assert command("run", path)[0] == 0
+    with_stages(prepare(path))
     code, shown, _ = command("run", path, "--budget", "0.001s", "--seeds", "0,1")
     assert code == 0
     assert "1 of 2 runs fit" in shown
@@ -265,9 +267,11 @@ def test_a_budget_says_what_it_leaves_out(command: Run, tiny: Callable[..., str]
     assert "no run fits into 0.001s: the shortest takes about" in said
 
 
-def test_a_file_sweeps_and_a_budget_is_for_all_of_it(command: Run, tiny: Callable[..., str], results: Path) -> None:
+def test_a_file_sweeps_and_a_budget_is_for_all_of_it(
+    command: Run, tiny: Callable[..., str], results: Path, with_stages: Callable[[Prepared], Prepared]
+) -> None:
     path = tiny(orders=[["seg", "cls"]], epochs=1)
-    assert command("run", path)[0] == 0
+    with_stages(prepare(path))
     swept = tiny(orders=[["seg", "cls"]], epochs=1, sweep={"learning_rate": [1.0e-3, 2.0e-3]})
     code, shown, _ = command("run", swept, "--dry-run")
     assert code == 0
@@ -289,10 +293,11 @@ def test_a_file_sweeps_and_a_budget_is_for_all_of_it(command: Run, tiny: Callabl
 
 
 def test_a_new_strategy_is_written_checked_and_run(
-    command: Run, tiny: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Run, bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cl_bench.plugins.registry import strategies
 
+    monkeypatch.setattr("cl_bench.testing.bench.Bench", lambda _: bench)  # with naive's stages, if it has them
     monkeypatch.chdir(tmp_path)
     try:
         code, shown, _ = command("strategy", "new", "my_idea")

@@ -9,8 +9,7 @@ import pytest
 
 from cl_bench.errors import UserError
 from cl_bench.runner.budget import duration, fitting, seconds_of
-from cl_bench.runner.prepare import prepare
-from cl_bench.runner.run import train
+from cl_bench.runner.prepare import Prepared, prepare
 
 
 @pytest.mark.parametrize(
@@ -31,10 +30,11 @@ def test_nothing_to_judge_by(tiny: Callable[..., str], results: Path) -> None:
         fitting(prepare(tiny()), 1e9)
 
 
-def test_whole_runs_fit_in_the_order_of_the_plan(tiny: Callable[..., str], results: Path) -> None:
+def test_whole_runs_fit_in_the_order_of_the_plan(
+    tiny: Callable[..., str], results: Path, with_stages: Callable[[Prepared], Prepared]
+) -> None:
     path = tiny(orders=[["seg", "cls"]], epochs=1)
-    first = prepare(path, strategies=["naive", "kd"])
-    train(first)
+    first = with_stages(prepare(path, strategies=["naive", "kd"]))
     done = fitting(first, 0.0)
     assert (len(done.prepared.plan.runs), done.left_out, done.seconds) == (2, [], 0)
     more = prepare(path, strategies=["naive", "kd"], seeds=[0, 1])
@@ -59,11 +59,10 @@ def test_whole_runs_fit_in_the_order_of_the_plan(tiny: Callable[..., str], resul
 
 
 def test_scoring_counts_and_the_baseline_that_a_stage_follows_counts_once(
-    tiny: Callable[..., str], results: Path
+    tiny: Callable[..., str], results: Path, with_stages: Callable[[Prepared], Prepared]
 ) -> None:
     path = tiny(orders=[["seg", "cls"]], epochs=1)
-    first = prepare(path, strategies=["expert_kd"])
-    train(first)
+    first = with_stages(prepare(path, strategies=["expert_kd"]))
     more = prepare(path, strategies=["expert_kd"], seeds=[1])
     cost = {found["key"]: found["cost"] for found in more.stored}
     key = first.plan.runs[0].stages[1]

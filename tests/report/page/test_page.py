@@ -22,7 +22,6 @@ from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 from cl_bench.runner.prepare import Prepared, prepare
 
-
 pytestmark = pytest.mark.slow  # a browser is a process
 
 

@@ -75,7 +75,7 @@ def test_the_key_depends_on_every_setting_and_not_on_their_order() -> None:
 @pytest.fixture
 def trained(tiny: Callable[..., str], results: Path, with_stages: Callable[[Prepared], Prepared]) -> Prepared:
     """Seg, then det, trained under naive."""
-    return with_stages(prepare(tiny(orders=[["seg", "det"]])))
+    return with_stages(prepare(tiny(orders=[["seg", "det"]], epochs=1)))
 
 
 def flip(path: Path, place: float = 0.5) -> None:
@@ -97,7 +97,7 @@ def test_a_damaged_stage_is_noticed_and_trained_again(
     harm(trained.store.folder(first) / name)
     shutil.rmtree(trained.store.folder(second))
     started: list[str] = []
-    again = prepare(tiny(orders=[["seg", "det"]]))
+    again = prepare(tiny(orders=[["seg", "det"]], epochs=1))
     train(again, report=lambda key, state: started.append(key) if state == "started" else None)
     assert started == [first, second]
     after = again.store.weights(second), again.store.scores(second)
@@ -123,7 +123,7 @@ def test_a_stage_of_a_newer_version_is_refused_and_left_alone(trained: Prepared,
     seal = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     path.write_text(json.dumps({**content, "sha256": seal}))
     with pytest.raises(NewerVersionError, match=r"stage\.json was written by a newer version"):
-        train(prepare(tiny(orders=[["seg", "det"]])))
+        train(prepare(tiny(orders=[["seg", "det"]], epochs=1)))
     assert path.is_file()
 
 
@@ -191,5 +191,5 @@ def test_a_stage_of_the_schema_without_hashes_is_trained_again(trained: Prepared
     path = trained.store.folder(first) / "stage.json"
     old = {key: value for key, value in json.loads(path.read_text()).items() if key not in ("files", "sha256")}
     path.write_text(json.dumps({**old, "schema": 1}))
-    again = prepare(tiny(orders=[["seg", "det"]]))
+    again = prepare(tiny(orders=[["seg", "det"]], epochs=1))
     assert [stage.key for stage in again.missing()] == [first]

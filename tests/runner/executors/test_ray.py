@@ -60,7 +60,7 @@ class Noted(SupervisedPlugin):
     def before_training_epoch(self, strategy, **_):
         with open({file!r}, "a") as file:
             file.write(f"{{os.getpid()}} {{strategy.epoch}}\\n")
-        while strategy.epoch == 3 and not Path({gate!r}).exists():
+        while strategy.epoch == 1 and not Path({gate!r}).exists():
             time.sleep(0.05)
 
 @strategy("noted")
@@ -89,7 +89,7 @@ def test_a_lost_node_costs_no_stage_and_no_bit(
     cluster: Any, tiny: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(strategies, "entries", {name: strategies.get(name) for name in strategies})
-    path, plugin, log, gate = tiny(epochs=5), tmp_path / "noted.py", tmp_path / "epochs.txt", tmp_path / "open"
+    path, plugin, log, gate = tiny(epochs=3), tmp_path / "noted.py", tmp_path / "epochs.txt", tmp_path / "open"
     plugin.write_text(NOTED.format(file=str(log), gate=str(gate)))
     gate.touch()
     three = [f"noted[x={x}]" for x in (1, 2, 3)]

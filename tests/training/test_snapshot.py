@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Kept
+from kept import Kept
 
 from cl_bench.runner.prepare import prepare
 from cl_bench.stages.trainer import Trainer

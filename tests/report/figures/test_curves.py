@@ -116,6 +116,7 @@ def test_unfinished_strategies_say_so_and_are_drawn_as_far_as_they_came(tmp_path
     assert [path.stat().st_size > 0 for path in save(figure, tmp_path, "curve")] == [True] * 3
 
 
+@pytest.mark.slow
 def test_saved_files_are_pictures_and_equal_figures_give_equal_bytes(tmp_path):
     results = read_results(plausible(tmp_path, seeds=(0,), strategies=("naive",)).write())
     folders = [tmp_path / name for name in ("one", "two")]

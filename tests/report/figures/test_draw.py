@@ -71,6 +71,7 @@ def test_several_orders_have_a_figure_each(tmp_path):
         assert set(figures(results, what)) == {f"{what}-seg-det-cls", f"{what}-cls-det-seg"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["curves", "matrix", "tradeoffs", "orders"])
 def test_equal_figures_give_equal_bytes(tmp_path, what):
     results = results_of(tmp_path)
@@ -105,19 +106,27 @@ SHORT = ("seg", "det", "cls")
 LONG = ("segmentation", "street_scenes_of_many_countries", "classification")
 
 
-@pytest.mark.parametrize("tasks", [SHORT, LONG], ids=["short", "long"])
+@pytest.fixture(scope="module", params=[SHORT, LONG], ids=["short", "long"])
+def composed(request, tmp_path_factory):
+    """Results of strategies with long names on tasks with short or long ones, which every figure is drawn of."""
+    folder = tmp_path_factory.mktemp("composed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CL_BENCH_RESULTS", str(folder))
+        for name, like in zip(request.param, SHORT, strict=True):
+            for table in (synthetic.TASKS, synthetic.TOP, synthetic.TESTS):
+                patch.setitem(table, name, table[like])
+        experiment = plausible(folder, tasks=request.param, strategies=COMPOSED, joint=True)
+        for key, scores in experiment.scores.items():
+            experiment.classes[key] = {task: {"sofa": 0.4, "potted plant": 0.1 * len(scores)} for task in scores}
+        experiment.test_classes = experiment.classes
+        return read_results(experiment.add_tests().write())
+
+
 @pytest.mark.parametrize("width", [3.0, 3.4, 7.2])
 @pytest.mark.parametrize("what", ["curves", "matrix", "tradeoffs", "classes", "orders"])
-def test_in_a_column_all_text_can_be_read(tmp_path, monkeypatch, what, width, tasks):
-    for name, like in zip(tasks, SHORT, strict=True):
-        monkeypatch.setitem(synthetic.TASKS, name, synthetic.TASKS[like])
-        monkeypatch.setitem(synthetic.TOP, name, synthetic.TOP[like])
-        monkeypatch.setitem(synthetic.TESTS, name, synthetic.TESTS[like])
-    experiment = plausible(tmp_path, tasks=tasks, strategies=COMPOSED, joint=True)
-    for key, scores in experiment.scores.items():
-        experiment.classes[key] = {task: {"sofa": 0.4, "potted plant": 0.1 * len(scores)} for task in scores}
-    experiment.test_classes = experiment.classes
-    (figure,) = figures(read_results(experiment.add_tests().write()), what, width).values()
+def test_in_a_column_all_text_can_be_read(composed, monkeypatch, what, width):
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(composed.folder.parent))
+    (figure,) = figures(composed, what, width).values()
     texts = drawn_texts(figure)
     assert figure.get_figwidth() == width
     assert len(texts) > 10

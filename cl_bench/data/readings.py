@@ -17,6 +17,9 @@ from cl_bench.utils.paths import cache_root
 SCHEMA = 1
 """To be raised when a file is read in another way."""
 
+TURNED = ".made-upright"
+"""Ends the name, before the file's ending, of a mask in the cache that was brought upright when it was made."""
+
 
 def readings(paths: Sequence[Path], hashes: Sequence[str]) -> list[Reading]:
     """Return how each file is read; a file that cannot be is plain here, as whoever decodes it says what is wrong.

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from cl_bench.data.base import VOID
+from cl_bench.data.class_names import class_names
 from cl_bench.data.pictures import as_array, as_picture
 from cl_bench.errors import UserError, describe_error
 from cl_bench.utils.files import whole_folder
@@ -25,6 +26,8 @@ from cl_bench.utils.paths import cache_root
 KINDS = ("classification", "segmentation", "detection")
 VERSION = 2
 """To be raised when a data set is written in another way."""
+MOST_UNNAMED = 10_000
+"""Classes without names, of which there may be more only where there are as many labels."""
 
 Row = dict[str, Any]
 
@@ -38,17 +41,16 @@ def write_dataset(dataset: Any, kind: str, part: str, task: str) -> str:
     what = f"{part} of {task}"
     if kind not in KINDS:
         raise UserError(f"{what}: {kind} takes no torch data set; {', '.join(KINDS)} do")
-    if not hasattr(dataset, "__len__"):
-        raise UserError(f"{what}: {type(dataset).__name__} has no length, so that its images cannot be counted")
-    declared = _declared(dataset)
-    content = declared or _content(dataset, kind, what)
+    count, names = _length(dataset, what), class_names(dataset, what)
+    declared, learnt = _declared(dataset), part in ("train", "all")
+    content = declared or _content(dataset, kind, what, learnt)
     # Whoever gives train and val one fingerprint means the data set as a whole, and another class another data set.
     owner = [type(dataset).__module__, type(dataset).__qualname__, task, part] if declared else []
-    identity = [VERSION, kind, len(dataset), _class_names(dataset), content, owner]
+    identity = [VERSION, kind, count, names, content, owner]
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     if not (folder := _folder(digest)).is_dir():
         with whole_folder(folder, shared=True) as made:
-            if _content(dataset, kind, what, made) != content and not declared:
+            if _content(dataset, kind, what, learnt, made) != content and not declared:
                 raise UserError(
                     f"{what}: {type(dataset).__name__} gives other images or targets each time it is asked: leave "
                     "random transforms out, as `augment` of the experiment has its own"
@@ -87,13 +89,26 @@ def _declared(dataset: Any) -> str:
     return str((found() if callable(found) else found) or "")
 
 
-def _class_names(dataset: Any) -> list[str]:
-    return [str(name) for name in getattr(dataset, "classes", None) or ()]
+def _length(dataset: Any, what: str) -> int:
+    """Return how many images `dataset` has, at least one."""
+    name = type(dataset).__name__
+    if not hasattr(dataset, "__len__"):
+        raise UserError(f"{what}: {name} has no length, so that its images cannot be counted")
+    try:
+        count = len(dataset)
+    except Exception as error:  # somebody's code may raise anything
+        raise UserError(f"{what}: {name} cannot say how many images it has: {describe_error(error)}") from error
+    if not count:
+        raise UserError(f"{what}: {name} has no images")
+    return count
 
 
-def _content(dataset: Any, kind: str, what: str, into: Path | None = None) -> str:
-    """Return the hash of all images and targets, writing them, with their index, to the folder `into`."""
-    content, rows = hashlib.sha256(), list[Row]()
+def _content(dataset: Any, kind: str, what: str, learnt: bool, into: Path | None = None) -> str:
+    """Return the hash of all images and targets, writing them, with their index, to the folder `into`.
+
+    learnt: whether it is to be learnt from, so that its numbers say which classes there are.
+    """
+    content, rows, void = hashlib.sha256(), list[Row](), False
     for place, image, mask, row in _items(dataset, kind, what):
         for name, picture in (("image", image), ("mask", mask)):
             if picture is None:
@@ -106,23 +121,37 @@ def _content(dataset: Any, kind: str, what: str, into: Path | None = None) -> st
                 picture.save(into / row[name], "PPM")
         content.update(json.dumps(row).encode())
         rows.append(row)
+        void = void or (mask is not None and bool(np.asarray(mask).max() == VOID))
+    names = class_names(dataset, what)
+    _check_numbers(rows, names, what, learnt)
+    if void and learnt and numbers_in(rows) <= {0}:
+        raise UserError(
+            f"{what}: its masks hold {VOID} and no class but 0, and {VOID} is void, which counts for nothing: give a "
+            f"class a number from 0 on, such as `mask // {VOID}` of masks of 0 and {VOID}"
+        )
     if into is not None:
-        named, last = _class_names(dataset), max(numbers_in(rows), default=0)
-        if named and last >= len(named):
-            raise UserError(f"{what}: a target has class {last}, and the data set names {len(named)} classes, from 0")
-        (into / "index.json").write_text(json.dumps({"classes": named, "rows": rows}))
+        (into / "index.json").write_text(json.dumps({"classes": names, "rows": rows}))
     return content.hexdigest()
+
+
+def _check_numbers(rows: Sequence[Row], names: Sequence[str], what: str, learnt: bool) -> None:
+    """Raise UserError for a number that is beyond the `names` or, where there are none, beyond what can be meant."""
+    numbers = [(number, place) for place, row in enumerate(rows) for number in numbers_in([row])]
+    last, place = max(numbers, default=(0, 0), key=lambda one: one[0])
+    where = f"{what}, image {place}: a target has class {last}"
+    if names and last >= len(names):
+        raise UserError(f"{where}, and the data set names {len(names)} classes, from 0")
+    if learnt and not names and last >= max(MOST_UNNAMED, len(numbers)):
+        raise UserError(
+            f"{where}, which would be one of {last + 1:,} classes without names, and {len(numbers):,} labels are "
+            "there: number the classes from 0 on, without gaps"
+        )
 
 
 def _items(dataset: Any, kind: str, what: str) -> Iterator[tuple[int, Image.Image, Image.Image | None, Row]]:
     for place in range(len(dataset)):
         where = f"{what}, image {place}"
-        try:
-            image, target = dataset[place]
-        except Exception as error:  # somebody's code may raise anything
-            raise UserError(
-                f"{where}: {type(dataset).__name__} gives no image and target: {describe_error(error)}"
-            ) from error
+        image, target = _pair(dataset, place, where)
         picture = as_picture(image, where)
         if kind == "segmentation":
             mask = _mask(target, picture.size, where)
@@ -131,6 +160,18 @@ def _items(dataset: Any, kind: str, what: str) -> Iterator[tuple[int, Image.Imag
             yield place, picture, None, _boxes(target, where)
         else:
             yield place, picture, None, {"label": _label(target, where)}
+
+
+def _pair(dataset: Any, place: int, where: str) -> tuple[Any, Any]:
+    said = f"{where}: {type(dataset).__name__} gives no image and target"
+    try:
+        item = dataset[place]
+    except Exception as error:  # somebody's code may raise anything
+        raise UserError(f"{said}: {describe_error(error)}") from error
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        length = f" of {len(item)}" if hasattr(item, "__len__") else ""
+        raise UserError(f"{said}, but {type(item).__name__}{length}: make a pair of each item")
+    return item[0], item[1]
 
 
 def _label(target: Any, where: str) -> int:

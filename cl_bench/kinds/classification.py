@@ -18,8 +18,12 @@ from cl_bench.kinds.base import Distill, Kind, Predictor, Settings, Target, Task
 from cl_bench.kinds.divergence import kl
 from cl_bench.kinds.drawing import write_label
 from cl_bench.kinds.prediction import Label
+from cl_bench.metrics.rarity import rare_classes
 from cl_bench.metrics.top_k import TopK
 from cl_bench.plugins.registry import kinds
+
+FEW = 3
+"""Scored images of a class from which on nothing is said: of one or two, each is all or half of its accuracy."""
 
 
 class PooledPredictor(Predictor):
@@ -130,6 +134,11 @@ class Classification(Kind):
     def count(self, split: Split) -> npt.NDArray[np.int64]:
         """Return the images of each class."""
         return np.bincount([example.target for example in split.examples], minlength=len(split.classes))
+
+    def weakness(self, task: Task, counts: Sequence[int]) -> str:
+        """Return which classes have one or two images."""
+        names, images = [task.classes[label] for label in task.labels], [counts[label] for label in task.labels]
+        return rare_classes(names, images, FEW, "Top-1 of a class hangs on one or two images")
 
     def as_drawn(self, target: Target, left_out: Target | None = None) -> int:
         """Return the class."""

@@ -35,8 +35,7 @@ VERSION = 4
 class ScoredPart:
     """The images that a verdict is of, without those that train or val holds too.
 
-    counts: class -> pixels, boxes or images; trivial: the headline score (0..1) of looking at no image; figures:
-    `Kind.notes`.
+    counts, trivial, figures: as an `Audit` has them of val.
     """
 
     split: Split
@@ -51,9 +50,8 @@ class Audit:
     """The splits of `task` as they are to be used, and what was found in them.
 
     train: without the images that validation holds too; findings, details: one sentence each, as `Split.notes` and
-    `Split.details`; train_counts, val_counts: class
-    -> pixels, boxes or images; trivial: the headline score (0..1) of looking at no image; figures: `Kind.notes`; test:
-    None where the data set has none.
+    `Split.details`; train_counts, val_counts: class -> pixels, boxes or images; trivial: the headline score (0..1) of
+    looking at no image; figures: `Kind.notes`; test: None where the data set has none; leaked: what was dropped.
     """
 
     task: Task
@@ -68,6 +66,7 @@ class Audit:
     figures: Mapping[str, float]
     test: ScoredPart | None = None
     details: tuple[str, ...] = ()
+    leaked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,7 @@ def audit(task: Task, train: Split, val: Split, test: Split | None = None) -> Au
     if task.kind.whole_image:
         val = _part(task, val)
     train_fingerprint, val_fingerprint = fingerprint(train), fingerprint(val)
-    place = _place(task, train_fingerprint, val_fingerprint)
-    measured = _cached(place, _Measured, lambda: _measure(task, train, val))
+    measured = _cached(_place(task, train_fingerprint, val_fingerprint), _Measured, lambda: _measure(task, train, val))
     if weakness := task.kind.weakness(task, measured.val_counts):
         notes.append(f"val: {weakness}")
     found = Audit(
@@ -126,6 +124,7 @@ def audit(task: Task, train: Split, val: Split, test: Split | None = None) -> Au
         measured.trivial,
         measured.figures,
         details=tuple(f"{where}: {one}" for where, split in (("train", train), ("val", val)) for one in split.details),
+        leaked=tuple(measured.leaked),
     )
     return found if test is None else _with_test(found, test)
 
@@ -148,8 +147,9 @@ def _with_test(found: Audit, test: Split) -> Audit:
         measured.trivial,
         measured.figures,
     )
-    details = (*found.details, *(f"test: {one}" for one in test.details))
-    return replace(found, findings=(*found.findings, *notes, *measured.findings), test=part, details=details)
+    details, leaked = (*found.details, *(f"test: {one}" for one in test.details)), (*found.leaked, *measured.leaked)
+    findings = (*found.findings, *notes, *measured.findings)
+    return replace(found, findings=findings, test=part, details=details, leaked=leaked)
 
 
 def _place(task: Task, *fingerprints: str) -> Path:

@@ -8,13 +8,13 @@ from pathlib import Path
 from cl_bench.data.base import Boxes, Example
 from cl_bench.data.cache import file_hashes
 from cl_bench.data.images import Reading
-from cl_bench.data.readings import readings
+from cl_bench.data.readings import TURNED, readings
 
 
 def unturned(examples: Sequence[Example], found: Sequence[Reading]) -> list[str]:
     """Return a sentence where images are turned upright and their labels are not; found: how each image is read."""
     turned = [one for one, how in zip(examples, found, strict=True) if how.orientation != 1]
-    masked = [one for one in turned if isinstance(one.target, Path)]
+    masked = [one for one in turned if isinstance(one.target, Path) and TURNED not in one.target.suffixes]
     masks = [one.target for one in masked]
     plain = [
         one.name for one, how in zip(masked, readings(masks, file_hashes(masks)), strict=True) if how.orientation == 1

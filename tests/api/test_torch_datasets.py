@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import TINY, message
 from PIL import Image
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import cl_bench
 from cl_bench.config.presets import load_experiment
@@ -189,9 +189,6 @@ def test_a_declared_fingerprint_is_of_one_class_of_data_sets_and_one_task() -> N
         one = cl_bench.Task(name=name, kind="classification", data={"train": dataset, "val": dataset})
         return str(write_datasets(cl_bench.Experiment(name="own", tasks=(one,))).tasks[0].data["train"])
 
-    def parity(index: int) -> int:
-        return index % 2
-
     first = goes_by(Squares(parity), "own")
     assert goes_by(Squares(parity), "own") == first
     assert goes_by(Others(parity), "own") != first
@@ -258,6 +255,137 @@ def test_what_is_no_data_set_of_images_is_one_sentence(tmp_path: Path) -> None:
     assert "the data set 000000000000 was given from Python and is not in the cache" in message(
         read_split, config, "val"
     )
+
+
+def parity(index: int) -> int:
+    return index % 2
+
+
+@pytest.mark.parametrize("kind", ["classification", "detection"])
+def test_a_number_beyond_what_classes_can_be_is_refused_at_once(kind: str) -> None:
+    def target(index: int) -> Any:
+        number = 10**6 if index == 3 else parity(index)
+        if kind == "classification":
+            return number
+        return {"boxes": torch.tensor([[1.0, 2, 11, 12]]), "labels": torch.tensor([number])}
+
+    said = message(split, kind, Squares(target))
+    assert "train of own, image 3: a target has class 1000000, which would be one of 1,000,001 classes" in said
+    assert "and 6 labels are there: number the classes from 0 on" in said
+    named = Squares(target)
+    named.classes = ["a", "b"]
+    assert "train of own, image 3: a target has class 1000000, and the data set names 2" in message(split, kind, named)
+    one = task(kind, train=Squares(lambda index: target(parity(index))), val=Squares(target))
+    stored = write_datasets(cl_bench.Experiment(name="own", tasks=(one,))).tasks[0]
+    assert "given as 'val' has class 1000000, and the classes of train are" in message(read_split, stored, "val")
+
+
+def test_many_unnamed_classes_take_no_time() -> None:
+    found = split("classification", Squares(lambda index: 9_000 + index))
+    assert len(found.classes) == 9_006
+    assert [example.target for example in found.examples] == list(range(9_000, 9_006))
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        (lambda: ["a", "b"], "not a method"),
+        ("cat,dog", "not of type str"),
+        ({0: "cat", 1: "dog"}, "not of type dict"),
+        (2, "not of type int"),
+        (["cat", None], "and one is of type NoneType"),
+    ],
+)
+def test_classes_that_are_no_list_of_names_are_one_sentence(classes: Any, told: str) -> None:
+    said = message(split, "classification", Squares(parity, classes=classes))
+    assert said == f"train of own: its `classes` must be a list of names, {told}"
+
+
+@pytest.mark.parametrize(
+    ("classes", "names"),
+    [
+        (np.array(["cat", "dog"]), ("cat", "dog")),
+        ([7, 8], ("7", "8")),
+        ([("crane", "bird"), ("crane",)], ("crane, bird", "crane")),
+        (["crane", "crane"], ("crane (0)", "crane (1)")),
+        ([], ("0", "1")),
+    ],
+)
+def test_names_of_classes_in_all_their_forms(classes: Any, names: tuple[str, ...]) -> None:
+    found = split("classification", Squares(parity, classes=classes))
+    assert found.classes == names
+    assert [example.target for example in found.examples] == [0, 1] * 3
+
+
+@pytest.mark.parametrize(("length", "told"), [(-1, ">= 0"), ("6", "TypeError"), (None, "NotImplementedError: lazy")])
+def test_a_length_that_is_none_is_one_sentence(length: Any, told: str) -> None:
+    class Lazy(Squares):
+        def __len__(self) -> int:
+            if length is None:
+                raise NotImplementedError("lazy")
+            return length  # type: ignore[no-any-return]
+
+    said = message(split, "classification", Lazy(parity))
+    assert said.startswith("train of own: Lazy cannot say how many images it has: ")
+    assert told in said
+    assert message(split, "classification", Squares(parity, count=0)) == "train of own: Squares has no images"
+
+
+def test_items_that_are_no_pairs_are_told_by_what_they_are() -> None:
+    pixels = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    for item, told in [({"image": pixels, "label": 0}, "dict of 2"), ((pixels, 0, "a.jpg"), "tuple of 3")]:
+        said = message(split, "classification", Listed([item]))
+        assert said == f"train of own, image 0: Listed gives no image and target, but {told}: make a pair of each item"
+
+
+def test_masks_of_0_and_255_alone_are_refused_with_the_cure() -> None:
+    def mask(index: int) -> torch.Tensor:
+        found = torch.zeros(30, 40, dtype=torch.int64)
+        found[:10] = 255
+        return found
+
+    said = message(split, "segmentation", Squares(mask, classes=["background", "road"]))
+    assert "train of own: its masks hold 255 and no class but 0, and 255 is void" in said
+    assert "such as `mask // 255` of masks of 0 and 255" in said
+    cured = split("segmentation", Squares(lambda index: mask(index) // 255, classes=["background", "road"]))
+    values = decode_mask(cured.examples[0].target, None)
+    assert (values[:10] == 1).all()
+    assert (values[10:] == 0).all()
+    one = task("segmentation", train=Squares(lambda index: mask(index) // 255), val=Squares(mask, first=9))
+    stored = write_datasets(cl_bench.Experiment(name="own", tasks=(one,))).tasks[0]
+    assert len(read_split(stored, "val").examples) == 6, "a part that is not learnt from may show nothing"
+
+
+PAIRS = [(torch.zeros(3, 8, 8, dtype=torch.uint8), index % 2) for index in range(4)]
+WRAP = "wrap it in a torch.utils.data.Dataset, whose items are pairs of an image and its target"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (PAIRS, f"is of type list, and no data set: {WRAP}"),
+        (dict(enumerate(PAIRS)), f"is of type dict, and no data set: {WRAP}"),
+        (np.zeros((4, 8, 8, 3), np.uint8), f"is of type ndarray, and no data set: {WRAP}"),
+        (torch.zeros(4, 3, 8, 8), f"is of type Tensor, and no data set: {WRAP}"),
+        (iter(PAIRS), f"is of type list_iterator, and no data set: {WRAP}"),
+        (DataLoader(Listed(PAIRS)), "is of type DataLoader, and no data set: give what it loads, its `dataset`"),
+        (Squares, "is the class Squares: give a data set of that class"),
+    ],
+)
+def test_what_is_given_in_place_of_a_data_set_is_told_what_makes_one(given: Any, told: str) -> None:
+    for parts in ({"train": given, "val": given}, {"train": given, "val": Squares(parity)}):
+        assert message(task, "classification", **parts) == f"data of task own: 'train' {told}"
+    assert message(task, "classification", train=Squares(parity), val=given) == f"data of task own: 'val' {told}"
+    own = {"name": "own", "tasks": [{"name": "own", "kind": "classification", "data": {"train": given}}]}
+    assert message(prepare, own) == f"data of task own: 'train' {told}"
+
+
+def test_a_part_that_is_none_is_left_out_and_one_in_words_is_refused() -> None:
+    one = task("classification", train=Squares(parity), val=Squares(parity), test=None)
+    assert set(one.data) == {"format", "train", "val"}
+    assert "'val' is of type str, and no data set" in message(task, "classification", train=Squares(parity), val="DIR")
+    said = message(cl_bench.Task, name="own", kind="classification", data=Squares(parity))
+    assert "must be a mapping of settings, or of data sets, {'train': ..., 'val': ...}, not of type Squares" in said
 
 
 def test_a_file_that_an_experiment_with_objects_is_recorded_in_can_be_read_again(results: Path) -> None:

@@ -224,6 +224,22 @@ def test_report_holds_counts_scores_and_findings(make):
     assert "trivial Score: 0.5000" in text
     assert "ceiling: 0.7500" in text
     assert "  - val has no example of class dog" in block
+    assert "leaks" not in text
+
+
+def test_report_says_where_no_image_is_in_two_parts(make):
+    train, val = make("train", {"a": 1, "b": 2}, [0, 1]), make("val", {"x": 3, "y": 4}, [0, 1])
+    test = make("test", {"v": 5, "w": 6}, [0, 1])
+    assert "  leaks, byte for byte, between train and val: none" in report([audit(task(), train, val)]).splitlines()
+    three = report([audit(task(), train, val, test)]).splitlines()
+    assert "  leaks, byte for byte, between train, val and test: none" in three
+    for other, where in (
+        (make("test", {"v": 3, "w": 6}, [0, 1]), "val"),
+        (make("test", {"v": 1, "w": 6}, [0, 1]), "train"),
+    ):
+        said = report([audit(task(), train, val, other)])
+        assert f"1 of 2 test images are in {where} too" in said
+        assert ": none" not in said
 
 
 def test_contact_sheet_shows_targets_in_rows(make):

@@ -145,6 +145,21 @@ def test_masks_lie_on_turned_photos(tmp_path: Path, orientation: int, turn_masks
     assert metric.compute()["mIoU"] > 0.9
 
 
+@pytest.mark.parametrize("turn_masks", [False, True])
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_masks_of_colours_are_warned_of_where_they_are_not_turned(
+    tmp_path: Path, orientation: int, turn_masks: bool
+) -> None:
+    colours = {"colours": {"background": 0, "thing": 1}}
+    audit = audited(masks(tmp_path, orientation, turn_masks), "segmentation", "voc", None, colours)
+    assert audit.val_counts == {"background": 2 * (96 * 64 - 280), "thing": 2 * 280}
+    _, found = pixels(audit.task, audit.val, audit.val_fingerprint, 96)
+    y, x = np.nonzero(found[0])
+    assert (y.min(), y.max() + 1, x.min(), x.max() + 1) == (40, 54, 9, 39)
+    warned = [one for one in audit.findings if "are left as they are, taken to be of the upright one" in one]
+    assert len(warned) == (0 if turn_masks else 2)
+
+
 def test_a_mask_of_the_pixels_as_stored_is_refused_with_the_reason(tmp_path: Path) -> None:
     masks(tmp_path, 6, False)
     Image.open(tmp_path / "train" / "0.png").transpose(Image.Transpose.ROTATE_90).save(tmp_path / "train" / "0.png")

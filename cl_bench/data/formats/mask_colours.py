@@ -17,6 +17,7 @@ from cl_bench.data.base import VOID
 from cl_bench.data.cache import file_hashes
 from cl_bench.data.layouts import SHOWN, refuse
 from cl_bench.data.modes import SIXTEEN
+from cl_bench.data.readings import TURNED, readings
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.utils.files import replacing
 from cl_bench.utils.paths import cache_root
@@ -63,8 +64,11 @@ class Colours:
         index = {name: classes.index(name) if name in classes else VOID for name in self.table}
         by_value = {value: index[name] for name, values in self.table.items() for value in values}
         identity = hashlib.sha256(json.dumps([self.grey, sorted(by_value.items())]).encode()).hexdigest()[:16]
-        for path, digest in zip(paths, file_hashes(paths), strict=True):
-            place = cache_root() / "masks" / identity / f"{digest}.png"
+        hashes = file_hashes(paths)
+        for path, digest, how in zip(paths, hashes, readings(paths, hashes), strict=True):
+            # The name alone says it: other bytes would be other data to the stages that were trained on them.
+            turned = TURNED if how.orientation != 1 else ""
+            place = cache_root() / "masks" / identity / f"{digest}{turned}.png"
             result.append(place)
             if not place.is_file() and (problem := self._convert(path, by_value, place)):
                 problems.append(problem)

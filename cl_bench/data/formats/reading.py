@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -86,8 +86,9 @@ def chosen(classes: tuple[str, ...] | None, default: Callable[[], Iterable[str]]
     if not names:
         raise UserError("a task needs at least one class")
     known: dict[str, str] = {}
+    counts = Counter(names)
     for name in names:
-        if names.count(name) > 1:
+        if counts[name] > 1:
             raise UserError(f"class {name!r} is listed twice")
         if not name.strip() or len(name.splitlines()) > 1:
             raise UserError(f"class {name!r} has no name of one line, by which tables could show it")

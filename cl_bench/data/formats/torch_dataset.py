@@ -58,11 +58,11 @@ class TorchDataset:
                 f"the data set given as {split!r} has class {unknown[0]}, and the classes of train are {numbers[0]} to "
                 f"{numbers[-1]}"
             )
-        names = chosen(classes, lambda: own)
+        names, number = chosen(classes, lambda: own), dict(zip(own, numbers, strict=True))
         for name in names:
-            if name not in own:
+            if name not in number:
                 raise unknown_name_error("class of the data set", name, own)
-        labels = {numbers[own.index(name)]: label for label, name in enumerate(names)}
+        labels = {number[name]: label for label, name in enumerate(names)}
         examples, notes = _READERS[kind](folder, index["rows"], labels, split)
         if kind == "segmentation" and own != names:
             raise UserError("the masks of a data set hold all of its classes: name no others, and none less")

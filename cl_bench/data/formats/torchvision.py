@@ -21,6 +21,7 @@ from PIL import Image
 from pydantic import BaseModel, Field, field_validator
 
 from cl_bench.data.base import Example, Split
+from cl_bench.data.class_names import class_names
 from cl_bench.data.formats.reading import chosen, ordered, parse_options
 from cl_bench.errors import UserError, describe_error, unknown_name_error
 from cl_bench.plugins.registry import formats
@@ -182,10 +183,7 @@ def _part(dataset: str, root: str, part: str, download: bool) -> _Part:
     """Read a part once in a process, as several tasks may be of one data set."""
     data = _constructed(dataset, root, part, download)
     images, labels = _in_files(data) or _written(dataset, part, data)
-    classes = [", ".join(name) if isinstance(name, tuple) else str(name) for name in getattr(data, "classes", ())]
-    classes = classes or [str(label) for label in range(max(labels, default=-1) + 1)]
-    twice = {name for name in classes if classes.count(name) > 1}  # ImageNet has two cranes
-    named = tuple(f"{name} ({label})" if name in twice else name for label, name in enumerate(classes))
+    named = tuple(class_names(data, f"torchvision's {dataset}") or map(str, range(max(labels, default=-1) + 1)))
     return _Part(named, tuple(named[label] for label in labels), images)
 
 

@@ -15,7 +15,7 @@ def class_names(dataset: Any, what: str) -> list[str]:
     A name that several classes have is followed by their numbers. Raises UserError, in which the data set is called
     `what`, for what is no list of texts.
     """
-    found = getattr(dataset, "classes", None)
+    found: Any = getattr(dataset, "classes", None)
     found = found.tolist() if hasattr(found, "tolist") else found
     if found is None:
         return []

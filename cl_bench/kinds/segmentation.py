@@ -204,8 +204,8 @@ class Segmentation(Kind):
         table = ", ".join(values if lacking is not None else [*values, f"NAME: {VOID}"])
         return [
             f"{share:.1%} of the pixels are {VOID}, which is void and counts for nothing; where {VOID} is meant as a "
-            f"class, `colours: {{{table}}}` in the data (of format voc or mask_pairs) makes it one, and a data set given "
-            "from Python has another number for it"
+            f"class, `colours: {{{table}}}` in the data (of format voc or mask_pairs) makes it one; a data set from "
+            "Python has another number for it"
         ]
 
     def as_drawn(self, target: Target, left_out: Target | None = None) -> npt.NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from cl_bench.errors import UserError
 from cl_bench.tasks.audit_report import report
 from cl_bench.tasks.catalog import load_catalog
 from cl_bench.tasks.found import check_classes, described, find
-from cl_bench.tasks.one_more import with_task
+from cl_bench.tasks.one_more import description_of, with_task
 from cl_bench.utils.files import write_whole
 
 PROTOCOL = {"epochs": 12, "batch_size": 4, "image_size": 256, "learning_rate": 3e-4, "schedule": "per_stage"}
@@ -48,8 +48,10 @@ def add(
         "data": found.data(),
         **({"classes": list(classes)} if classes else {}),
     }
-    content = {"description": f"{name} alone", "tasks": [task], "strategies": [], "model": MODEL, **PROTOCOL}
+    content = {"description": description_of([name]), "tasks": [task], "strategies": [], "model": MODEL, **PROTOCOL}
     experiment = validate({"name": name, **content}, str(path))
+    if to:
+        with_task(to, task)  # what is wrong with the file is said before the audit, which may take minutes
     if not classes:
         check_classes(experiment.tasks[0])
     (entry,) = load_catalog(experiment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,9 @@ def test_draw_writes_into_the_corner_only() -> None:
     drawn = np.array(KIND.draw(Image.new("RGB", (64, 64), (9, 9, 9)), 1, CLASSES))
     assert (drawn[:12, :12] != 9).any()
     assert (drawn[32:] == 9).all()
+
+
+def test_classes_of_one_or_two_scored_images_are_told_of() -> None:
+    assert KIND.weakness(TASK, [3, 9, 0]) == ""
+    assert KIND.weakness(TASK, [2, 9, 1]) == "Top-1 of a class hangs on one or two images: c 1, a 2"
+    assert KIND.weakness(replace(TASK, learns=(0, 1)), [2, 9, 1]).endswith("images: a 2")

@@ -233,10 +233,8 @@ def test_report_says_where_no_image_is_in_two_parts(make):
     assert "  leaks, byte for byte, between train and val: none" in report([audit(task(), train, val)]).splitlines()
     three = report([audit(task(), train, val, test)]).splitlines()
     assert "  leaks, byte for byte, between train, val and test: none" in three
-    for other, where in (
-        (make("test", {"v": 3, "w": 6}, [0, 1]), "val"),
-        (make("test", {"v": 1, "w": 6}, [0, 1]), "train"),
-    ):
+    for shade, where in ((3, "val"), (1, "train")):
+        other = make("test", {"v": shade, "w": 6}, [0, 1])
         said = report([audit(task(), train, val, other)])
         assert f"1 of 2 test images are in {where} too" in said
         assert ": none" not in said

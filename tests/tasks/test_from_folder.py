@@ -14,6 +14,7 @@ from cl_bench.errors import UserError
 from cl_bench.runner.prepare import prepare
 from cl_bench.tasks.catalog import load_catalog
 from cl_bench.tasks.from_folder import add
+from cl_bench.tasks.one_more import with_task
 
 SCENES = {"train": 12, "val": 10, "size": 64}
 DIGITS = tuple("0123456789")
@@ -174,6 +175,7 @@ def test_a_task_is_added_to_an_experiment_whose_text_stays(tmp_path: Path) -> No
     file.write_text(text)
     assert add("second", "", folder("detection"), tmp_path, to=file)[0] == file
     assert [task.name for task in load_experiment(str(file)).tasks] == ["first", "second"]
+    text = text.replace("description: first alone\n", "description: first and second\n")
     head, mark, tail = text.partition("# what is compared")
     assert file.read_text().startswith(f"{head}- name: second\n")
     assert file.read_text().endswith(mark + tail)
@@ -184,6 +186,73 @@ def test_a_task_is_added_to_an_experiment_whose_text_stays(tmp_path: Path) -> No
     with pytest.raises(UserError, match="has no list `tasks:`"):
         add("second", "", folder("detection"), tmp_path, to=other)
     assert other.read_text() == "extends: quickstart\n"
+
+
+TASK = "name: NAME, kind: classification, data: {format: scenes}"
+NEW = {"name": "new", "kind": "detection", "data": {"format": "coco", "path": "there"}, "classes": ["a: b", "#c"]}
+LINES = "\n".join(f"    {line}" for line in yaml.safe_dump(NEW, sort_keys=False).splitlines()).lstrip()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("tasks: &all  # these\n  - {TASK a}\n", "tasks: &all  # these\n  - {TASK a}\n  - LINES\n"),
+        (
+            "tasks:\n  - &one {TASK a}\n  # b is as a\n  - {<<: *one, name: b}\n# end\n",
+            "tasks:\n  - &one {TASK a}\n  # b is as a\n  - {<<: *one, name: b}\n  - LINES\n# end\n",
+        ),
+        (
+            "tasks:\n  - name: a\n    kind: classification\n    data: &data {format: scenes}\n  - name: b\n"
+            "    kind: classification\n    data: *data\nseeds: [1]\n",
+            "tasks:\n  - name: a\n    kind: classification\n    data: &data {format: scenes}\n  - name: b\n"
+            "    kind: classification\n    data: *data\n  - LINES\nseeds: [1]\n",
+        ),
+        ("tasks:\n  -   {TASK a}", "tasks:\n  -   {TASK a}\n  - LINES\n"),
+    ],
+)
+def test_anchors_and_aliases_stay_where_a_task_is_added(before: str, after: str, tmp_path: Path) -> None:
+    def filled(text: str) -> str:
+        return text.replace("TASK a", TASK.replace("NAME", "a")).replace("LINES", LINES)
+
+    file = tmp_path / "own.yaml"
+    file.write_text(filled(before))
+    assert with_task(file, NEW) == filled(after)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x: &all\n  - {TASK}\ntasks: *all\n", "tasks: &all\n  - {TASK}\norders: *all\n", "tasks:\n- {TASK}\n- *no\n"],
+)
+def test_an_experiment_to_which_no_task_can_be_added_is_refused_before_the_audit(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(text.replace("TASK", TASK.replace("NAME", "a")))
+    before, data = file.read_text(), class_folders(class_folders(tmp_path / "pets", where="train"), where="val")
+    (data / "val" / "cat" / "0.png").write_bytes(b"broken, as an audit would say")
+    with pytest.raises(UserError, match=r"own\.yaml is (written in a way to which no task|not readable YAML)"):
+        add("pets", "", data, tmp_path, to=file)
+    assert file.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("names", "before", "after"),
+    [
+        ("a", "a alone", "a and new"),
+        ("ab", "a and b", "a, b and new"),
+        ("abc", "a, b and c", "a, b, c and new"),
+        ("a", "'a alone'  # so far", "a and new  # so far"),
+        ("a", "my own words", "my own words"),
+        ("ab", "a alone", "a alone"),
+    ],
+)
+def test_a_description_that_was_written_of_the_tasks_names_the_new_one_too(
+    names: str, before: str, after: str, tmp_path: Path
+) -> None:
+    tasks = "".join(f"- {{{TASK.replace('NAME', name)}}}\n" for name in names)
+    file = tmp_path / "own.yaml"
+    for text in ("description: WORDS\ntasks:\nTASKS", "tasks:\nTASKSdescription: WORDS\n"):
+        file.write_text(text.replace("WORDS", before).replace("TASKS", tasks))
+        added = tasks + yaml.safe_dump([NEW], sort_keys=False)
+        assert with_task(file, NEW) == text.replace("WORDS", after).replace("TASKS", added)
 
 
 def test_exports_that_are_not_read_are_told_with_the_way_out(tmp_path: Path) -> None:

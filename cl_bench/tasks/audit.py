@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # it imports torch
 
 Measured = TypeVar("Measured", "_Measured", "_MeasuredTest")
 
-VERSION = 4
+VERSION = 5
 """To be raised when the audit, or what a kind measures with code outside its own file, becomes another."""
 
 
@@ -102,7 +102,8 @@ def audit(task: Task, train: Split, val: Split, test: Split | None = None) -> Au
     `task.classes`. Raises UserError for a file that cannot be decoded, a target that is not valid, and a class without
     an example in train. The result is cached by the contents of the files.
     """
-    notes = [f"{where}: {note}" for where, split in (("train", train), ("val", val)) for note in split.notes]
+    parts = (("train", train), ("val", val))
+    notes = [f"{where}: {one}" for where, split in parts for one in (*split.notes, *unturned(split.examples))]
     if set(train.classes) - set(val.classes):
         notes.append(f"val does not know {_listed(sorted(set(train.classes) - set(val.classes)))}")
     train, val = _part(task, _aligned(task, train, "train")), _aligned(task, val, "val")
@@ -123,14 +124,14 @@ def audit(task: Task, train: Split, val: Split, test: Split | None = None) -> Au
         dict(zip(task.classes, measured.val_counts, strict=True)),
         measured.trivial,
         measured.figures,
-        details=tuple(f"{where}: {one}" for where, split in (("train", train), ("val", val)) for one in split.details),
+        details=tuple(f"{where}: {one}" for where, split in parts for one in split.details),
         leaked=tuple(measured.leaked),
     )
     return found if test is None else _with_test(found, test)
 
 
 def _with_test(found: Audit, test: Split) -> Audit:
-    task, notes = found.task, [f"test: {note}" for note in test.notes]
+    task, notes = found.task, [f"test: {note}" for note in (*test.notes, *unturned(test.examples))]
     if set(task.classes) - set(test.classes):
         notes.append(f"test does not know {_listed(sorted(set(task.classes) - set(test.classes)))}")
     test = _aligned(task, test, "test")
@@ -217,10 +218,8 @@ def _measure_test(found: Audit, test: Split) -> _MeasuredTest:
 
 def _told(task: Task, split: Split, where: str) -> list[str]:
     """Return how files of the part `where` are read where it is not as they are stored, and what the kind remarks."""
-    images = [example.image for example in split.examples]
-    found = readings(images, file_hashes(images))
-    said = (*told(found), *unturned(split.examples, found), *task.kind.remarks(split))
-    return [f"{where}: {sentence}" for sentence in said]
+    found = readings(images := [example.image for example in split.examples], file_hashes(images))
+    return [f"{where}: {sentence}" for sentence in (*told(found), *task.kind.remarks(split))]
 
 
 def _absent(task: Task, counts: Sequence[int], where: str) -> list[str]:

@@ -84,11 +84,13 @@ def _last_line(text: str, listed: yaml.Node) -> int:
     """Return the line, from 0 on, that the last thing in `listed` stands on; a block's own end is behind comments."""
     depth, last = 0, listed.start_mark.line
     for event in yaml.parse(text):
-        if event.start_mark.index < listed.start_mark.index:
+        start, end = event.start_mark, event.end_mark
+        assert start is not None
+        assert end is not None
+        if start.index < listed.start_mark.index:
             continue
         depth += isinstance(event, OPENS) - isinstance(event, CLOSES)
-        end = event.end_mark
-        if event.start_mark.index < end.index and not isinstance(event, OPENS):
+        if start.index < end.index and not isinstance(event, OPENS):
             last = end.line if end.column else end.line - 1
         if not depth:
             break

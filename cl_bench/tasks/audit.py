@@ -189,6 +189,7 @@ def _measure(task: Task, train: Split, val: Split) -> _Measured:
     for label in task.labels:
         if not train_counts[label]:
             why = "".join(f"; {remark}" for remark in task.kind.remarks(train))
+            why += f"; {len(leaked)} of its images are in val too, byte for byte, and left out" if leaked else ""
             raise UserError(f"class {task.classes[label]!r} of task {task.name} has no example in train{why}")
     findings += _absent(task, val_counts, "val")
     return _Measured(leaked, findings, fingerprint(train), train_counts, val_counts, *_scored(task, train, val))

@@ -128,10 +128,11 @@ def _unseen(path: Path, kind: str, format: str, options: Mapping[str, Any]) -> t
 def check_classes(config: TaskConfig) -> None:
     """Raise UserError, naming all classes of the data without an example in train, and the choice that leaves them out.
 
-    Masks are not looked at: their classes go by number, so that none can be left out.
+    Classes of masks go by number, so that none can be left out but the last ones.
     """
     kind: Kind = kinds.get(config.kind)
     if kind.background is not None:
+        _check_last_classes(config, kind)
         return
     train, val = read_split(config, "train"), read_split(config, "val")
     held = set(file_hashes([example.image for example in val.examples]))
@@ -145,6 +146,19 @@ def check_classes(config: TaskConfig) -> None:
         raise UserError(
             f"train of {config.name} has no example of {len(absent)} of {len(counts)} classes, but for what val "
             f"holds too: {', '.join(absent)}; --classes {shlex.quote(kept)} leaves them out"
+        )
+
+
+def _check_last_classes(config: TaskConfig, kind: Kind) -> None:
+    """Raise UserError where masks show the first classes alone: the others are the format's usual ones."""
+    train = read_split(config, "train")
+    counts = kind.count(train).tolist()
+    shown = next((label for label, count in enumerate(counts) if not count), len(counts))
+    if 1 < shown < len(counts) and not any(counts[shown:]):
+        raise UserError(
+            f"masks of {config.name} hold 0 to {shown - 1} in train, and no pixel is of {len(counts) - shown} of "
+            f"{len(counts)} classes: {', '.join(train.classes[shown:])}; --classes names as many as there are, such as "
+            f"--classes {shlex.quote(','.join(train.classes[:shown]))}"
         )
 
 

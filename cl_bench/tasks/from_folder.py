@@ -9,10 +9,11 @@ from typing import Any
 import yaml
 
 from cl_bench.config.schema import validate
+from cl_bench.data.formats.mask_colours import BINARY
 from cl_bench.errors import UserError
 from cl_bench.tasks.audit_report import report
 from cl_bench.tasks.catalog import load_catalog
-from cl_bench.tasks.found import check_classes, described, find
+from cl_bench.tasks.found import Found, check_classes, described, find
 from cl_bench.tasks.one_more import description_of, with_task
 from cl_bench.utils.files import write_whole
 
@@ -45,7 +46,7 @@ def add(
     task: dict[str, Any] = {
         "name": name,
         "kind": found.layout.kind,
-        "data": found.data(),
+        "data": _data(found, classes),
         **({"classes": list(classes)} if classes else {}),
     }
     content = {"description": description_of([name]), "tasks": [task], "strategies": [], "model": MODEL, **PROTOCOL}
@@ -59,3 +60,11 @@ def add(
     text = with_task(to, task) if to else yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
     said = f"{described(found, entry.audit)}\n\n{report([entry.audit])}"
     return write_whole(place, text.encode()), said
+
+
+def _data(found: Found, classes: Sequence[str]) -> dict[str, Any]:
+    """Return the data of the task; the two values of masks of 0 and 255 get the two names that are asked for."""
+    data, table = found.data(), BINARY["colours"]
+    if len(classes) == len(table) and found.layout.options == BINARY and data["colours"] == table:
+        data["colours"] = dict(zip(classes, table.values(), strict=True))
+    return data

@@ -126,6 +126,36 @@ def test_all_classes_without_an_example_are_named_with_the_choice_that_leaves_th
     ]
 
 
+def test_masks_that_hold_fewer_classes_than_usual_are_told_how_many_to_name(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / "seg" / split).mkdir(parents=True)
+        for index in range(3):
+            Image.new("RGB", (8, 8), (index, len(split), 0)).save(tmp_path / "seg" / split / f"{index}.jpg")
+            mask = Image.new("L", (8, 8), 0)
+            mask.paste(index, (0, 0, 4, 4))
+            mask.save(tmp_path / "seg" / split / f"{index}.png")
+    with pytest.raises(
+        UserError, match=r"hold 0 to 2 in train, and no pixel is of 18 of 21 .* --classes background,aeroplane,bicycle$"
+    ):
+        add("seg", "", tmp_path / "seg", tmp_path)
+    _, said = add("seg", "", tmp_path / "seg", tmp_path, classes=["road", "car", "tree"])
+    assert "classes  3: road, car, tree" in said
+
+
+def test_classes_whose_images_all_lie_deeper_are_found_out_in_parts_alone(tmp_path: Path) -> None:
+    for red, split in enumerate(("train", "val")):
+        for green, name in enumerate(("cat", "dog")):
+            for blue, time in enumerate(("day", "night")):
+                (tmp_path / "pets" / split / name / time).mkdir(parents=True)
+                for index in range(2):
+                    image = Image.new("RGB", (8, 8), (red, green, 2 * blue + index))
+                    image.save(tmp_path / "pets" / split / name / time / f"{index}.png")
+    _, said = add("pets", "", tmp_path / "pets", tmp_path)
+    assert said.splitlines()[3:5] == ["splits   8 train, 8 val", "classes  2: cat, dog"]
+    with pytest.raises(UserError, match="holds nothing that"):
+        add("wrapped", "", tmp_path, tmp_path)
+
+
 def test_where_two_fit_it_is_said(tmp_path: Path) -> None:
     data = class_folders(tmp_path / "both", where="train")
     class_folders(data, 4, where="val")

@@ -264,6 +264,9 @@ def test_masks_of_0_and_255_beside_their_images_are_found_out(tmp_path: Path) ->
     assert "classes  2: background, foreground" in said
     (entry,) = load_catalog(load_experiment(str(file)))
     assert entry.audit.train_counts == {"background": 1600, "foreground": 2400}
+    file, _ = add("named", "", tmp_path / "data", tmp_path, classes=["sound", "crack"])
+    (entry,) = load_catalog(load_experiment(str(file)))
+    assert entry.audit.train_counts == {"sound": 1600, "crack": 2400}
 
 
 def test_much_void_is_told_of_where_no_class_is_lacking(tmp_path: Path) -> None:

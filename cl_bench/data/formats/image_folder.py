@@ -66,7 +66,8 @@ class ImageFolder:
 
     def layouts(self, root: Path) -> Iterator[Layout]:
         """Yield the classification that `root` has where its folders hold images and have no names of another use."""
-        there = {split: _is_of_classes(root if split == ALL else part_folder(root, split)) for split in NAMES}
+        there = {split: _is_part(part_folder(root, split)) for split in NAMES if split != ALL}
+        there[ALL] = _is_of_classes(root)
         if splits := parts(there):
             yield Layout("classification", splits, f"a folder of images a class{_remarks(root, splits)}")
 
@@ -81,11 +82,35 @@ def _remarks(root: Path, splits: Sequence[str]) -> str:
     return "".join(f", {one}" for one in told) + (f"; not read: {', '.join(others)}" if others else "")
 
 
+def _is_part(folder: Path) -> bool:
+    """Return whether `folder`, which has a split's name, is of classes, whose images may all lie deeper."""
+    if _is_of_classes(folder):
+        return True
+    # One folder with folders in it is sooner the wrapping of another layout than a class.
+    return sum(map(_holds_deeper, _inside(folder))) > 1
+
+
 def _is_of_classes(folder: Path) -> bool:
-    inside = [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
-    if any(path.name.lower() in OTHERS or split_of(path.name) for path in inside):
+    inside = _inside(folder)
+    if any(map(_is_of_other_use, inside)):
         return False
     return any(path.suffix.lower() in IMAGE_SUFFIXES for one in inside for path in one.iterdir())
+
+
+def _inside(folder: Path) -> list[Path]:
+    return [path for path in visible(folder) if path.is_dir()] if folder.is_dir() else []
+
+
+def _is_of_other_use(folder: Path) -> bool:
+    return folder.name.lower() in OTHERS or bool(split_of(folder.name))
+
+
+def _holds_deeper(folder: Path) -> bool:
+    first = next((path for path in files_below(folder) if path.suffix.lower() in IMAGE_SUFFIXES), None)
+    if first is None:
+        return False
+    above = [folder, *(parent for parent in first.parents if folder in parent.parents)]
+    return not any(map(_is_of_other_use, above))
 
 
 def _name(name: str, folder: Path, image: Path) -> str:

@@ -42,6 +42,8 @@ class Tally:
     """Boxes that their image has already, of the same class."""
     others: int = 0
     """Boxes of classes that are not asked for."""
+    first_empty: str = ""
+    """The file and row of the first box without area."""
     first_far: str = ""
     all_corners: bool = True
     """Whether every box would lie in its image if its numbers were left, top, right, bottom."""
@@ -84,6 +86,7 @@ class Tally:
             beyond = overhang > 1e-6 and left < right and top < bottom
             self.outside += beyond
             self.empty += not beyond
+            self.first_empty = self.first_empty or ("" if beyond else where)
         elif image.holds((*xyxy, label, crowd)):
             self.twice += 1
         else:
@@ -95,7 +98,9 @@ class Tally:
         """Raise UserError with all problems, or where the boxes are, as a whole, not what they should be."""
         refuse(self.problems, self.box_format)
         if self.seen and self.empty == self.seen:
-            raise UserError(f"{self.file}: none of its {self.seen} boxes has an area; {self.box_format}")
+            raise UserError(
+                f"{self.file}: none of its {self.seen} boxes has an area ({self.first_empty}); {self.box_format}"
+            )
         if self.seen and self.all_normalised:
             raise UserError(f"{self.file}: no number of any box is over 1, as if they were shares; {self.box_format}")
         far = self.cut + self.outside

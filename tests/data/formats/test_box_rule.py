@@ -160,5 +160,6 @@ def test_a_box_that_stands_twice_counts_once(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_boxes_none_of_which_has_an_area_are_refused_as_such(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none of its 2 boxes has an area \(.*(labels.json: annotation|a.xml|a.txt).*\); "):
+    first = r"\(.*(labels.json: annotation|a.xml|a.txt).*\); "
+    with pytest.raises(UserError, match=f"none of its 2 boxes has an area {first}"):
         read(name, tmp_path, [(0, 0, 0, 0), (5, 5, 5, 9)])

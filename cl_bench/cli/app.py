@@ -28,10 +28,11 @@ app = App(
 
 def _experiments(incomplete: str) -> list[str]:
     """Return what the shell may complete an experiment's name to."""
+    from cl_bench.config.names import both_names
     from cl_bench.config.presets import presets
     from cl_bench.utils.paths import names_of_results
 
-    return sorted(name for name in {*presets(), *names_of_results()} if name.startswith(incomplete))
+    return [name for name in both_names([*presets(), *names_of_results()]) if name.startswith(incomplete)]
 
 
 ExperimentName = Annotated[
@@ -74,6 +75,7 @@ def options(
 
 def results_folder(experiment: str) -> Path:
     """Return the folder of an experiment's results, named by preset, file or folder; a bare name is an experiment's."""
+    from cl_bench.config.names import both_names, kept_as
     from cl_bench.config.presets import name_of, presets
     from cl_bench.config.values import DEV
     from cl_bench.errors import unknown_name_error
@@ -81,18 +83,20 @@ def results_folder(experiment: str) -> Path:
 
     path, name = Path(experiment), name_of(Path(experiment))
     written = path.suffix in (".yaml", ".yml") and os.path.isfile(path)
-    for folder in (results_root() / name, path) if written or len(path.parts) == 1 else (path,):
+    named = (results_root() / name, results_root() / kept_as(name)) if written or len(path.parts) == 1 else ()
+    for folder in (*named, path):
         if os.path.isfile(folder / "plan.json"):  # which is False, not an error, for a name that no file system takes
             return folder
-    ran = names_of_results()
+    name, ran = kept_as(name), names_of_results()
     if on_dev := sorted({f"{name}-{split}" for split in DEV}.intersection(ran)):
         raise UserError(f"experiment {name} was scored on dev alone: its results are {', '.join(on_dev)}")
-    if written or experiment in presets():
+    if written or experiment in both_names(presets()):
         raise UserError(
             f"experiment {name} has no results in {results_root().absolute()} yet: cl-bench run {experiment}"
         )
-    named = name if len(path.parts) == 1 else experiment
-    raise unknown_name_error("experiment with results", named, ran, f" (in {results_root().absolute()})")
+    asked = name if len(path.parts) == 1 else experiment
+    known = both_names(ran)
+    raise unknown_name_error("experiment with results", asked, known, f" (in {results_root().absolute()})")
 
 
 def numbers(seeds: str) -> list[int]:

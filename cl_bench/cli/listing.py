@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args, get_origin
 
+from cl_bench.config.names import KEPT_AS
 from cl_bench.config.presets import load_experiment, presets
 from cl_bench.errors import UserError
 from cl_bench.plugins.composition import parse
@@ -33,8 +34,13 @@ def _resume(name: str) -> str:
 
 
 def experiments() -> list[str]:
-    """Return every preset with its description."""
-    return [f"{name:<24}{load_experiment(name).description}" for name in presets()]
+    """Return every preset with its description, and the name that it had before."""
+    described = {name: load_experiment(name).description for name in presets()}
+    return [f"{name:<28}{text}{_also(name)}" for name, text in described.items()]
+
+
+def _also(name: str) -> str:
+    return f" (also: {KEPT_AS[name]})" if name in KEPT_AS else ""
 
 
 def _named(registry: Registry[Any]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
+from cl_bench.config.names import both_names, preset_name
 from cl_bench.config.origin import PLAN, beside, experiment_of
 from cl_bench.config.schema import Experiment, validate
 from cl_bench.errors import UserError, unknown_name_error
@@ -26,7 +27,8 @@ def presets() -> dict[str, Path]:
     import cl_bench.experiments
 
     folders = [Path(folder) for folder in cl_bench.experiments.__path__]
-    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.yaml"))}
+    found = [path for folder in folders for path in folder.glob("*.yaml")]
+    return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
 
 
 def source_name(source: Source) -> str:
@@ -96,15 +98,15 @@ def _find(name_or_path: str, folder: Path = Path(), results: bool = False) -> Pa
             raise UserError(f"experiment file {path.absolute()} does not exist")
         return path
     known = presets()
-    if name_or_path in known:
-        return known[name_or_path]
+    if (name := preset_name(name_or_path)) in known:
+        return known[name]
     ran = names_of_results() if results else []
     if name_or_path in ran:
         return results_root() / name_or_path / PLAN
     file = path.parent / f"{path.name}.yaml"
     if path.name and os.path.isfile(file):
         raise UserError(f"unknown experiment {name_or_path!r}; did you mean the file {file}?")
-    raise unknown_name_error("experiment", name_or_path, {*known, *ran})
+    raise unknown_name_error("experiment", name_or_path, both_names([*known, *ran]))
 
 
 def _read(path: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:

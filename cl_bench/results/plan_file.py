@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from cl_bench.config.names import both_names, kept_as
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.results.store.json_files import read_json
 from cl_bench.utils import paths
@@ -155,10 +156,12 @@ class Plan(_Strict):
 def experiment_folder(path: str | Path) -> Path:
     """Return the folder of results that `path` (a folder, or an experiment's name) stands for; UserError for none."""
     root = paths.results_root()
-    for folder in (root / path, Path(path)) if len(Path(path).parts) == 1 else (Path(path),):
+    named = (root / path, root / kept_as(str(path))) if len(Path(path).parts) == 1 else ()
+    for folder in (*named, Path(path)):
         if os.path.isfile(folder / "plan.json"):  # which is False for a name that no file system takes
             return folder
-    raise unknown_name_error("experiment with results", str(path), paths.names_of_results(), f" (in {root.absolute()})")
+    known = both_names(paths.names_of_results())
+    raise unknown_name_error("experiment with results", str(path), known, f" (in {root.absolute()})")
 
 
 def read_plan(folder: Path) -> Plan:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cl_bench.config.keys import OF_FILES, Key, keys
+from cl_bench.config.names import KEPT_AS
+from cl_bench.config.presets import load_experiment, presets
 from tools.reference.text import code, table
 from tools.reference.text import page as whole_page
 
@@ -31,12 +33,21 @@ def page() -> str:
         _below("resources", known),
         "## Of the file",
         _table(OF_FILES),
+        "## Presets",
+        "`cl-bench run NAME` takes these names. Results are kept under the name that a preset had first, which goes on"
+        " working.",
+        _presets(),
     ]
     opening = (
         "For whoever writes an experiment. Every key of its YAML. At a run, `--set KEY=VALUE` changes one; keys of a"
         " task are written `tasks.NAME.KEY`."
     )
     return whole_page("Experiment", opening, *parts)
+
+
+def _presets() -> str:
+    rows = [(code(name), code(KEPT_AS.get(name, "")), load_experiment(name).description) for name in presets()]
+    return table(("preset", "had first", "what it is"), rows)
 
 
 def _below(section: str, known: Iterable[Key]) -> str:

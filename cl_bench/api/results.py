@@ -166,16 +166,18 @@ class Results(pd.DataFrame):
             raise TypeError(f"compare got an unexpected keyword argument {min(options)!r}")
         return differences(self._found.chosen(split), against)
 
-    def report(self, output: str | Path | None = None, split: str = "") -> Path:
+    def report(self, output: str | Path | None = None, split: str = "", *, card: bool = False, url: str = "") -> Path:
         """Write the results as one self-contained HTML page, and return its path.
 
-        output: a file, `report.html` in the results' folder where None; split: as in `summary`. Raises UserError where
-        it cannot be written. Example: `webbrowser.open(results.report().resolve().as_uri())`.
+        output: a file, `report.html` in the results' folder where None; split: as in `summary`; card: write a PNG
+        beside it, too, which links to the page show; url: where the page will lie, as sites want the whole address of
+        the PNG. Raises UserError where it cannot be written. Example:
+        `webbrowser.open(results.report().resolve().as_uri())`.
         """
         check(output=output, split=split)
         from cl_bench.report.page.render import save_report
 
-        return save_report(self.folder, None if output is None else Path(output), split)
+        return save_report(self.folder, None if output is None else Path(output), split, card, url)
 
     def _repr_html_(self) -> str:
         return self.table("html")

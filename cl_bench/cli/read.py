@@ -10,6 +10,7 @@ import typer
 
 from cl_bench.cli.app import ExperimentName, Plugins, app, numbers, results_folder
 from cl_bench.cli.tables import FormatOption, Part, Table, emit, output_of, print_table
+from cl_bench.errors import UserError
 from cl_bench.utils.parsing import split_list
 
 
@@ -154,6 +155,12 @@ def report(
         Path | None, typer.Option("--output", "-o", help="File; report.html in the experiment's folder otherwise.")
     ] = None,
     split: Part = "",
+    card: Annotated[
+        bool, typer.Option("--card", help="Also a PNG beside it, 1200 x 630, that links to it show.")
+    ] = False,
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="Where the page will lie: sites want the whole address of its card.")
+    ] = "",
 ) -> None:
     """Write one self-contained HTML page of the results.
 
@@ -161,7 +168,11 @@ def report(
     """
     from cl_bench.report.page.render import save_report
 
-    typer.echo(save_report(results_folder(experiment), output, split))
+    if url and not card:
+        raise UserError("--url is for the address of the picture that --card writes: it needs that option")
+    page = save_report(results_folder(experiment), output, split, card, url)
+    for path in (page, page.with_suffix(".png")) if card else (page,):
+        typer.echo(path)
 
 
 @app.command()

@@ -24,7 +24,7 @@ FOLDER = [
     (resamples.FILE, "the headline scores in resamples of the images: what intervals are made of"),
     ("table.md, table.csv", "the table, as `run` printed it, and all of its numbers"),
     ("curves.png, .svg, .pdf", "what `plot` drew"),
-    ("report.html", "what `report` wrote"),
+    ("report.html, report.png", "what `report` and `report --card` wrote"),
     ("provenance.md", "beside committed results: commands, commit, machine, by hand"),
 ]
 STORED = [

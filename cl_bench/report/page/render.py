@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 from cl_bench.errors import UserError
 from cl_bench.metrics.continual import LIMIT
+from cl_bench.report.page.card import SIZE, draw
 from cl_bench.report.page.data import curves, gallery
 from cl_bench.report.page.headline import cards, learnt_at_once, sentences
 from cl_bench.report.tables.compact import compact
@@ -38,18 +40,31 @@ LOOKS = {"strategy": "name", "task": "name", "drop": "drop", "verdict": "verdict
 """Classes of the columns that a small screen shows at once; of the others it is `detail`."""
 
 
-def save_report(folder: Path, output: Path | None = None, split: str = "") -> Path:
+def save_report(folder: Path, output: Path | None = None, split: str = "", card: bool = False, url: str = "") -> Path:
     """Write the page of the results in `folder` to `output` (report.html beside them where None); return its path.
 
-    split: of which part, as in `Results.chosen`. The gallery needs the stages' pictures in the store, and is left out,
-    with a word, where they are not. Raises UserError where there are no results or the file cannot be written.
+    split: of which part, as in `Results.chosen`; card: write the picture that links show, too, beside the page under
+    its name with .png; url: where the page will lie, as sites want the picture's whole address. The gallery needs the
+    stages' pictures in the store, and is left out, with a word, where they are not. Raises UserError where there are no
+    results or a file cannot be written.
     """
     results = read_results(folder).chosen(split)
-    return write_whole(output or folder / "report.html", render(results, folder).encode())
+    page = output or folder / "report.html"
+    picture = page.with_suffix(".png")
+    if not card:
+        return write_whole(page, render(results, folder).encode())
+    if picture == page:
+        raise UserError(f"{page} is the name of the page's picture: a page's ends with .html")
+    shown = draw(results.plan.experiment, cards(summary(results)), curves(results))
+    write_whole(picture, shown)
+    return write_whole(page, render(results, folder, urljoin(url, picture.name)).encode())
 
 
-def render(results: Results, folder: Path) -> str:
-    """Return the page of `results`, which were loaded from `folder`; UserError where there are baselines alone."""
+def render(results: Results, folder: Path, picture: str = "") -> str:
+    """Return the page of `results`, which were loaded from `folder`; UserError where there are baselines alone.
+
+    picture: the address of the picture that links to the page show; none where empty.
+    """
     plan = results.plan
     if not plan.runs:
         raise UserError(f"{plan.experiment} has baselines alone, of which cl-bench table and plot tell all")
@@ -74,6 +89,8 @@ def render(results: Results, folder: Path) -> str:
     own = files("cl_bench.report.page")
     return environment.from_string(own.joinpath("page.html.j2").read_text(encoding="utf-8")).render(
         name=plan.experiment,
+        picture=picture,
+        picture_size=SIZE,
         said=sentences(results, table),
         cards=cards(table),
         compact=render_compact(short, "html"),

@@ -17,6 +17,10 @@ class UserError(Exception):
         super().__init__(" ".join(part for line in sentence.splitlines() if (part := line.strip())) or sentence)
 
 
+class RenamedWarning(FutureWarning):
+    """Something was named as it was called before, which goes on working; the command says so and ends as ever."""
+
+
 class NewerVersionError(UserError):
     """A file of a newer version of cl_bench, which this one cannot judge and must not touch."""
 

@@ -7,13 +7,14 @@ import os
 import re
 import signal
 import sys
+import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cl_bench.cli.group import App, Root, flags
-from cl_bench.errors import StageFailedError, UserError
+from cl_bench.errors import RenamedWarning, StageFailedError, UserError
 from cl_bench.utils.streams import take_any_text
 
 app = App(
@@ -114,9 +115,18 @@ def numbers(seeds: str) -> list[int]:
     return found
 
 
+def _noted(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """Show a warning: of ours the sentence alone."""
+    if not issubclass(category, RenamedWarning):
+        typer.echo(warnings.formatwarning(message, category, *where[:2]), err=True, nl=False)
+    elif not flags.quiet:
+        typer.echo(f"note: {message}", err=True)
+
+
 def main() -> None:
     """Run the command line: bad input exits with 2 and one sentence, a failed stage with 1, a stopped one with 130."""
     take_any_text()
+    warnings.showwarning = _noted
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's way to say Ctrl-C
     try:
         app()

@@ -33,6 +33,7 @@ ELSEWHERE = {
     "data.format": ("dataset", "format"),
     "data.path": ("path", "root", "folder"),
     "kind": ("type", "task_type"),
+    "randomness": ("streams",),
     "augment": ("augmentation", "augmentations", "transforms"),
 }
 """Keys, and what other tools call them."""

@@ -26,7 +26,7 @@ EXAMPLES = {
     "tasks.NAME.head": "animals",
     "tasks.NAME.learns": "[apple]",
     "tasks.NAME.levels": "[8, 16]",
-    "tasks.NAME.streams": "cls",
+    "tasks.NAME.randomness": "cls",
     "tasks.NAME.corruption": "{name: noise, severity: 3}",
     "tasks.NAME.settings": "{iou_weight: 1.0}",
     "tasks.NAME.corruption.name": "blur",

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from cl_bench.config.names import current_keys
 from cl_bench.config.values import DEV
 from cl_bench.errors import UserError
 
@@ -66,7 +67,8 @@ def experiment_of(plan: Path) -> dict[str, Any]:
     try:
         record = json.loads(plan.read_bytes())
         settings = dict(record["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        settings["tasks"] = [current_keys(task) for task in settings["tasks"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{plan} holds no settings of an experiment: {error}") from error
     name, split = plan.parent.name, settings.get("split")
     if "other_data" in record:

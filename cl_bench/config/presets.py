@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from cl_bench.config.names import both_names, preset_name
+from cl_bench.config.names import both_names, former_keys, preset_name
 from cl_bench.config.origin import PLAN, beside, experiment_of
 from cl_bench.config.schema import Experiment, validate
-from cl_bench.errors import UserError, unknown_name_error
+from cl_bench.errors import RenamedWarning, UserError, unknown_name_error
 from cl_bench.utils.parsing import load_yaml
 from cl_bench.utils.paths import names_of_results, results_root
 
@@ -51,6 +52,8 @@ def load_experiment(source: Source, changes: Mapping[str, Any] | Sequence[str] =
         if key.partition(".")[0] == "sweep" and value:
             raise UserError(f"{how} sweep: on the command line, --sweep KEY=VALUE,VALUE does that")
         _apply(content, key, value, how)
+    for sentence in former_keys(content.get("tasks")):
+        warnings.warn(sentence, RenamedWarning, stacklevel=1)
     if content.pop("sweep", None):
         raise UserError(
             f"{where} sweeps, which is many experiments: `cl-bench run` trains all, and each has a name of its own"

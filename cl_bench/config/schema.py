@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, create_model, model_validator
 
 from cl_bench.config.complaints import explain, place_of
+from cl_bench.config.names import current_keys
 from cl_bench.config.orders import spelled_out
 from cl_bench.config.torch_datasets import hold_datasets, refuse_datasets
 from cl_bench.config.values import (
@@ -137,13 +138,18 @@ class TaskConfig(_Frozen):
     """The classes whose labels the task shows and is scored on; where not set, all of its `classes`."""
     levels: Levels = None
     """Strides of the pyramid levels that feed the predictor; a single one needs no brackets."""
-    streams: Name | None = None
-    """What its random streams are derived from, its name otherwise: tasks that share it have equal first weights,
+    randomness: Name | None = None
+    """What its random numbers are derived from, its name otherwise: tasks that share it have equal first weights,
     orders of images and augmentation, so that they differ in nothing but their settings (an ablation)."""
     corruption: Corruption | None = None
     """What is done to every image, in training and in evaluation: another domain of the same task."""
     settings: dict[str, Any] = {}
     """What the kind lets one choose (losses, assignment): `cl-bench list kinds` names it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_names_of_today(cls, content: Any) -> Any:
+        return current_keys(content) if isinstance(content, dict) else content
 
     @model_validator(mode="after")
     def _has_format(self) -> TaskConfig:

@@ -68,8 +68,8 @@ class Term:
 
     def identity(self) -> dict[str, Any]:
         """Return what the term contributes to a stage's key."""
-        added = self.entry.added
-        settings = {k: v for k, v in self.settings.items() if k not in added or v != added[k]}
+        added, renamed = self.entry.added, self.entry.renamed
+        settings = {renamed.get(k, k): v for k, v in self.settings.items() if k not in added or v != added[k]}
         return {"name": self.name, "settings": settings, "code": list(self.code())}
 
 
@@ -126,6 +126,17 @@ def parse_term(part: str, text: str) -> tuple[str, str]:
     return match["name"], match["settings"] or ""
 
 
+def former_settings(text: str) -> list[str]:
+    """Return a sentence for each setting that the strategy `text` names as it was called before."""
+    found = []
+    for part in split(text, "+"):
+        name, settings = parse_term(part, text)
+        written = {pair.partition("=")[0].strip() for pair in split_list(settings)}
+        renamed = term_entry(name).renamed.items()
+        found += [f"strategy {text!r}: {old} is called {new} now" for new, old in renamed if old in written]
+    return found
+
+
 def term_entry(name: str) -> StrategyEntry:
     """Return the strategy of this name, or the plug-in at this dotted path."""
     return _dotted(name) if "." in name else strategies.get(name)
@@ -139,7 +150,16 @@ def _term(name: str, settings: str, text: str) -> Term:
         if not sign:
             raise UserError(f"strategy {text!r}: {pair!r} is not setting=value")
         given[key.strip()] = read_value(value)
-    return Term(name, _resolve(entry, given, text), entry)
+    return Term(name, _resolve(entry, _renamed(entry, given, text), text), entry)
+
+
+def _renamed(entry: StrategyEntry, given: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Return the settings under the names that they have now."""
+    for new, old in entry.renamed.items():
+        if {new, old} <= given.keys():
+            raise UserError(f"strategy {text!r}: {old} is what {new} was called before, and both are set")
+    names = {old: new for new, old in entry.renamed.items()}
+    return {names.get(key, key): value for key, value in given.items()}
 
 
 def read_value(text: str) -> Any:

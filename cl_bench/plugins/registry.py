@@ -37,6 +37,8 @@ class StrategyEntry:
     """Settings at which the strategy must equal naive bit for bit; None where it has none."""
     added: dict[str, Any] = field(default_factory=dict)
     """Settings that it had not always, each with the value at which all is as it was: stages keep their keys there."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Settings with the names they had before, which go on working and are those in stages' keys."""
 
     @property
     def parameters(self) -> dict[str, inspect.Parameter]:
@@ -126,24 +128,25 @@ def strategy(
     together: bool = False,
     neutral: dict[str, Any] | None = None,
     added: dict[str, Any] | None = None,
+    renamed: dict[str, str] | None = None,
 ) -> Callable[[Callable[..., Sequence[Any]]], Callable[..., Sequence[Any]]]:
     """Declare the decorated function a strategy: its arguments are the settings, it returns Avalanche plugins.
 
     name: as written in an experiment; together: all tasks in one stage; neutral: the settings at
     which it must equal naive bit for bit; added: settings that came later, each with the value at which the strategy
-    does what it did before, so that what a built-in one had trained is still found. Raises UserError for settings
-    in `added` that are none.
+    does what it did before, so that what a built-in one had trained is still found; renamed: settings with the names
+    they had before, which go on working and stay in stages' keys. Raises UserError for settings in these that are none.
     """
 
     if name == "baseline":
         raise UserError("a strategy cannot be called 'baseline', as the tasks' own baselines are")
 
     def declare(build: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
-        for which, settings in (("added", added), ("neutral", neutral)):
+        for which, settings in (("added", added), ("neutral", neutral), ("renamed", renamed)):
             for setting in settings or {}:
                 if setting not in (known := inspect.signature(build).parameters):
                     raise unknown_name_error(f"{which} setting of strategy {name!r}", setting, known)
-        strategies.add(name, StrategyEntry(name, build, summary, paper, together, neutral, added or {}))
+        strategies.add(name, StrategyEntry(name, build, summary, paper, together, neutral, added or {}, renamed or {}))
         return build
 
     return declare

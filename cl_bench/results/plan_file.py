@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cl_bench.config.names import both_names, kept_as
+from cl_bench.config.names import both_names, current_keys, kept_as
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.results.store.json_files import read_json
 from cl_bench.utils import paths
@@ -198,7 +198,7 @@ def _checked(folder: Path, content: dict[str, Any]) -> Plan:
 
 def settings_by_name(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return an experiment's settings to be compared with others': tasks by their names, lists as one value each."""
-    tasks = {task["name"]: _whole(task) for task in settings.get("tasks", ())}
+    tasks = {task["name"]: _whole(current_keys(task)) for task in settings.get("tasks", ())}
     return {**_whole({key: value for key, value in settings.items() if key != "tasks"}), "tasks": tasks}
 
 

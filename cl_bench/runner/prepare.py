@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +15,10 @@ from cl_bench.config.orders import spelled_out
 from cl_bench.config.presets import Source, load_experiment, source_name
 from cl_bench.config.schema import Experiment, validate
 from cl_bench.config.sweeps import spread
-from cl_bench.errors import UserError
+from cl_bench.errors import RenamedWarning, UserError
 from cl_bench.model.backbone import Weights, load_weights
 from cl_bench.model.trial import try_experiment
-from cl_bench.plugins.composition import parse
+from cl_bench.plugins.composition import former_settings, parse
 from cl_bench.plugins.registry import load_plugin_files
 from cl_bench.report.trackers.send import check_trackers
 from cl_bench.results.store.scores import Scores
@@ -129,6 +130,9 @@ def prepare(experiment: Source, **request: Unpack[Request]) -> Prepared:
     folder = _folder(loaded.name, loaded.split)
     asked = frozenset(_spread(request.get("strategies", ())))
     _refuse_unknown_strategies(loaded, folder, asked=asked if add else None)
+    for text in asked if add else loaded.strategies:
+        for sentence in former_settings(text):
+            warnings.warn(sentence, RenamedWarning, stacklevel=1)
     set_up_numerics(loaded.threads)
     check_device(loaded, here=False)
     check_trackers(loaded.trackers)

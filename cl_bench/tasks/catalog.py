@@ -176,7 +176,7 @@ def make_task(experiment: Experiment, index: int, config: TaskConfig, classes: t
         levels=config.levels or kind.levels,
         image_size=protocol.image_size,
         settings=_settings(kind, config),
-        streams=config.streams or config.name,
+        streams=config.randomness or config.name,
         head=config.head or "",
         learns=_learns(kind, config, classes),
     )

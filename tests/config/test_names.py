@@ -1,8 +1,11 @@
-"""Presets that were renamed: both names mean one experiment, whose results and stages stay where they were."""
+"""Presets and keys that were renamed: both names mean one thing, and results and stages stay where they were."""
 
 from __future__ import annotations
 
+import json
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from cl_bench import cli
 from cl_bench.cli.app import results_folder
 from cl_bench.config.names import KEPT_AS, both_names
 from cl_bench.config.presets import load_experiment, presets
+from cl_bench.errors import RenamedWarning
 from cl_bench.runner.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
@@ -74,3 +78,49 @@ def test_the_list_tells_the_first_name(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert shown.keys() == presets().keys()
     assert shown["all-strategies"].endswith(" (also: zoo)")
     assert "also" not in shown["quickstart"]
+
+
+def test_a_key_of_before_is_understood_with_a_note(tiny: Callable[..., str]) -> None:
+    with pytest.warns(RenamedWarning, match="^streams of task cls is called randomness now$"):
+        found = load_experiment(tiny(), ["tasks.cls.streams=seg"])
+    assert found == load_experiment(tiny(), ["tasks.cls.randomness=seg"])
+    assert found.tasks[2].randomness == "seg"
+    both = ["tasks.cls.streams=seg", "tasks.cls.randomness=seg"]
+    with pytest.warns(RenamedWarning):
+        assert "streams is what randomness was called before, and both are set" in message(
+            load_experiment, tiny(), both
+        )
+
+
+def test_a_key_of_before_trains_the_same_stages(tiny: Callable[..., str], results: Path) -> None:
+    with pytest.warns(RenamedWarning):
+        before = prepare(tiny(), changes={"tasks.cls.streams": "seg"}).plan
+    assert list(before.stages) == list(prepare(tiny(), changes={"tasks.cls.randomness": "seg"}).plan.stages)
+
+
+def test_results_of_before_are_read_without_a_note(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    committed = json.loads((ROOT / "results" / "baselines_ablation_det-dev" / "plan.json").read_text())
+    assert {task["streams"] for task in committed["settings"]["tasks"]} == {"det"}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "plan.json").write_text(json.dumps(committed))
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert {task.randomness for task in load_experiment("mine").tasks} == {"det"}
+
+
+def test_the_command_says_it_in_a_sentence(
+    tiny: Callable[..., str], results: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["cl-bench", "run", tiny(), "--strategies", "consolidate[labels=0]", "--dry-run"]
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which the command replaces
+    monkeypatch.setattr(sys, "argv", [*words, "--set", "tasks.cls.streams=seg"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", RenamedWarning)
+        with pytest.raises(SystemExit):
+            cli.main()
+    notes = [line for line in capsys.readouterr().err.splitlines() if "called" in line]
+    assert notes == [
+        "note: streams of task cls is called randomness now",
+        "note: strategy 'consolidate[labels=0]': labels is called label_weight now",
+    ]

@@ -11,6 +11,7 @@ import yaml
 from conftest import message
 from pydantic import ValidationError
 
+from cl_bench.config.names import kept_as
 from cl_bench.config.presets import load_experiment, presets
 from cl_bench.config.schema import Augment, Experiment, Protocol, validate
 
@@ -53,7 +54,7 @@ def test_the_literal_preset_is_the_protocol() -> None:
 @pytest.mark.parametrize("name", sorted(presets()))
 def test_every_preset_is_valid_and_comes_back_from_its_own_yaml(name: str, tmp_path: Path) -> None:
     found = load_experiment(name)
-    assert found.name == name
+    assert found.name == kept_as(name)
     path = tmp_path / "resolved.yaml"
     path.write_text(found.to_yaml())
     assert load_experiment(str(path)) == found

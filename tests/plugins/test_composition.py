@@ -10,7 +10,7 @@ from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import EWCPlugin, MASPlugin
 
 from cl_bench.errors import UserError
-from cl_bench.plugins.composition import parse
+from cl_bench.plugins.composition import former_settings, parse
 from cl_bench.plugins.registry import strategies, strategy
 from cl_bench.utils.parsing import split_list
 
@@ -39,6 +39,10 @@ def _declared() -> Iterator[None]:
     def grown(weight: float = 5.0, labels: float = 1.0) -> list[Any]:
         return []
 
+    @strategy("renewed", added={"strength": 1.0}, renamed={"strength": "labels"})
+    def renewed(weight: float = 5.0, strength: float = 1.0) -> list[Any]:
+        return []
+
     @strategy("picky")
     def picky(value: int = 1) -> list[Any]:
         if value < 0:
@@ -58,6 +62,26 @@ def test_a_setting_that_is_said_to_be_added_is_one() -> None:
             return []
 
     assert "misspelt" not in strategies.entries
+
+
+def test_a_renamed_setting_goes_on_working_and_is_in_keys_as_before() -> None:
+    before, now = parse("renewed[labels=0.0]"), parse("renewed[strength=0.0]")
+    assert before.text == "renewed[labels=0.0]"
+    assert before.terms[0].settings == now.terms[0].settings == {"weight": 5.0, "strength": 0.0}
+    assert now.terms[0].identity()["settings"] == parse("grown[labels=0.0]").terms[0].identity()["settings"]
+    assert before.terms[0].identity() == now.terms[0].identity()
+    assert "labels" not in parse("renewed").terms[0].identity()["settings"]
+    expected = "strategy 'kd+renewed[labels=0.0]': labels is called strength now"
+    assert former_settings("kd+renewed[labels=0.0]") == [expected]
+    assert former_settings("kd[weight=1]+renewed[strength=0.0]") == []
+    with pytest.raises(UserError, match="labels is what strength was called before, and both are set"):
+        parse("renewed[labels=0.0,strength=0.0]")
+
+
+def test_the_former_spelling_of_consolidate_has_the_same_keys() -> None:
+    (before,), (now,) = (parse(f"consolidate[{name}=0.0]").terms for name in ("labels", "label_weight"))
+    assert before.identity() == now.identity()
+    assert now.identity()["settings"]["labels"] == 0.0
 
 
 def settings(text: str) -> dict[str, Any]:

@@ -141,7 +141,7 @@ def test_tasks_that_share_their_streams_differ_in_nothing_but_their_settings(
     tiny: Callable[..., str], results: Path, tmp_path: Path
 ) -> None:
     cls: Any = TINY["tasks"][2]  # type: ignore[index]
-    twins = [cls, {**cls, "name": "twin", "streams": "cls"}, {**cls, "name": "other"}]
+    twins = [cls, {**cls, "name": "twin", "randomness": "cls"}, {**cls, "name": "other"}]
     prepared = train(tiny(**{**STEPS, "tasks": twins, "strategies": []}), tmp_path / "a", [])
     losses = {}
     for run in prepared.plan.baselines:

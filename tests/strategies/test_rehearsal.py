@@ -115,7 +115,9 @@ def test_stored_images_without_their_labels_are_looked_at_but_not_learnt(second_
     second_stage("replay[memory=5,weight=0]", Watch())
     assert len(losses) == 6
     assert [loss for loss, _ in losses] == pytest.approx([own for _, own in losses], rel=1e-5)
-    (rehearsal,) = (plugin for plugin in parse("consolidate[labels=0]").terms[0].build() if isinstance(plugin, Replay))
+    (rehearsal,) = (
+        plugin for plugin in parse("consolidate[label_weight=0]").terms[0].build() if isinstance(plugin, Replay)
+    )
     assert rehearsal.weight == 0
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from cl_bench import cli
+from cl_bench.config.names import kept_as
 
 ROOT = Path(__file__).parent.parent.parent
 MARK = r"(?:<!-- not run: (?P<why>.*?) -->\n)?"
@@ -53,7 +54,7 @@ def run(words: list[str]) -> None:
     assigned, words = words[:start], words[start:]
     assert words[0] == "cl-bench", f"{words[0]} is not run by tests: say so, or leave it out"
     root, here = ROOT / "results", Path("results")
-    for word in words[1:]:
+    for word in map(kept_as, words[1:]):
         if re.fullmatch(r"\w+", word) and (root / word / "plan.json").is_file() and not (here / word).exists():
             shutil.copytree(root / word, here / word)
     with pytest.MonkeyPatch.context() as patch:

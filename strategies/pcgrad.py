@@ -37,13 +37,13 @@ class ProjectedDistillation(Distillation):
 
     def before_update(self, strategy: Harness, **_: Any) -> None:
         """Join the two gradients."""
-        shared = [(p, p.grad, asked) for p, asked in self._asked if p.grad is not None]
-        kept = [asked.clone() for _, _, asked in shared]
+        shared = [(p.grad, asked) for p, asked in self._asked if p.grad is not None]
         if shared:
-            project([(part, own) for part, (_, own, _) in zip(kept, shared, strict=True)])
-            project([(own, asked) for _, own, asked in shared])
-        for (_, own, _), part in zip(shared, kept, strict=True):
-            own += part
+            kept = [asked.clone() for _own, asked in shared]
+            project([(part, own) for part, (own, _asked) in zip(kept, shared, strict=True)])
+            project(shared)
+            for (own, _asked), part in zip(shared, kept, strict=True):
+                own += part
         for parameter, asked in self._asked:
             if parameter.grad is None:
                 parameter.grad = asked

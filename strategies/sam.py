@@ -49,7 +49,7 @@ class SharpnessAware(SupervisedPlugin):
         gradients = [p.grad for p in parameters if p.grad is not None]
         scale = self.radius / torch.nn.utils.get_total_norm(gradients).clamp(min=TINY)
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter += scale * gradient
+            parameter.add_(scale * gradient)
             parameter.grad = None
 
 

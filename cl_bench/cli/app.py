@@ -8,6 +8,8 @@ import re
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,21 +117,29 @@ def numbers(seeds: str) -> list[int]:
     return found
 
 
-def _noted(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-    """Show a warning: of ours the sentence alone."""
-    if not issubclass(category, RenamedWarning):
-        typer.echo(warnings.formatwarning(message, category, *where[:2]), err=True, nl=False)
-    elif not flags.quiet:
-        typer.echo(f"note: {message}", err=True)
+@contextmanager
+def _renames_noted() -> Iterator[None]:
+    """Show what was renamed as a note of one sentence, and any other warning as ever."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def shown(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, RenamedWarning):
+                show(message, category, *where, **more)
+            elif not flags.quiet:
+                typer.echo(f"note: {message}", err=True)
+
+        warnings.showwarning = shown
+        yield
 
 
 def main() -> None:
     """Run the command line: bad input exits with 2 and one sentence, a failed stage with 1, a stopped one with 130."""
     take_any_text()
-    warnings.showwarning = _noted
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's way to say Ctrl-C
     try:
-        app()
+        with _renames_noted():
+            app()
     except UserError as error:
         if flags.debug:
             raise

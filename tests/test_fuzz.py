@@ -25,6 +25,8 @@ from cl_bench.errors import UserError
 from cl_bench.plugins.composition import parse
 from cl_bench.plugins.registry import formats, kinds
 
+pytestmark = pytest.mark.slow
+
 often = settings(
     max_examples=int(os.environ.get("CL_BENCH_FUZZ", "150")),
     deadline=None,

@@ -19,6 +19,8 @@ from cl_bench.config.presets import load_experiment, presets
 from cl_bench.errors import RenamedWarning
 from cl_bench.runner.prepare import prepare
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

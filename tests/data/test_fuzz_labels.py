@@ -22,6 +22,8 @@ from cl_bench.data.base import Split
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import formats
 
+pytestmark = pytest.mark.slow
+
 WIDTH, HEIGHT = 64, 48
 CLASSES = ("cat", "dog")
 Box = tuple[float, ...]

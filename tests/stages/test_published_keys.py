@@ -15,6 +15,8 @@ from cl_bench.results.plan_file import read_plan
 from cl_bench.stages.plan import make_plan
 from cl_bench.tasks.catalog import load_catalog
 
+pytestmark = pytest.mark.slow
+
 RESULTS = Path(__file__).parents[2] / "results"
 
 

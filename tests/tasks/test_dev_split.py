@@ -18,6 +18,8 @@ from cl_bench.runner.prepare import prepare
 from cl_bench.tasks.catalog import load_catalog
 from cl_bench.tasks.dev_split import dev_split
 
+pytestmark = pytest.mark.slow
+
 CLASSIFICATION, DETECTION = kinds.get("classification"), kinds.get("detection")
 
 

@@ -16,6 +16,8 @@ from cl_bench.data.base import Boxes
 from cl_bench.tasks.catalog import load_catalog, read_split
 from cl_bench.tasks.from_folder import add
 
+pytestmark = pytest.mark.slow
+
 NUMBERS = count()
 ROWS = "1 0.5 0.5 0.2 0.4\n0 0.25 0.25 0.5 0.5\n"
 """A dog at (8, 3, 12, 7) and a cat at (0, 0, 10, 5) of 20 x 10 pixels."""

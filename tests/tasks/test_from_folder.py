@@ -16,6 +16,8 @@ from cl_bench.tasks.catalog import load_catalog
 from cl_bench.tasks.from_folder import add
 from cl_bench.tasks.one_more import with_task
 
+pytestmark = pytest.mark.slow
+
 SCENES = {"train": 12, "val": 10, "size": 64}
 DIGITS = tuple("0123456789")
 

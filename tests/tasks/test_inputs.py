@@ -23,6 +23,8 @@ from cl_bench.tasks.catalog import load_catalog, pixels
 from cl_bench.tasks.contact_sheet import contact_sheet
 from cl_bench.tasks.from_folder import add
 
+pytestmark = pytest.mark.slow
+
 RED = np.array((220, 30, 30))
 BOX = (6, 40, 20, 14)
 """Left, top, width, height of the one thing in the upright picture of 64 x 96."""

@@ -19,6 +19,8 @@ from cl_bench.data.formats import cards, scenes
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import formats
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("segmentation", "detection", "classification")
 SMALL = {"train": 12, "val": 10, "size": 64}
 OTHER = {"train": 30, "val": 11, "size": 96, "seed": 3}

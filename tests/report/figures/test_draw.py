@@ -13,7 +13,7 @@ from cl_bench.report.figures.style import COLOURS, TEXT, mark, save
 from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 
-pytestmark = pytest.mark.usefixtures("own_results")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_results")]
 
 
 def results_of(tmp_path, **options):

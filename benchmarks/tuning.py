@@ -61,9 +61,9 @@ def choices(drops: pd.DataFrame, grid: list[str]) -> dict[str, tuple[str, str]]:
         names = values_of(entry)
         known = drops.reindex(names).dropna()
         same = [name for name in names if parse(name).terms == parse(strategy).terms]
-        default = BEFORE.get(strategy, "".join(same))
-        if len(known) == len(names) > 1 and default in known.index:
-            taken[strategy] = (default, chosen(known, default))
+        before = BEFORE.get(strategy, next(iter(same), ""))
+        if len(known) == len(names) > 1 and before in known.index:
+            taken[strategy] = (before, chosen(known, before))
     return taken
 
 
@@ -79,12 +79,12 @@ def report(folder: Path, grid: list[str]) -> list[str]:
     lines = [f"| strategy | {' | '.join(f'mean drop %, seed {seed}' for seed in drops.columns)} | mean | |"]
     lines += ["|---|" + "--:|" * (len(drops.columns) + 1) + "---|"]
     for entry in grid:
-        default, choice = taken.get(entry.partition("[")[0], (entry, ""))
+        before, choice = taken.get(entry.partition("[")[0], ("", ""))
         for name in values_of(entry):
             if name not in drops.index or drops.loc[name].isna().any():
                 continue
             own = drops.loc[name]
-            notes = ["default"] * (name == default) + ["chosen"] * (name == choice)
+            notes = ["before"] * (name == before) + ["chosen"] * (name == choice)
             cells = [f"{100 * value:.1f}" for value in [*own, own.mean()]]
             lines.append(f"| `{name}` | {' | '.join(cells)} | {', '.join(notes)} |")
     return lines

@@ -26,8 +26,9 @@ class LayerMerging(SupervisedPlugin):
     """Starts a stage with parent + share * (the task's own baseline - the run's initial weights), a share a layer.
 
     Before the stage's first step the shares are learnt by `steps` of Adam: on images of the task at hand and stored
-    ones of past tasks, the merged model imitates the parent for past tasks and the baseline for the one at hand. It is
-    in eval mode so long. What no past task depends on takes the baseline's weights; the baseline's training is counted.
+    ones of past tasks, the merged model imitates the parent for past tasks and the baseline for the one at hand.
+    Meanwhile the model is in eval mode. What no past task depends on takes the baseline's weights. The baseline's
+    training counts as this strategy's.
     """
 
     acts_from = 2
@@ -140,7 +141,7 @@ def layer_merging(
 ) -> list[SupervisedPlugin]:
     """Return the merge.
 
-    steps: of Adam, in which the shares are learnt (0: they stay as they are); share: what every layer begins with, .3
-    as published; memory: images stored of a past task, on which, beside those of the task at hand, they are learnt.
+    steps: of Adam, in which the shares are learnt (0: every layer keeps `share`); share: what every layer begins with,
+    .3 as published; memory: images stored of a past task, on which, beside those of the task at hand, they are learnt.
     """
     return [LayerMerging(steps, share, memory)]

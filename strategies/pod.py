@@ -72,7 +72,7 @@ def pooled(features: Tensor) -> Tensor:
 def pod(weight: Annotated[float, Field(ge=0)] = 10.0, adaptive: bool = True) -> list[SupervisedPlugin]:
     """Return the distance of the pooled features.
 
-    weight: the paper's lambda_c, 3 for CIFAR-100 and 8 for ImageNet; adaptive: times the root of (all classes / new
-    ones), as published.
+    weight: the paper's lambda_c, there 3 for CIFAR-100 and 8 for ImageNet; adaptive: times the root of (all classes /
+    new ones), as published.
     """
     return [PooledDistillation(weight, adaptive)]

@@ -14,8 +14,8 @@ KEPT_AS = {
 }
 """Presets that had another name first: it goes on working, and is the one under which their results are kept."""
 
-TASK_KEYS = {"streams": "randomness"}
-"""Keys of a task as they were called before, with today's."""
+NEW_TASK_KEYS = {"streams": "randomness"}
+"""A task's former keys, each with the name that it has now (`KEPT_AS` goes the other way)."""
 
 
 def kept_as(name: str) -> str:
@@ -36,15 +36,15 @@ def both_names(names: Iterable[str]) -> list[str]:
 
 def current_keys(task: Mapping[str, Any]) -> dict[str, Any]:
     """Return a task's settings under the names that keys have now; ValueError where a key is set under both."""
-    for old, new in TASK_KEYS.items():
+    for old, new in NEW_TASK_KEYS.items():
         if task.get(old) is not None and task.get(new) is not None:
             raise ValueError(f"{old} is what {new} was called before, and both are set")
-    known = {old: value for old, value in task.items() if old not in TASK_KEYS or value is not None}
-    return {TASK_KEYS.get(key, key): value for key, value in known.items()}
+    known = {old: value for old, value in task.items() if old not in NEW_TASK_KEYS or value is not None}
+    return {NEW_TASK_KEYS.get(key, key): value for key, value in known.items()}
 
 
 def former_keys(tasks: Any) -> list[str]:
     """Return a sentence for each key of an experiment's `tasks`, as a file has them, that is named as before."""
     listed = [task for task in tasks if isinstance(task, Mapping)] if isinstance(tasks, list) else []
-    used = [(task, old) for task in listed for old in TASK_KEYS if task.get(old) is not None]
-    return [f"{old} of task {task.get('name')} is called {TASK_KEYS[old]} now" for task, old in used]
+    used = [(task, old) for task in listed for old in NEW_TASK_KEYS if task.get(old) is not None]
+    return [f"{old} of task {task.get('name')} is called {NEW_TASK_KEYS[old]} now" for task, old in used]

@@ -23,7 +23,7 @@ from cl_bench.metrics.top_k import TopK
 from cl_bench.plugins.registry import kinds
 
 FEW = 3
-"""Scored images of a class from which on nothing is said: of one or two, each is all or half of its accuracy."""
+"""A class with fewer scored images than this is named: one image decides half or all of its accuracy."""
 
 
 class PooledPredictor(Predictor):

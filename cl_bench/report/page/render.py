@@ -55,9 +55,9 @@ def save_report(folder: Path, output: Path | None = None, split: str = "", card:
         return write_whole(page, render(results, folder).encode())
     if picture == page:
         raise UserError(f"{page} is the name of the page's picture: a page's ends with .html")
-    shown = draw(results.plan.experiment, cards(summary(results)), curves(results))
-    write_whole(picture, shown)
-    return write_whole(page, render(results, folder, urljoin(url, picture.name)).encode())
+    text = render(results, folder, urljoin(url, picture.name))
+    write_whole(picture, draw(results.plan.experiment, cards(summary(results)), curves(results)))
+    return write_whole(page, text.encode())
 
 
 def render(results: Results, folder: Path, picture: str = "") -> str:

@@ -82,3 +82,9 @@ def test_any_name_stays_in_the_picture(folder: Path, name: str) -> None:
 
 def test_it_is_drawn_where_no_strategy_is_ranked(folder: Path) -> None:
     assert pixels(draw("x", [], curves(read_results(folder)))).min() < 100
+
+
+def test_baselines_alone_have_neither_page_nor_picture(tmp_path: Path) -> None:
+    committed = Path(__file__).parents[3] / "results" / "baselines_ablation_det-dev"
+    assert "has baselines alone" in message(lambda: save_report(committed, tmp_path / "page.html", card=True))
+    assert list(tmp_path.iterdir()) == []

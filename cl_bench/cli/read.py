@@ -10,7 +10,6 @@ import typer
 
 from cl_bench.cli.app import ExperimentName, Plugins, app, numbers, results_folder
 from cl_bench.cli.tables import FormatOption, Part, Table, emit, output_of, print_table
-from cl_bench.errors import UserError
 from cl_bench.utils.parsing import split_list
 
 
@@ -168,8 +167,6 @@ def report(
     """
     from cl_bench.report.page.render import save_report
 
-    if url and not card:
-        raise UserError("--url is for the address of the picture that --card writes: it needs that option")
     page = save_report(results_folder(experiment), output, split, card, url)
     for path in (page, page.with_suffix(".png")) if card else (page,):
         typer.echo(path)

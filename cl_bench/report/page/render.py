@@ -48,6 +48,8 @@ def save_report(folder: Path, output: Path | None = None, split: str = "", card:
     stages' pictures in the store, and is left out, with a word, where they are not. Raises UserError where there are no
     results or a file cannot be written.
     """
+    if url and not card:
+        raise UserError("a url gives the page's picture its whole address, and without the card there is none")
     results = read_results(folder).chosen(split)
     page = output or folder / "report.html"
     picture = page.with_suffix(".png")

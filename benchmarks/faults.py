@@ -33,7 +33,7 @@ EXPERIMENT = {
         {"name": "det", "kind": "detection", "data": SCENES, "levels": 8},
     ],
     "strategies": ["naive", "kd+replay", "si"],
-    "model": {"backbone": "mobilenetv3_small_050", "weights": "none", "neck_channels": 16, "shared_channels": 8},
+    "model": {"backbone": "test_efficientnet", "weights": "none", "neck_channels": 16, "shared_channels": 8},
     "epochs": 6,
     "batch_size": 4,
     "image_size": 64,

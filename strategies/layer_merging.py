@@ -14,6 +14,7 @@ from torch import Tensor
 from cl_bench.model.unified import UnifiedModel
 from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.replay import Memory
+from cl_bench.strategies.task_arithmetic import added
 from cl_bench.tasks.dataset import TaskDataset, collate
 from cl_bench.training.harness import Harness
 from cl_bench.utils.randomness import permutation
@@ -87,26 +88,24 @@ class Merge:
         self.model, initial = strategy.model, strategy.initial()
         self.parent: Mapping[str, Tensor] = parent.state_dict()
         self.taught: Mapping[str, Tensor] = expert.state_dict()
-        self.ways: dict[str, list[tuple[str, Tensor]]] = defaultdict(list)
-        """By layer, the names and ways of what is merged in it; batch-norm statistics go the same share."""
+        self.layers: dict[str, list[tuple[str, Tensor]]] = defaultdict(list)
+        """By layer, what is merged in it, with its initial values; batch-norm statistics go the same share."""
         self.new: list[str] = []
         held = {name.rpartition(".")[0] for name in strategy.learnt_parameters()}
         for name, value in self.taught.items():
             layer = name.rpartition(".")[0]
             if value.is_floating_point() and layer in held:
-                self.ways[layer].append((name, value - initial[name].to(value)))
+                self.layers[layer].append((name, initial[name].to(value)))
             elif value.is_floating_point():
                 self.new.append(name)
-        self.layers = list(self.ways)
 
     @torch.no_grad()
     def write(self, shares: Tensor) -> None:
         """Give the model the merged weights, for `shares` (layers,)."""
         into = self.model.state_dict()
-        for layer, share in zip(self.layers, shares.tolist(), strict=True):
-            for name, way in self.ways[layer]:
-                merged = self.parent[name] + share * way
-                into[name].copy_(merged.clamp(min=0) if name.endswith("running_var") else merged)
+        for layer, share in zip(self.layers.values(), shares.tolist(), strict=True):
+            for name, first in layer:
+                into[name].copy_(added(name, self.parent[name], first, self.taught[name], share))
         for name in self.new:
             into[name].copy_(self.taught[name])
 
@@ -114,8 +113,12 @@ class Merge:
         """Return the loss's slope along each share (layers,), and forget the gradients that it is of."""
         gradients = {name: p.grad for name, p in self.model.named_parameters() if p.grad is not None}
         found = [
-            sum(float((gradients[name] * way).sum()) for name, way in self.ways[layer] if name in gradients)
-            for layer in self.layers
+            sum(
+                float((gradients[name] * (self.taught[name] - first)).sum())
+                for name, first in layer
+                if name in gradients
+            )
+            for layer in self.layers.values()
         ]
         self.model.zero_grad()
         return torch.tensor(found)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
+from torch import Tensor
 
 from cl_bench.model.unified import UnifiedModel
 from cl_bench.plugins.registry import strategy
@@ -74,12 +75,15 @@ def _move(strategy: Harness, parent: UnifiedModel, expert: UnifiedModel, share: 
     for name, value in strategy.model.state_dict().items():
         if value.is_floating_point() and name in taught:
             part = 1.0 if name in parameters and name not in learnt else share
-            first = initial[name].to(value)
-            if name.endswith("running_var"):
-                # A scale: multiplied, as a sum could fall below zero.
-                value.copy_(found[name] * (taught[name] / first.clamp(min=TINY)).pow(part))
-            else:
-                value.copy_(found[name] + part * (taught[name] - first))
+            value.copy_(added(name, found[name], initial[name].to(value), taught[name], part))
+
+
+def added(name: str, found: Tensor, first: Tensor, taught: Tensor, share: float) -> Tensor:
+    """Return the tensor `found` of a model's state with `share` of the way from `first` to `taught` added."""
+    if name.endswith("running_var"):
+        # A scale: multiplied, as a sum could fall below zero.
+        return found * (taught / first.clamp(min=TINY)).pow(share)
+    return found + share * (taught - first)
 
 
 def _loss(strategy: Harness, dataset: TaskDataset, stored: list[int]) -> float:

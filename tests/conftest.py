@@ -45,7 +45,7 @@ TINY = {
         {"name": "cls", "kind": "classification", "data": {"format": "scenes", "train": 12, "val": 10, "size": 64}},
     ],
     "strategies": ["naive"],
-    "model": {"backbone": "mobilenetv3_small_050", "weights": "none", "neck_channels": 16, "shared_channels": 8},
+    "model": {"backbone": "test_efficientnet", "weights": "none", "neck_channels": 16, "shared_channels": 8},
     "epochs": 2,
     "batch_size": 4,
     "image_size": 64,

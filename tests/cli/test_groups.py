@@ -116,7 +116,7 @@ def test_a_run_tells_scores_and_an_idle_gpu_and_its_results_are_an_experiment(
     assert line.partition(" s: ")[2].startswith("seg .")
     assert ", cls " in line
     assert "3 stages: 3 done, 0 to train" in call("run", "tiny", "--dry-run").output
-    assert "tiny: mobilenetv3_small_050" in call("model", "tiny").output
+    assert "tiny: test_efficientnet" in call("model", "tiny").output
     quiet = call("run", "tiny", "-q", "--seeds", "0-1")
     assert quiet.stderr == ""
     assert "to train" not in quiet.stdout

@@ -54,7 +54,7 @@ def test_its_kind_learns_from_its_format(installed: dict[str, str], tmp_path: Pa
         lines = [f"{path},{path.parent.name in '02468':d}" for path in sorted((found / split).rglob("*.jpg"))]
         (tmp_path / f"{split}.csv").write_text("\n".join(lines))
     tasks = [{"name": "even", "kind": "presence", "data": {"format": "listed", "path": str(tmp_path)}}]
-    model = {"backbone": "mobilenetv3_small_050", "weights": "none", "neck_channels": 16, "shared_channels": 8}
+    model = {"backbone": "test_efficientnet", "weights": "none", "neck_channels": 16, "shared_channels": 8}
     content = {"tasks": tasks, "strategies": [], "model": model, "epochs": 1, "batch_size": 4, "image_size": 64}
     (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(content))
     ran = command(installed, "run", str(tmp_path / "theirs.yaml"))

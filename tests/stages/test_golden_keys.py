@@ -32,7 +32,7 @@ STREAM = {"model.backbone": "mobilenetv3_small_050", "orders": [["seg", "det", "
 
 
 def keys() -> dict[str, list[str]]:
-    """Return the stage keys of every built-in strategy, and of naive under other protocols, on the stream of `check`."""
+    """Return the stage keys of built-in strategies, and of naive under other protocols, on the stream of `check`."""
     strategies.load()
     modules = {name: entry.build.__module__ for name, entry in strategies.entries.items()}
     built_in = [name for name, module in modules.items() if module.startswith("cl_bench.strategies.")]

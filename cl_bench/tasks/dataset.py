@@ -101,7 +101,11 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
     @cached_property
     def plain(self) -> TaskDataset:
         """The same examples, not augmented."""
-        return TaskDataset(self.task, self.split, self._images, self._masks, seed=self.seed)
+        return self.augmented(Augment())
+
+    def augmented(self, augment: Augment) -> TaskDataset:
+        """Return the same examples, augmented in another way."""
+        return TaskDataset(self.task, self.split, self._images, self._masks, augment, self.seed)
 
     def _view(self, index: int, draw: np.random.Generator) -> Sample:
         mask = None if self._masks is None else self._masks[index]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from conftest import Spy
 from fidelity import OWN, fidelity
-from small import EXACT, Net, ancestor, hinton, plugin, stage, task
+from small import EXACT, Net, ancestor, hinton, plugin, plugin_of, stage, task
 from torch import Tensor, nn
 
 from cl_bench.kinds.base import Task
@@ -18,6 +21,8 @@ from cl_bench.kinds.detection.grid import decode_boxes
 from cl_bench.kinds.detection.kind import _cells
 from cl_bench.plugins.registry import kinds
 from cl_bench.runner.prepare import Prepared, prepare
+from cl_bench.strategies.replay import Replay
+from cl_bench.training.harness import Harness
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -79,6 +84,43 @@ def test_expert_kd_adds_the_imitation_of_each_expert() -> None:
     x = torch.cat(images)
     wanted = 2 * hinton(model(x), own(x)) + 0.5 * hinton(model(x), past(x))
     torch.testing.assert_close(at_hand.loss, wanted, **EXACT)
+
+
+@fidelity("view_kd", OWN, "`response_kd`, over views of stored images too, no two alike, whose labels count nothing")
+@pytest.mark.parametrize(("order", "mosaics"), [(("seg", "det"), True), (("cls", "det"), False)])
+def test_view_kd_imitates_on_views_of_which_no_two_are_alike(
+    order: tuple[str, str], mosaics: bool, second_stage: Callable[..., Spy]
+) -> None:
+    """Not of a paper: Beyer et al. 2022 (arXiv:2106.05237) and Asano and Saeed 2021 (arXiv:2112.00725) distil alone."""
+    views: list[Tensor] = []
+    ids: set[int] = set()
+
+    class Watch(Spy):
+        def before_backward(self, strategy: Harness, **_: Any) -> None:
+            (past,) = strategy.past_tasks
+            views.extend(strategy.mb_x[4:])
+            ids.update(int(target["index"]) for target in strategy.mb_y[4:])
+            ((images, features),) = strategy.passes
+            own = strategy.model.raw(features, past)
+            answers = past.kind.imitation(past, own, self.answers(strategy, images, past))
+            now = strategy._criterion.parts[strategy.current[0].task.index]
+            torch.testing.assert_close(strategy.loss.squeeze(), now + 2 * answers, rtol=1e-4, atol=1e-5)
+
+        def answers(self, strategy: Harness, images: Tensor, past: Task) -> Tensor:
+            with torch.no_grad():
+                return strategy.teacher.raw(strategy.teacher.features(images), past)
+
+        def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+            memory = plugin_of(strategy, Replay).memory
+            ((dataset, self.stored),) = memory.stored
+            assert bool(dataset.augment.mosaic) == mosaics
+            assert dataset.augment.zoom[1] > strategy.past[0].augment.zoom[1]
+
+    spy = Watch()
+    second_stage("view_kd[memory=3,weight=2]", spy, order)
+    assert ids == set(spy.stored)
+    assert len(views) == 24
+    assert all(not torch.equal(a, b) for a, b in itertools.combinations(views, 2))
 
 
 @fidelity("rewind", OWN, "(1 - share) theta + share theta_initial, of the backbone (shrink and perturb adds noise)")

@@ -55,10 +55,14 @@ class DetectionSettings(Settings):
 
 
 class GridPredictor(Predictor):
-    """A 1x1 convolution to (cx, cy, w, h, confidence, class...) a cell; a channel a class or one `class_id` for all."""
+    """A 1x1 convolution to (cx, cy, w, h, confidence, class...) a cell; a channel a class or one `class_id` for all.
 
-    def __init__(self, channels: int, class_channels: int) -> None:
+    tower: behind a 3x3 convolution and a ReLU of its own, of which RetinaNet (arXiv:1708.02002) has four.
+    """
+
+    def __init__(self, channels: int, class_channels: int, tower: bool = False) -> None:
         super().__init__()
+        self.tower = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU()) if tower else nn.Identity()
         self.cells = nn.Conv2d(channels, 5 + class_channels, 1)
         nn.init.normal_(self.cells.weight, std=0.01)
         nn.init.zeros_(self.cells.bias)  # type: ignore[arg-type]
@@ -67,7 +71,7 @@ class GridPredictor(Predictor):
 
     def forward(self, *levels: Tensor) -> Tensor:
         """Return (B, 5 + class channels, N): the cells of every level, row by row."""
-        return torch.cat([self.cells(features).flatten(2) for features in levels], 2)
+        return torch.cat([self.cells(self.tower(features)).flatten(2) for features in levels], 2)
 
 
 def quality_focal_loss(logits: Tensor, quality: Tensor) -> Tensor:

@@ -50,14 +50,19 @@ class Detection(Kind):
 
     name = "detection"
     metrics = ("AP50", "AP")
-    predictors = ("per_class", "literal")
+    predictors = ("per_class", "literal", "tower")
     levels = (32,)
     learns_parts = True
     Settings = DetectionSettings
 
     def predictor(self, task: Task, channels: int) -> Predictor:
-        """Return the grid predictor: `literal` regresses the class index in one channel, `per_class` has logits."""
-        return GridPredictor(channels, 1 if task.predictor == "literal" else len(task.classes))
+        """Return the grid predictor: `literal` regresses the class index in one channel, `per_class` has logits.
+
+        `tower` is `per_class` with a 3x3 convolution of its own before it.
+        """
+        return GridPredictor(
+            channels, 1 if task.predictor == "literal" else len(task.classes), tower=task.predictor == "tower"
+        )
 
     def target(self, task: Task, example: Example, resized: npt.NDArray[np.uint8] | None) -> Target:
         """Return {"boxes": (n, 4) float32 xyxy in the resized frame, "labels": (n,) int64} without crowds."""

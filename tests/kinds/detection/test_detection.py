@@ -73,6 +73,17 @@ def test_predictor_has_a_channel_a_class_or_one_for_all(task: Task) -> None:
     assert output[:, CONFIDENCE].sigmoid().mean().item() == pytest.approx(PRIOR, rel=0.2)
 
 
+def test_a_tower_is_a_convolution_more_that_all_levels_share() -> None:
+    plain, tower = (KIND.predictor(replace(PER_CLASS, predictor=name), 16) for name in ("per_class", "tower"))
+    count = {name: sum(p.numel() for p in part.parameters()) for name, part in (("plain", plain), ("tower", tower))}
+    assert count["tower"] - count["plain"] == 16 * 16 * 9 + 16
+    levels = [torch.randn(2, 16, side, side) for side in (16, 8)]
+    output = tower(*levels)
+    assert output.shape == (2, 5 + 3, 16 * 16 + 8 * 8)
+    assert torch.equal(output[:, :, 16 * 16 :], tower(levels[1]))
+    assert output[:, CONFIDENCE].sigmoid().mean().item() == pytest.approx(PRIOR, rel=0.2)
+
+
 def test_targets_are_in_the_resized_frame_without_crowds(tmp_path: Path) -> None:
     found = example(tmp_path, boxes((0, 0, 64, 64), (16, 32, 32, 64), labels=(1, 2), crowd=(0,)), (64, 128))
     target = plain(PER_CLASS, found)

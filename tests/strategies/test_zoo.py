@@ -104,7 +104,7 @@ def test_a_frozen_backbone_keeps_its_bytes_and_the_rest_learns(bench: Bench) -> 
     ("strategy", "settings", "layer"),
     [
         ("kd+frozen_backbone", {}, "blocks.4"),
-        ("kd", {"early_rate": 0.0}, "blocks.1"),
+        ("kd", {"early_rate": 0.0}, "blocks.2"),
     ],
 )
 def test_layers_that_are_still_run_once_for_student_and_teachers_alike(
@@ -121,7 +121,7 @@ def test_layers_that_are_still_run_once_for_student_and_teachers_alike(
         def before_training_epoch(self, strategy: Harness, **_: Any) -> None:
             if strategy.epoch == 0:
                 for model in (strategy.model, strategy.teacher):
-                    model.backbone.get_submodule(layer)[0].conv_pw.register_forward_hook(self.count)
+                    model.backbone.get_submodule(layer)[0].conv_pwl.register_forward_hook(self.count)
 
         def count(self, module: torch.nn.Module, maps: tuple[torch.Tensor], *_: Any) -> None:
             self.calls += self.stepping and len(maps[0]) > 1  # a single one asks what depends on what

@@ -229,14 +229,14 @@ def test_an_early_rate_of_zero_keeps_the_layers_up_to_stride_8(
     one_stage: Callable[..., dict[str, torch.Tensor]],
 ) -> None:
     still, longer, free = (one_stage(early_rate=rate, epochs=epochs) for rate, epochs in ((0.0, 1), (0.0, 2), (1.0, 1)))
-    # Of mobilenetv3_small: the stem and two stages; the third has stride 16.
-    early = ("backbone.conv_stem.", "backbone.bn1.", "backbone.blocks.0.", "backbone.blocks.1.")
+    # Of test_efficientnet: the stem and three stages; the fourth has stride 16.
+    early = ("backbone.conv_stem.", "backbone.bn1.", *(f"backbone.blocks.{stage}." for stage in range(3)))
     for prefix in early:
         assert not moved(still, longer, prefix), "statistics included"
         assert moved(still, free, prefix)
-    late = {name for name in still if name.startswith("backbone.blocks.2.")}
-    assert moved({n: v for n, v in still.items() if n in late and "running" in n}, longer, "backbone.blocks.2.")
-    assert moved({n: v for n, v in still.items() if n in late and "running" not in n}, longer, "backbone.blocks.2.")
+    late = {name for name in still if name.startswith("backbone.blocks.3.")}
+    assert moved({n: v for n, v in still.items() if n in late and "running" in n}, longer, "backbone.blocks.3.")
+    assert moved({n: v for n, v in still.items() if n in late and "running" not in n}, longer, "backbone.blocks.3.")
 
 
 def test_frozen_batch_norm_keeps_its_statistics_and_trains_its_weights(

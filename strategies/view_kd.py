@@ -25,7 +25,7 @@ class Views(Memory):
     def remember(self, strategy: Harness) -> None:
         """Choose the images of every past task, to be read anew each time."""
         super().remember(strategy)
-        self.stored = [(heavy(dataset), chosen) for dataset, chosen in self.stored]
+        self.stored: list[tuple[TaskDataset, list[int]]] = [(heavy(dataset), chosen) for dataset, chosen in self.stored]
 
 
 def heavy(dataset: TaskDataset) -> TaskDataset:

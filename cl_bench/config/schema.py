@@ -55,6 +55,8 @@ class Augment(_Frozen):
     """Greatest relative change of brightness, contrast and saturation."""
     mosaic: float = Field(0.0, ge=0, le=1)
     """Share of the images that are put together from four (arXiv:2004.10934); a whole-image label cannot be."""
+    paste: float = Field(0.0, ge=0, le=1)
+    """Share of the images into which an object of another one is pasted, of any class alike; for boxes alone."""
 
     @model_validator(mode="after")
     def _is_ordered(self) -> Augment:

@@ -162,6 +162,8 @@ class Kind(ABC):
     """The strides that feed its predictor where the task names none."""
     whole_image: ClassVar[bool] = False
     """Whether a target is about the image as a whole, so that images cannot be put together from several."""
+    boxes: ClassVar[bool] = False
+    """Whether a target is `boxes` with `labels`, so that objects can be pasted into an image."""
     learns_parts: ClassVar[bool] = False
     """Whether a task may learn some of its classes only, as `Task.labels` says; what follows must heed it then."""
     background: ClassVar[int | None] = None

@@ -40,11 +40,14 @@ class TaskEntry:
 
     def identity(self) -> dict[str, Any]:
         """Return what the task's training contributes to a stage's key."""
+        protocol = self.protocol.model_dump(mode="json")
+        if not self.protocol.augment.paste:
+            del protocol["augment"]["paste"]  # it came later, and stages of before keep their keys
         return {
             "task": self.task.name,
             "train_data": self.audit.train_fingerprint,
             "validation_data": self.audit.val_fingerprint,
-            **self.protocol.model_dump(mode="json"),
+            **protocol,
             **({"corruption": self.corruption.model_dump()} if self.corruption else {}),
         }
 
@@ -167,6 +170,8 @@ def make_task(experiment: Experiment, index: int, config: TaskConfig, classes: t
     protocol = experiment.protocol(config)
     if kind.whole_image and protocol.augment.mosaic:
         raise UserError(f"task {config.name}: a mosaic of four images has no one label; {kind.name} needs mosaic 0")
+    if protocol.augment.paste and not kind.boxes:
+        raise UserError(f"task {config.name}: objects are pasted with their boxes; {kind.name} needs paste 0")
     return Task(
         index=index,
         name=config.name,

@@ -16,6 +16,7 @@ from cl_bench.config.schema import Augment
 from cl_bench.data.base import Split
 from cl_bench.kinds.base import Target, Task
 from cl_bench.tasks.augment import Sample, flipped, mosaic, recoloured, zoomed
+from cl_bench.tasks.paste import Objects, pasted
 from cl_bench.utils.randomness import derive
 
 
@@ -82,7 +83,7 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
     def read(self, index: int, *draw_key: str | int, among: Sequence[int] | None = None) -> tuple[Tensor, Target]:
         """Return image (3, S, S) uint8 and target of example `index` as `draw_key` has it augmented.
 
-        among: the examples that a mosaic may take its other images from, all where None (a memory names its own).
+        among: the examples from which a mosaic or a pasted object may come, all where None (a memory names its own).
         """
         augment, name = self.augment, self.split.examples[index].name
         draw = np.random.default_rng(derive(self.seed, "augment", self.task.randomness, *draw_key, name))
@@ -90,6 +91,9 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
         if augment.mosaic and draw.random() < augment.mosaic:
             others = draw.choice(len(self) if among is None else among, 3)
             sample = mosaic([sample, *(self._view(int(other), draw) for other in others)], draw)
+        if augment.paste and draw.random() < augment.paste:
+            drawn = self._objects.choose(draw, range(len(self)) if among is None else among)
+            sample = sample if drawn is None else pasted(sample, self._view(drawn[0], draw), drawn[1], draw)
         if augment.flip and draw.random() < 0.5:
             sample = flipped(sample)
         image, target = sample
@@ -106,6 +110,10 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
     def augmented(self, augment: Augment) -> TaskDataset:
         """Return the same examples, augmented in another way."""
         return TaskDataset(self.task, self.split, self._images, self._masks, augment, self.seed)
+
+    @cached_property
+    def _objects(self) -> Objects:
+        return Objects(self.task, self.split)
 
     def _view(self, index: int, draw: np.random.Generator) -> Sample:
         mask = None if self._masks is None else self._masks[index]

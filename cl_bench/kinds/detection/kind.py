@@ -52,6 +52,7 @@ class Detection(Kind):
     metrics = ("AP50", "AP")
     predictors = ("per_class", "literal", "tower")
     levels = (32,)
+    boxes = True
     learns_parts = True
     Settings = DetectionSettings
 

@@ -7,14 +7,13 @@ from typing import Annotated
 from avalanche.core import SupervisedPlugin
 from pydantic import Field
 
-from cl_bench.config.schema import Augment
 from cl_bench.plugins.registry import strategy
 from cl_bench.strategies.replay import Memory, Replay
 from cl_bench.strategies.response_kd import ResponseDistillation
 from cl_bench.tasks.dataset import TaskDataset
 from cl_bench.training.harness import Harness
 
-HEAVY = Augment(flip=True, zoom=(0.5, 4.0), stretch=2.0, colour=0.5)
+HEAVY = {"flip": True, "zoom": (0.5, 4.0), "stretch": 2.0, "colour": 0.5}
 MOSAIC = 0.5
 """Share of mosaics of four stored images, where the kind's targets can be put together."""
 
@@ -30,8 +29,7 @@ class Views(Memory):
 
 def heavy(dataset: TaskDataset) -> TaskDataset:
     """Return the same examples, to be seen in heavy views."""
-    mosaic = 0.0 if dataset.task.kind.whole_image else MOSAIC
-    return dataset.augmented(HEAVY.model_copy(update={"mosaic": mosaic}))
+    return dataset.augmented(**HEAVY, mosaic=0.0 if dataset.task.kind.whole_image else MOSAIC)
 
 
 @strategy(

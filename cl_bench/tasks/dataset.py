@@ -105,11 +105,11 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
     @cached_property
     def plain(self) -> TaskDataset:
         """The same examples, not augmented."""
-        return self.augmented(Augment())
+        return self.augmented()
 
-    def augmented(self, augment: Augment) -> TaskDataset:
-        """Return the same examples, augmented in another way."""
-        return TaskDataset(self.task, self.split, self._images, self._masks, augment, self.seed)
+    def augmented(self, **augment: Any) -> TaskDataset:
+        """Return the same examples, augmented in another way: settings as an experiment's `augment` has them."""
+        return TaskDataset(self.task, self.split, self._images, self._masks, Augment(**augment), self.seed)
 
     @cached_property
     def _objects(self) -> Objects:

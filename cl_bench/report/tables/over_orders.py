@@ -12,7 +12,8 @@ from cl_bench.results import parts
 from cl_bench.results.rows import BASELINE, Results
 
 MEANING = (
-    "Mean drop: over all orders and tasks, of each a ratio of means over seeds, with its 95 % t interval over seeds; "
+    "Mean drop: over all orders and tasks, of each a ratio of means over seeds, with its 95 % interval over seeds and "
+    "images (over seeds alone where no resamples were kept); "
     "difference: of mean drops, paired over the seeds that both have, negative where the strategy forgets less; "
     "spread: the highest minus the lowest order's mean, in which the seeds' noise is, too; worst: the task that drops "
     "most in any order. Seeds: those of which every order is done. Tasks with a void baseline are left out."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -39,9 +38,8 @@ class ClassBalanced(Memory):
 
     def choose(self, strategy: Harness, dataset: TaskDataset) -> list[int]:
         """Return images in which every class is about as often."""
-        task, split = dataset.task, dataset.split
-        shown = np.stack([task.kind.count(replace(split, examples=(example,))) > 0 for example in split.examples])
-        left = permutation(len(dataset), strategy.seed, "memory", task.randomness)
+        shown = dataset.task.kind.held(dataset.split)
+        left = permutation(len(dataset), strategy.seed, "memory", dataset.task.randomness)
         there = shown.any(0)
         chosen: list[int] = []
         while left and len(chosen) < self.size:

@@ -219,6 +219,11 @@ class Kind(ABC):
     def count(self, split: Split) -> npt.NDArray[np.int64]:
         """Return how often each class occurs in `split`: pixels, boxes (no crowds) or images; shape (classes,)."""
 
+    def held(self, split: Split) -> npt.NDArray[np.bool_]:
+        """Return which examples of `split` show which classes; shape (examples, classes)."""
+        counts = [self.count(replace(split, examples=(example,))) for example in split.examples]
+        return np.stack(counts) > 0 if counts else np.zeros((0, len(split.classes)), bool)
+
     @abstractmethod
     def draw(self, image: Image.Image, target: Any, classes: tuple[str, ...]) -> Image.Image:
         """Return `image` with an example's target (as in `Example.target`) drawn on it."""

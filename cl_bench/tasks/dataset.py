@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -16,7 +17,7 @@ from cl_bench.config.schema import Augment
 from cl_bench.data.base import Split
 from cl_bench.kinds.base import Target, Task
 from cl_bench.tasks.augment import Sample, flipped, mosaic, recoloured, zoomed
-from cl_bench.tasks.paste import Objects, pasted
+from cl_bench.tasks.paste import choose, pasted
 from cl_bench.utils.randomness import derive
 
 
@@ -92,7 +93,7 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
             others = draw.choice(len(self) if among is None else among, 3)
             sample = mosaic([sample, *(self._view(int(other), draw) for other in others)], draw)
         if augment.paste and draw.random() < augment.paste:
-            drawn = self._objects.choose(draw, range(len(self)) if among is None else among)
+            drawn = choose(self._shown, range(len(self)) if among is None else among, draw)
             sample = sample if drawn is None else pasted(sample, self._view(drawn[0], draw), drawn[1], draw)
         if augment.flip and draw.random() < 0.5:
             sample = flipped(sample)
@@ -112,8 +113,8 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
         return TaskDataset(self.task, self.split, self._images, self._masks, Augment(**augment), self.seed)
 
     @cached_property
-    def _objects(self) -> Objects:
-        return Objects(self.task, self.split)
+    def _shown(self) -> npt.NDArray[np.bool_]:
+        return self.task.kind.held(self.split)
 
     def _view(self, index: int, draw: np.random.Generator) -> Sample:
         mask = None if self._masks is None else self._masks[index]

@@ -42,8 +42,7 @@ def strata(kind: Kind, split: Split, purpose: str) -> list[list[Example]]:
     An example stands in the stratum of the class, of those it holds, that the fewest examples hold: so the rarest
     classes are divided best. All depends on the examples' names and targets alone; those that hold none come last.
     """
-    counts = [kind.count(replace(split, examples=(example,))) for example in split.examples]
-    held = np.stack(counts) > 0 if counts else np.zeros((0, len(split.classes)), bool)
+    held = kind.held(split)
     rarity = np.argsort(np.argsort(held.sum(0), kind="stable"))
     found: dict[int, list[Example]] = defaultdict(list)
     for example, holds in zip(split.examples, held, strict=True):

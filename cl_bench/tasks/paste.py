@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 
-from cl_bench.data.base import Split
-from cl_bench.kinds.base import Task
 from cl_bench.tasks.augment import VISIBLE, Sample
 
 SCALE = (0.5, 1.5)
@@ -22,22 +20,17 @@ SMALLEST = 4
 """Pixels of the shorter side below which an object is not pasted."""
 
 
-class Objects:
-    """Which examples show which class, so that a class can be drawn before an example."""
+def choose(shown: npt.NDArray[np.bool_], among: Iterable[int], draw: np.random.Generator) -> tuple[int, int] | None:
+    """Return an example of `among` and the class that it was drawn for, any class alike; None where they show nothing.
 
-    def __init__(self, task: Task, split: Split) -> None:
-        counts = [task.kind.count(replace(split, examples=(example,))) for example in split.examples]
-        self.shown = np.stack(counts) > 0
-        """(examples, classes)."""
-
-    def choose(self, draw: np.random.Generator, among: Iterable[int]) -> tuple[int, int] | None:
-        """Return an example of `among` and the class that it was drawn for; None where they show nothing."""
-        allowed = np.fromiter(among, np.int64)
-        present = np.flatnonzero(self.shown[allowed].any(0))
-        if not len(present):
-            return None
-        label = int(draw.choice(present))
-        return int(draw.choice(allowed[self.shown[allowed, label]])), label
+    shown: (examples, classes), which of them show which class.
+    """
+    allowed = np.fromiter(among, np.int64)
+    present = np.flatnonzero(shown[allowed].any(0))
+    if not len(present):
+        return None
+    label = int(draw.choice(present))
+    return int(draw.choice(allowed[shown[allowed, label]])), label
 
 
 def pasted(sample: Sample, other: Sample, label: int, draw: np.random.Generator) -> Sample:

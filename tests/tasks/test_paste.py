@@ -19,7 +19,7 @@ from cl_bench.plugins.registry import kinds
 from cl_bench.tasks.augment import Sample
 from cl_bench.tasks.catalog import make_task
 from cl_bench.tasks.dataset import TaskDataset
-from cl_bench.tasks.paste import Objects, pasted
+from cl_bench.tasks.paste import choose, pasted
 
 SIZE = 64
 KIND = kinds.get("detection")
@@ -90,15 +90,15 @@ def split(*labels: tuple[int, ...]) -> Split:
 
 
 def test_a_rare_class_is_drawn_as_often_as_a_common_one() -> None:
-    objects = Objects(TASK, split((0,), (0, 0), (0,), (0,), (2,), ()))
+    shown = KIND.held(split((0,), (0, 0), (0,), (0,), (2,), ()))
     draw = np.random.default_rng(0)
-    drawn = [objects.choose(draw, range(6)) for _ in range(400)]
-    labels = np.bincount([label for _, label in drawn if label is not None], minlength=3)
+    drawn = [choose(shown, range(6), draw) for _ in range(400)]
+    labels = np.bincount([label for _, label in filter(None, drawn)], minlength=3)
     assert labels[1] == 0
     assert 150 < labels[2] < 250
-    assert {index for index, label in drawn if label == 2} == {4}
-    assert objects.choose(draw, [5]) is None
-    assert {objects.choose(draw, [1, 5]) for _ in range(5)} == {(1, 0)}
+    assert {index for index, label in filter(None, drawn) if label == 2} == {4}
+    assert choose(shown, [5], draw) is None
+    assert {choose(shown, [1, 5], draw) for _ in range(5)} == {(1, 0)}
 
 
 def dataset(monkeypatch: pytest.MonkeyPatch, **augment: float) -> TaskDataset:

@@ -26,18 +26,20 @@ _BATCH = 2
 MANIFEST = "model.json"
 
 
+def _graph(trained: Trained) -> torch.export.ExportedProgram:
+    shapes = {"images": {0: torch.export.Dim("batch")}}
+    program = torch.export.export(trained.deployed(), (example(trained),), dynamic_shapes=shapes)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # the exporter's folders, which are nobody's who is given the model
+    return program
+
+
 def _onnx(trained: Trained, folder: Path) -> Path:
     runtimes.needed("onnxscript")
     names = [task.name for task in trained.model.tasks]
     with without_remarks(), torch.no_grad():
         program = torch.onnx.export(
-            trained.deployed(),
-            (example(trained),),
-            dynamo=True,
-            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-            input_names=["images"],
-            output_names=names,
-            verbose=False,
+            _graph(trained), dynamo=True, input_names=["images"], output_names=names, verbose=False
         )
     assert program is not None
     program.save(folder / "model.onnx")
@@ -53,10 +55,8 @@ def _openvino(trained: Trained, folder: Path) -> Path:
 
 
 def _program(trained: Trained, folder: Path) -> Path:
-    shapes = {"images": {0: torch.export.Dim("batch")}}
     with without_remarks(), torch.no_grad():
-        program = torch.export.export(trained.deployed(), (example(trained),), dynamic_shapes=shapes)
-    torch.export.save(program, folder / "model.pt2")
+        torch.export.save(_graph(trained), folder / "model.pt2")
     return folder / "model.pt2"
 
 

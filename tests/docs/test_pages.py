@@ -55,7 +55,7 @@ def test_the_row_that_is_worked_through_is_that_of_the_committed_results() -> No
     table = summary(read_results(ROOT / "results" / "zoo")).set_index(["strategy", "task"])
     assert len(shown) == 3
     for task, baseline, final, drop, low, high, verdict in shown:
-        row = table.loc[("consolidate", task)]
+        row = table.loc[("kd+replay", task)]
         assert [baseline, final] == [f"{row['baseline']:.3f}", f"{row['final']:.3f}"]
         assert [drop, low, high] == [f"{100 * row[name]:.1f}" for name in ("drop", "drop_low", "drop_high")]
         assert verdict == row["verdict"]

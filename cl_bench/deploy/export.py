@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -26,9 +27,12 @@ _BATCH = 2
 MANIFEST = "model.json"
 
 
+def _shapes() -> dict[str, dict[int, torch.export.Dim]]:
+    return {"images": {0: torch.export.Dim("batch")}}
+
+
 def _graph(trained: Trained) -> torch.export.ExportedProgram:
-    shapes = {"images": {0: torch.export.Dim("batch")}}
-    program = torch.export.export(trained.deployed(), (example(trained),), dynamic_shapes=shapes)
+    program = torch.export.export(trained.deployed(), (example(trained),), dynamic_shapes=_shapes())
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # the exporter's folders, which are nobody's who is given the model
     return program
@@ -39,7 +43,12 @@ def _onnx(trained: Trained, folder: Path) -> Path:
     names = [task.name for task in trained.model.tasks]
     with without_remarks(), torch.no_grad():
         program = torch.onnx.export(
-            _graph(trained), dynamo=True, input_names=["images"], output_names=names, verbose=False
+            _graph(trained),
+            dynamo=True,
+            dynamic_shapes=_shapes(),  # which names the axis
+            input_names=["images"],
+            output_names=names,
+            verbose=False,
         )
     assert program is not None
     program.save(folder / "model.onnx")
@@ -91,7 +100,7 @@ def export(trained: Trained, format: str, output: Path) -> Path:
     """
     if format not in FORMATS:
         raise unknown_name_error("format", format, FORMATS)
-    if output.exists():
+    if os.path.lexists(output):
         raise UserError(f"{output} is there already: name another folder with --output")
     chosen = FORMATS[format]
     with whole_folder(output) as draft:

@@ -103,7 +103,9 @@ def load_trained(
     set_damaged_aside([found])
     model.load_state_dict(Store(found.parent, writable=False).weights(key))
     chosen = {"strategy": run.strategy, "order": run.order, "seed": run.seed}
-    return Trained(model, experiment, {"experiment": folder.name, **chosen, "stage": key, **plan.provenance})
+    # Not the command, which may name folders of the machine that ran it.
+    made = {name: value for name, value in plan.provenance.items() if name != "command"}
+    return Trained(model, experiment, {"experiment": folder.name, **chosen, "stage": key, **made})
 
 
 def _choose(runs: Sequence[PlannedRun], strategy: str, order: str, seed: int | None, how: str) -> PlannedRun:

@@ -34,8 +34,9 @@ DEFINITIONS = (
     "final); same-run = drop from the score right after the task was learnt; stored = images kept of each past task; "
     f"{OF_COSTS}. Pass: drop ≤ 5 %; bonus: final ≥ "
     "baseline; uncertain: one seed, or an interval that holds the word's border (5 % for pass and fail, 0 for bonus); "
-    "void: the baseline is less than 0.05 above the trivial score. Bold: the smallest drop of a task and those that "
-    "cannot be told from it (95 % interval of the difference); nothing is bold where none can be told apart."
+    "void: the baseline is less than 0.05 above the trivial score. Bold: the smallest drop of a task, that of joint "
+    "training aside, and those that cannot be told from it (95 % interval of the difference); nothing is bold where "
+    "none can be told apart."
 )
 DROP = "drop % ↓\n[95 %]"
 _COLOURS = {"pass": "green", "bonus": "bold green", "fail": "red", "failed": "bold red", "void": "yellow"}

@@ -59,7 +59,8 @@ def legend(tables: Sequence[Compact], intervals: bool, bold: bool, settings: Seq
     costs = dict.fromkeys(table.cost for table in tables if table.cost)
     said += [f"{cost}: x naive's" for cost in costs]
     if bold and any(cell.leading for cell in cells):
-        said.append("bold: the least drop, and what cannot be told from it")
+        aside = " (joint aside)" if any(row.strategy == "joint" for table in tables for row in table.rows) else ""
+        said.append(f"bold: the least drop{aside}, and what cannot be told from it")
     return [*said, f"* {', '.join(dict.fromkeys(settings))}"] if settings else said
 
 

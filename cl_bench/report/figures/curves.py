@@ -105,8 +105,9 @@ def _draw_strategies(ax: Axes, rows: pd.DataFrame, strategies: list[str], budget
             "markeredgecolor": colour if joint else "white",
             "markeredgewidth": 0.9 if joint else 0.5,
         }
-        ax.fill_between(x, curve["min"], curve["max"], color=colour, alpha=0.15, linewidth=0, zorder=2)
-        ax.plot(x, curve["mean"], **style, zorder=3 + place, clip_on=False)
+        if len(curve):  # an empty line that is not clipped is laid out at the figure's corner
+            ax.fill_between(x, curve["min"], curve["max"], color=colour, alpha=0.15, linewidth=0, zorder=2)
+            ax.plot(x, curve["mean"], **style, zorder=3 + place, clip_on=False)
         remark = " (all tasks at once)" if joint else ""
         remark += "" if (mine["status"] == "done").all() else " (unfinished)"
         handles.append(Line2D([], [], **style, label=strategy + remark))
@@ -128,7 +129,8 @@ def _draw_test(ax: Axes, rows: pd.DataFrame, order: str, strategies: list[str], 
         mine = rows[(rows["strategy"] == strategy) & (rows["order"] == order)]
         ends = mine.groupby("step")["value"].mean()
         look = diamonds(mark(place)["color"], max(6.0, 10.5 * 0.88**place))
-        ax.plot(ends.index.to_numpy() * _stretch(mine, budget)[1], ends, **look, zorder=20 + place, clip_on=False)
+        if len(ends):
+            ax.plot(ends.index.to_numpy() * _stretch(mine, budget)[1], ends, **look, zorder=20 + place, clip_on=False)
     named = Line2D([], [], **diamonds(GREY), label="test, at the ends of stages")
     return [Line2D([], [], **line, label="baseline, test"), named]
 

@@ -1,5 +1,7 @@
 """Forgetting curves show the scores that were measured, where they were measured."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from synthetic import plausible
@@ -114,6 +116,18 @@ def test_unfinished_strategies_say_so_and_are_drawn_as_far_as_they_came(tmp_path
     assert legend(figure)[:2] == ["naive", "kd (unfinished)"]
     assert lines(figure.axes[0])[1].get_xdata().max() == 10
     assert [path.stat().st_size > 0 for path in save(figure, tmp_path, "curve")] == [True] * 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_panels_are_alike_where_a_strategy_has_no_score_of_a_task_yet(tmp_path):
+    experiment = plausible(tmp_path, seeds=(0,), strategies=("naive", "kd"))
+    experiment.add_tests()
+    lost = [key for key in experiment.stages if "cls" in key or key.startswith("kd")]
+    figure = forgetting_curves(read_results(experiment.write(failed=lost)))["seg>det>cls"]
+    save(figure, tmp_path, "curve")
+    assert len({round(ax.get_position().height, 3) for ax in figure.axes}) == 1
+    gaps = [upper.get_position().y0 - lower.get_position().y1 for upper, lower in pairwise(figure.axes)]
+    assert max(gaps) < 0.05
 
 
 @pytest.mark.slow

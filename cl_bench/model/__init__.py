@@ -1,4 +1,4 @@
-"""What is trained: backbone, feature pyramid, shared layer, a predictor a task; knows no data, training or strategy."""
+"""What is trained: backbone, pyramid, shared layer, one predictor per task; knows no data, training or strategy."""
 
 from cl_bench.model.unified import Features, UnifiedModel
 

@@ -13,7 +13,7 @@ compare: $(STAMP)
 	$(BIN)/cl-bench plot quickstart
 	$(BIN)/cl-bench report quickstart
 
-# What is done before a commit: no processes, no exports, and of training one tiny stream.
+# What is done before a commit: no processes, exports or pictures, and of training one tiny stream.
 quick: $(STAMP)
 	$(BIN)/python -m pytest -q -n 2 -m "not slow"
 

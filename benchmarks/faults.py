@@ -20,10 +20,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import yaml
+
+from cl_bench.cli import main as main_of_cl_bench
+from cl_bench.runner.executors.forkserver import start_server, worker_context
 
 SCENES = {"format": "scenes", "train": 12, "val": 10, "size": 64}
 EXPERIMENT = {
@@ -58,21 +62,20 @@ class Campaign:
         self.expected = outcome(self.root / "whole")
         return time.monotonic() - started
 
-    def start(self, results: Path, jobs: int = 1, store: Path | None = None) -> subprocess.Popen[str]:
-        """Start the command in a process group of its own."""
-        environment = {
-            **os.environ,
-            "CL_BENCH_RESULTS": str(results),
-            "CL_BENCH_STORE": str(store or results / "stages"),
-        }
-        code = "from cl_bench.cli import main; main()"
-        words = [sys.executable, "-W", "ignore", "-c", code, "run", str(self.experiment), "-j", str(jobs)]
-        log = (self.root / "log.txt").open("w")
-        return subprocess.Popen(words, env=environment, stdout=log, stderr=log, text=True, start_new_session=True)
+    def start(self, results: Path, jobs: int = 1, store: Path | None = None) -> BaseProcess:
+        """Start the command in a process group of its own, forked from one that has imported what it needs."""
+        folders = {"CL_BENCH_RESULTS": str(results), "CL_BENCH_STORE": str(store or results / "stages")}
+        words = ["cl-bench", "run", str(self.experiment), "-j", str(jobs)]
+        start_server()
+        process = worker_context().Process(target=command, args=(words, self.root / "log.txt", folders))
+        process.start()
+        return process
 
-    def run(self, results: Path, jobs: int = 1, store: Path | None = None) -> int:
+    def run(self, results: Path, jobs: int = 1, store: Path | None = None) -> int | None:
         """Run the command to its end; return its exit code."""
-        return self.start(results, jobs, store).wait()
+        process = self.start(results, jobs, store)
+        process.join()
+        return process.exitcode
 
     def kills(self, count: int, longest: float) -> Counter[str]:
         """Kill runs, all their processes at once, after random times, again and again."""
@@ -80,11 +83,9 @@ class Campaign:
         results, before = self.root / "killed", dict[str, int]()
         while found["faults"] < count:
             process = self.start(results, jobs=self.random.choice([1, 2]))
-            try:
-                process.wait(timeout=self.random.uniform(0, longest))
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.join(timeout=self.random.uniform(0, longest))
+            if process.is_alive():
+                kill(process)
                 found["faults"] += 1
                 found["trained again"] += changed(before, results)
                 before = finished(results)
@@ -146,7 +147,9 @@ class Campaign:
         for turn in range(count):
             results = self.root / f"race-{turn}"
             both = [self.start(results / name, 2, results / "stages") for name in ("a", "b")]
-            assert [process.wait() for process in both] == [0, 0], self.log()
+            for process in both:
+                process.join()
+            assert [process.exitcode for process in both] == [0, 0], self.log()
             for name in ("a", "b"):
                 self.check(results / name, results / "stages")
             shutil.rmtree(results)
@@ -162,6 +165,26 @@ class Campaign:
     def log(self) -> str:
         """Return what the last command said."""
         return (self.root / "log.txt").read_text()[-2000:]
+
+
+def command(words: list[str], log: Path, folders: dict[str, str]) -> None:
+    """Be the command, in this process."""
+    os.setpgid(0, 0)
+    os.environ.update(folders)
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = words
+    main_of_cl_bench()
+
+
+def kill(process: BaseProcess) -> None:
+    """Kill a command and all that it has started."""
+    assert process.pid is not None
+    with suppress(ProcessLookupError):  # it leads no group yet, and has started nothing
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.join()
 
 
 def stages(results: Path) -> list[Path]:

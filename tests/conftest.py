@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Before torch is imported: two workers of several threads each would wait for each other on two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,18 +19,16 @@ if Path("/dev/shm").is_dir() and shutil.disk_usage("/dev/shm").free > 4 * 2**30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
 
 import pytest
-import torch
 import yaml
-from avalanche.core import SupervisedPlugin
-from kept import Kept
 
 from cl_bench.errors import UserError
-from cl_bench.runner.prepare import Prepared, prepare
-from cl_bench.runner.run import train as train_missing
-from cl_bench.stages.trainer import Trainer
-from cl_bench.testing.bench import Bench
-from cl_bench.training.harness import Harness
-from cl_bench.utils.hashing import digest
+
+if TYPE_CHECKING:  # and within fixtures: the process that hands out the tests reads this file, too, and needs no torch
+    from kept import Kept
+    from spy import Spy
+
+    from cl_bench.runner.prepare import Prepared
+    from cl_bench.testing.bench import Bench
 
 TINY = {
     "name": "tiny",
@@ -57,12 +55,26 @@ TINY = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `slow` what trains stages, starts processes or exports models, so that nobody has to remember to."""
+    """Mark as `slow` what trains stages, starts processes or exports models, so that nobody has to remember to.
+
+    What takes seconds for another reason, as pictures do, says so itself.
+    """
     for item in items:
         assert isinstance(item, pytest.Function)
         trains = {"second_stage", "with_stages", "bench", "run"} & set(item.fixturenames)
         if (trains or _is_slow(item.module)) and not item.get_closest_marker("quick"):
             item.add_marker("slow")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Have the garbage collector never look through what is imported: it took a tenth of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @cache
@@ -82,22 +94,14 @@ def _is_slow(module: ModuleType) -> bool:
 
 @pytest.fixture(scope="session", autouse=True)
 def _shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Generate embedded data once for all tests, away from the user's own cache."""
-    before = os.environ.get("CL_BENCH_CACHE")
-    os.environ["CL_BENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """Generate embedded data once for all tests of all workers, away from the user's own cache."""
+    before, own = os.environ.get("CL_BENCH_CACHE"), tmp_path_factory.getbasetemp()
+    os.environ["CL_BENCH_CACHE"] = str((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache")
     yield
     if before is None:
         del os.environ["CL_BENCH_CACHE"]
     else:
         os.environ["CL_BENCH_CACHE"] = before
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _imports_stay() -> Iterator[None]:
-    """Have the garbage collector look no more through what was imported: it took a twentieth of the time."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture
@@ -115,6 +119,8 @@ def _few_pictures_and_resamples(request: pytest.FixtureRequest, monkeypatch: pyt
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """The stream of `cl-bench check` in one store for all tests, so that what strategies share is trained once."""
+    from cl_bench.testing.bench import Bench
+
     return Bench(tmp_path_factory.mktemp("bench"))
 
 
@@ -127,6 +133,8 @@ def kept_stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def kept(request: pytest.FixtureRequest, kept_stages: Path) -> Kept:
     """Stages that tests begin with: each is trained by the first test that needs it."""
+    from kept import Kept
+
     # How many pictures and resamples a stage has is in no key.
     return Kept(kept_stages / ("full" if "full_sizes" in request.fixturenames else "few"))
 
@@ -137,6 +145,7 @@ def with_stages(kept: Kept) -> Callable[[Prepared], Prepared]:
 
     It takes those that are kept, so it is not for tests that look on while stages are trained.
     """
+    from cl_bench.runner.run import train as train_missing
 
     def have(prepared: Prepared) -> Prepared:
         for key in prepared.plan.stages:
@@ -201,43 +210,15 @@ def real_data() -> Path:
     return Path(folder)
 
 
-def predictors(model: torch.nn.Module) -> dict[str, str]:
-    return {name: digest(part.state_dict()) for name, part in model.predictors.items()}
-
-
-def batch_norm_updates(model: torch.nn.Module) -> int:
-    return int(next(v for k, v in model.state_dict().items() if k.endswith("num_batches_tracked")))
-
-
-class Spy(SupervisedPlugin):
-    """Looks at the harness once a step and at the beginning and end of a stage."""
-
-    acts_from = 1
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first: dict[str, str] = {}
-        self.last: dict[str, str] = {}
-        self.batches = [0, 0]
-        self.seen: list[Any] = []
-
-    def before_training_exp(self, strategy: Harness, **_: Any) -> None:
-        self.first = predictors(strategy.model)
-        self.batches[0] = batch_norm_updates(strategy.model)
-
-    def before_backward(self, strategy: Harness, **_: Any) -> None:
-        self.seen.append(strategy.mb_task_id.tolist())
-
-    def after_training_exp(self, strategy: Harness, **_: Any) -> None:
-        self.last = predictors(strategy.model)
-        self.batches[1] = batch_norm_updates(strategy.model)
-
-
 @pytest.fixture
 def second_stage(
     results: Path, tiny: Callable[..., str], kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Spy]:
     """Return a function that trains one task, then another, and returns what a spy saw in the second stage."""
+    from spy import Spy
+
+    from cl_bench.runner.prepare import prepare
+    from cl_bench.stages.trainer import Trainer
 
     def train(strategy: str, watch: Spy | None = None, order: tuple[str, str] = ("seg", "det"), **changes: Any) -> Spy:
         spy = watch or Spy()
@@ -257,6 +238,8 @@ Run = Callable[..., None]
 @pytest.fixture
 def run(results: Path, tiny: Callable[..., str]) -> Run:
     """Return a function that trains all stages of an order with a spy behind the strategy's plug-ins."""
+    from cl_bench.runner.prepare import prepare
+    from cl_bench.stages.trainer import Trainer
 
     def train(strategy: str, spy: Spy, order: Sequence[str] = ("seg", "det"), **changes: Any) -> None:
         prepared = prepare(tiny(orders=[list(order)], **changes), strategies=[strategy])
@@ -271,6 +254,8 @@ def run(results: Path, tiny: Callable[..., str]) -> Run:
 @pytest.fixture
 def seeded() -> None:
     """Let what the test draws be the same each time."""
+    import torch
+
     torch.manual_seed(0)
 
 

@@ -81,8 +81,8 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         (["--strategies", "kd replay"], "kd replay"),
         (["--strategies", "avalanche.training.plugins.EWCPlugn"], "did you mean 'EWCPlugin'"),
         (["--strategies", "naive,avalanche.training.plugins.BiCPlugin"], "BiCPlugin cannot be used here: it corrects"),
-        (["--strategies", f"kd[weight={'[' * 2000}]"], "is not a value"),
-        (["--set", f"epochs={'[' * 2000}"], "is not a YAML value"),
+        (["--strategies", f"kd[weight={'[' * 600}]"], "is not a value"),
+        (["--set", f"epochs={'[' * 600}"], "is not a YAML value"),
         (["--set", "image_size=100000"], "image_size: Input should be less than or equal to 4096"),
         (["--set", "name=stages"], "name: 'stages' is a folder of the results"),
         (["--address", "auto"], "needs --executor ray"),
@@ -107,7 +107,7 @@ def test_files_that_are_no_experiment(refused: Callable[..., str], tmp_path: Pat
     tag = f"!!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{mark}']]"
     lines = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     bomb = "\n".join(["a0: &a0 [x, x]", *lines])
-    for content in ("- a list", "a: [", tag, "", bomb, "a: &a [*a]", "[" * 5000, "{a: " * 50 + "1" + "}" * 50):
+    for content in ("- a list", "a: [", tag, "", bomb, "a: &a [*a]", "[" * 600, "{a: " * 50 + "1" + "}" * 50):
         file.write_text(content)
         assert "bad.yaml" in refused(str(file))
     assert not mark.exists()

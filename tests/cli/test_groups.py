@@ -105,6 +105,7 @@ def test_a_key_is_explained() -> None:
     assert "tasks.NAME.kind " in call("explain").output
 
 
+@pytest.mark.slow
 def test_a_run_tells_scores_and_an_idle_gpu_and_its_results_are_an_experiment(
     tiny: Callable[..., str], results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,8 @@ import pytest
 from cl_bench.data.base import Boxes
 from cl_bench.metrics.average_precision import AveragePrecision
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 40
 
 

@@ -211,6 +211,7 @@ def test_imagenet_takes_what_the_hub_gives(monkeypatch: pytest.MonkeyPatch) -> N
     assert found.digest == digest(found.state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "message"),
     [

@@ -7,6 +7,8 @@ from typer.testing import CliRunner
 
 from cl_bench.cli.app import app
 
+pytestmark = pytest.mark.slow
+
 FOLDERS = sorted(path.parent for path in (Path(__file__).parents[2] / "results").glob("*/table.md"))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Spy
+from spy import Spy
 from torch import Tensor, nn
 
 from cl_bench.kinds.base import Task

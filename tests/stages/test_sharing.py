@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import TINY
+from processes import begin, ended
 
 from cl_bench.results.store.store import Store
 from cl_bench.runner.executors.local import on_this_machine
@@ -165,15 +163,14 @@ def test_killed_in_the_second_stage_and_run_again_gives_the_same_rows(
 ) -> None:
     whole = reference(["kd+replay"])
     code = f"import cl_bench; cl_bench.run({tiny_path!r}, strategies=['kd+replay'])"
-    environment = {**os.environ, "CL_BENCH_RESULTS": str(tmp_path / "b")}
-    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], env=environment)
+    process = begin(code, tmp_path / "said.txt", CL_BENCH_RESULTS=str(tmp_path / "b"))
     store = Store(tmp_path / "b" / "stages")
     deadline = time.monotonic() + 120
     # Three baselines, the first of which is the run's first stage; then the second stage begins.
     while len(list(store.stages())) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.kill()
+    ended(process)
     kept = artifacts(store)
     times = {key: (store.folder(key) / "stage.json").stat().st_mtime_ns for key in kept}
     assert 3 <= len(kept) < 5
@@ -218,14 +215,12 @@ def test_a_plugin_file_stands_in_the_table_and_trains_again_when_edited(
         "found = cl_bench.run(path, strategies=['naive', 'mine'], plugin_files=[plugin]);"
         "print(sorted(set(found.strategy)), sorted(set(found[found.strategy == 'mine'].stage)))"
     )
-    environment = {**os.environ, "CL_BENCH_RESULTS": str(tmp_path / "a")}
     printed = []
     for weight in (3.0, 4.0):
         file.write_text(PLUGIN.format(weight=weight))
-        found = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code], env=environment, capture_output=True, text=True, check=True
-        )
-        printed.append(found.stdout.strip().splitlines()[-1])
+        said = tmp_path / f"{weight}.txt"
+        assert ended(begin(code, said, CL_BENCH_RESULTS=str(tmp_path / "a"))) == 0
+        printed.append(said.read_text().strip().splitlines()[-1])
     assert all(line.startswith("['baseline', 'mine', 'naive']") for line in printed)
     first, second = (set(line.split("] [")[1].strip("]").split(", ")) for line in printed)
     assert len(first & second) == 1, "only the first stage, in which it does not act, is kept"

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Run, Spy
+from conftest import Run
 from fidelity import fidelity
 from small import ROUNDING, plugin_of, said
+from spy import Spy
 from torch import Tensor
 
 from cl_bench.strategies.der import DarkReplay, Trajectory
@@ -95,6 +96,7 @@ def test_ders_stored_outputs_are_those_of_training_and_come_with_their_images(ru
 
 
 @fidelity("der", "2004.07211", "reservoir: each of N images stays with probability size / N", "a reservoir a task")
+@pytest.mark.slow
 def test_ders_reservoir_keeps_all_that_came_by_alike() -> None:
     # Vitter 1985, algorithm R, as algorithm 3 of arXiv:2004.07211: of N images each is kept with probability size / N.
     counts = np.zeros(40)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Spy
 from fidelity import OWN, fidelity
 from small import EXACT, ROUNDING, Net, T, ancestor, hinton, plugin, plugin_of, softened, stage, task
+from spy import Spy
 from torch import Tensor, nn
 
 from cl_bench.strategies.ema_teacher import SlowTeacher

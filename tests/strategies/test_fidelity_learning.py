@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Run, Spy
+from conftest import Run
 from fidelity import fidelity
 from small import EXACT, ROUNDING, Net, hinton, plugin, plugin_of, stage, task_loss
+from spy import Spy
 from torch import Tensor
 
 from cl_bench.strategies.layer_merging import Merge

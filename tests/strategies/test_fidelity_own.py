@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Spy
 from fidelity import OWN, fidelity
 from small import EXACT, Net, ancestor, hinton, plugin, plugin_of, stage, task
+from spy import Spy
 from torch import Tensor, nn
 
 from cl_bench.kinds.base import Task

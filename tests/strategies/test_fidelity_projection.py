@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Run, Spy
+from conftest import Run
 from fidelity import fidelity
 from small import ROUNDING, plugin_of, task_loss
+from spy import Spy
 from torch import Tensor
 
 from cl_bench.strategies.agem import PastGradients

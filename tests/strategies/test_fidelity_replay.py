@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Run, Spy
+from conftest import Run
 from fidelity import NONE, fidelity
 from small import KIND, Rehearsed, task_loss
+from spy import Spy
 
 from cl_bench.data.base import Example, Split
 from cl_bench.strategies.er import ClassBalanced, Reservoir

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY, Spy
+from conftest import TINY
 from fidelity import fidelity
 from small import EXACT, Net, plugin, stage
+from spy import Spy
 from torch import Tensor, nn
 
 from cl_bench.strategies.task_arithmetic import _move

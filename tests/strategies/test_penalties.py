@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Spy
+from spy import Spy
 
 from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.strategies.ewc import ElasticWeights, sensitivity

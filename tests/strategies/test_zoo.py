@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Spy
+from spy import Spy
 
 from cl_bench.kinds.base import Distill
 from cl_bench.strategies.ema_teacher import SlowTeacher

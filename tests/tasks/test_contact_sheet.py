@@ -18,6 +18,8 @@ from cl_bench.kinds.base import Kind, Task
 from cl_bench.plugins.registry import kinds
 from cl_bench.tasks.contact_sheet import CELL, contact_sheet
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["tasks.cls.data.train=12", "tasks.cls.data.val=10", "tasks.cls.data.test=11", "tasks.cls.data.size=64"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Spy
+from spy import Spy
 from torch import nn
 from torch.utils._python_dispatch import is_in_any_mode_without_ignore_compile_internals as counting
 from torch.utils.flop_counter import FlopCounterMode

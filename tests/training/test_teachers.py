@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY, Spy, message
+from conftest import TINY, message
+from spy import Spy
 
 from cl_bench.model.pyramid import LEVELS
 from cl_bench.runner.prepare import prepare

@@ -141,6 +141,7 @@ def test_boxes_are_tight_inside_and_apart(options: dict[str, int], kind: str) ->
         assert not np.isin(scene.mask[taken == 0], range(1, 11)).any()
 
 
+@pytest.mark.slow
 def test_no_two_boxes_share_a_cell_at_stride_8_of_128_pixels() -> None:
     counts = set()
     for split in ("train", "val"):

@@ -238,6 +238,7 @@ def test_bombs_are_refused(tmp_path, monkeypatch, limit):
             decode(tmp_path / "bomb.png", 4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("CL_BENCH_DATA" not in os.environ, reason="CL_BENCH_DATA names no folder of real data")
 @pytest.mark.parametrize(("split", "count"), [("train", 240), ("val", 60), ("test", 600)])
 def test_real_masks_hold_classes_and_void_only(split, count):

@@ -16,7 +16,7 @@ from cl_bench.results.export import export
 from cl_bench.results.plan_file import read_plan
 from cl_bench.results.rows import read_results
 
-pytestmark = pytest.mark.usefixtures("own_results")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_results")]
 
 
 def by_hand(results):

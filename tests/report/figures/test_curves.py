@@ -10,7 +10,7 @@ from cl_bench.report.figures.curves import forgetting_curves
 from cl_bench.report.figures.style import save
 from cl_bench.results.rows import read_results
 
-pytestmark = pytest.mark.usefixtures("own_results")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_results")]
 
 
 def legend(figure):
@@ -130,7 +130,6 @@ def test_panels_are_alike_where_a_strategy_has_no_score_of_a_task_yet(tmp_path):
     assert max(gaps) < 0.05
 
 
-@pytest.mark.slow
 def test_saved_files_are_pictures_and_equal_figures_give_equal_bytes(tmp_path):
     results = read_results(plausible(tmp_path, seeds=(0,), strategies=("naive",)).write())
     folders = [tmp_path / name for name in ("one", "two")]

@@ -71,7 +71,6 @@ def test_several_orders_have_a_figure_each(tmp_path):
         assert set(figures(results, what)) == {f"{what}-seg-det-cls", f"{what}-cls-det-seg"}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", ["curves", "matrix", "tradeoffs", "orders"])
 def test_equal_figures_give_equal_bytes(tmp_path, what):
     results = results_of(tmp_path)

@@ -20,6 +20,8 @@ from cl_bench.report.page.render import save_report
 from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

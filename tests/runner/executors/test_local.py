@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import begin, ended
 
 from cl_bench.errors import StageFailedError
 from cl_bench.plugins.registry import strategies
@@ -156,46 +157,44 @@ def test_what_diverged_is_not_tried_again_unless_asked_for(
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_says_how_to_go_on_and_leaves_no_process(
-    tiny: Callable[..., str], results: Path, workers: str, sent: signal.Signals
+    tiny: Callable[..., str], results: Path, tmp_path: Path, workers: str, sent: signal.Signals
 ) -> None:
-    words = ["run", tiny(epochs=40), "-j", workers]
-    heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's background job starts deaf to it
-    code = f"import signal, sys; {heard}; from cl_bench import cli; sys.argv = ['cl-bench', *{words}]; cli.main()"
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    words = ["cl-bench", "run", tiny(epochs=40), "-j", workers]
+    process = begin(f"import sys; from cl_bench import cli; sys.argv = {words}; cli.main()", tmp_path / "said.txt")
     folder, deadline = results / "stages" / ".checkpoints", time.monotonic() + 120
     while not list(folder.glob("[!.]*")) and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(sent)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
+    assert process.pid is not None
+    os.kill(process.pid, sent)
+    assert ended(process) == 130
+    errors = (tmp_path / "said.txt").read_text()
     assert errors.strip().splitlines()[-1].startswith("stopped; all is kept, to the last whole epoch")
     assert "Traceback" not in errors
-    assert nobody_is_left(process)
+    assert nobody_is_left(process.pid)
     assert list(folder.glob("[!.]*"))
 
 
-def nobody_is_left(process: subprocess.Popen[Any]) -> bool:
+def nobody_is_left(leader: int) -> bool:
     """Return whether all that the ended leader of a session had started ends soon, too."""
     for _ in range(200):
         try:
-            os.killpg(process.pid, 0)
+            os.killpg(leader, 0)
         except ProcessLookupError:
             return True
         time.sleep(0.1)
     return False
 
 
-def test_workers_end_with_their_parent(tiny: Callable[..., str], results: Path) -> None:
+def test_workers_end_with_their_parent(tiny: Callable[..., str], results: Path, tmp_path: Path) -> None:
     code = f"import cl_bench; cl_bench.run({tiny(epochs=40)!r}, workers=2)"
-    process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], start_new_session=True)
+    process = begin(code, tmp_path / "said.txt")
     folder, deadline = results / "stages" / ".checkpoints", time.monotonic() + 120
     while not list(folder.glob("[!.]*")) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.kill()
-    process.wait()
-    assert nobody_is_left(process), "a worker trains on without its parent"
+    ended(process)
+    assert process.pid is not None
+    assert nobody_is_left(process.pid), "a worker trains on without its parent"
 
 
 COUNTED = """
@@ -225,10 +224,11 @@ def test_two_processes_on_one_store_train_no_stage_twice(
         f"prepared = prepare({tiny()!r}, strategies=['counted'],"
         f"plugin_files=[{str(plugin)!r}]); print(len(train(prepared)), len(prepared.missing()))"
     )
-    words = [sys.executable, "-W", "ignore", "-c", code]
-    both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=300)[0].strip().splitlines()[-1] for process in both]
-    assert said == ["0 0", "0 0"], "neither ends before all stages are there"
+    said = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    assert [ended(process) for process in [begin(code, file) for file in said]] == [0, 0]
+    assert [file.read_text().splitlines()[-1] for file in said] == ["0 0", "0 0"], (
+        "neither ends before all stages are there"
+    )
     assert log.read_text().split() == ["det", "cls"], "each was trained once"
     assert len(list((results / "stages").glob("*/stage.json"))) == 5
     assert not list((results / "stages").glob(".draft*"))

@@ -226,7 +226,7 @@ def load_plugin_files(paths: Sequence[str | Path]) -> None:
         name = f"cl_bench_plugin_{hashlib.sha256(content.encode()).hexdigest()[:12]}"
         if _imported.get(place) == name:
             continue
-        _forget(source_hash.files(place, place.stem)[1:])
+        _forget(source_hash.files(place, place.stem))
         if str(place.parent) not in sys.path:
             sys.path.append(str(place.parent))  # last, so that a helper beside it hides nothing
         spec = importlib.util.spec_from_file_location(name, place)
@@ -244,10 +244,14 @@ def load_plugin_files(paths: Sequence[str | Path]) -> None:
             raise UserError(f"plugin file {path} failed to import: {describe_error(error)}") from error
 
 
-def _forget(helpers: Sequence[Path]) -> None:
-    """Have modules of these files imported anew."""
+def _forget(files: Sequence[Path]) -> None:
+    """Have what a plugin file says now imported, and what the modules beside it, which follow it here, say now."""
+    for file in files:
+        # Python knows bytecode by its source's size and second, and would run what stood there before a quick edit.
+        with contextlib.suppress(OSError, NotImplementedError):
+            Path(importlib.util.cache_from_source(str(file))).unlink()
     importlib.invalidate_caches()
-    gone = {str(path) for path in helpers}
+    gone = {str(path) for path in files[1:]}
     stale = {name for name, module in sys.modules.items() if getattr(module, "__file__", None) in gone}
     for name in [name for name in sys.modules if any(f"{name}.".startswith(f"{one}.") for one in stale)]:
         del sys.modules[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.metadata
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -260,6 +261,21 @@ def test_a_mended_file_can_be_loaded(plugin: Callable[..., Path]) -> None:
     assert strategies.get("mine").parameters["weight"].default == 1.0
     load_plugin_files([plugin(weight=2.0)])
     assert strategies.get("mine").parameters["weight"].default == 2.0, "an edited file is imported anew"
+
+
+def test_what_was_edited_within_a_second_is_run_and_not_the_bytecode_of_before(
+    plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    for number in (1, 2):
+        helper = tmp_path / "edited_helper.py"
+        helper.write_text(f"NUMBER = {number}\n")
+        file = plugin(content="import edited_helper\n" + STRATEGY, weight=float(number))
+        for path in (helper, file):
+            os.utime(path, (10**9, 10**9))
+        load_plugin_files([file])
+        assert strategies.get("mine").parameters["weight"].default == number
+        assert number == sys.modules["edited_helper"].NUMBER
 
 
 def test_files_that_are_no_plugins(tmp_path: Path) -> None:

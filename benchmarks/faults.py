@@ -26,8 +26,7 @@ from pathlib import Path
 
 import yaml
 
-from cl_bench.cli import main as main_of_cl_bench
-from cl_bench.runner.executors.forkserver import start_server, worker_context
+from cl_bench.runner.executors.forkserver import worker_context
 
 SCENES = {"format": "scenes", "train": 12, "val": 10, "size": 64}
 EXPERIMENT = {
@@ -57,19 +56,17 @@ class Campaign:
 
     def undisturbed(self) -> float:
         """Run the experiment once, keep what it must come to; return the seconds it took."""
+        begin(os.getpid).join()  # the server's imports are no part of a run
         started = time.monotonic()
         self.run(self.root / "whole")
         self.expected = outcome(self.root / "whole")
         return time.monotonic() - started
 
     def start(self, results: Path, jobs: int = 1, store: Path | None = None) -> BaseProcess:
-        """Start the command in a process group of its own, forked from one that has imported what it needs."""
+        """Start the command, forked from a server that has done the imports, as the leader of a session."""
         folders = {"CL_BENCH_RESULTS": str(results), "CL_BENCH_STORE": str(store or results / "stages")}
         words = ["cl-bench", "run", str(self.experiment), "-j", str(jobs)]
-        start_server()
-        process = worker_context().Process(target=command, args=(words, self.root / "log.txt", folders))
-        process.start()
-        return process
+        return begin(command, words, self.root / "log.txt", folders)
 
     def run(self, results: Path, jobs: int = 1, store: Path | None = None) -> int | None:
         """Run the command to its end; return its exit code."""
@@ -167,23 +164,32 @@ class Campaign:
         return (self.root / "log.txt").read_text()[-2000:]
 
 
+def begin(target: Callable[..., object], *arguments: object) -> BaseProcess:
+    """Start a process."""
+    process = worker_context().Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
 def command(words: list[str], log: Path, folders: dict[str, str]) -> None:
-    """Be the command, in this process."""
-    os.setpgid(0, 0)
+    """Run the command in this process, which then leads a session."""
+    from cl_bench import cli
+
+    os.setsid()
     os.environ.update(folders)
     with log.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.argv = words
-    main_of_cl_bench()
+    cli.main()
 
 
 def kill(process: BaseProcess) -> None:
     """Kill a command and all that it has started."""
-    assert process.pid is not None
-    with suppress(ProcessLookupError):  # it leads no group yet, and has started nothing
-        os.killpg(process.pid, signal.SIGKILL)
     process.kill()
+    assert process.pid is not None
+    with suppress(ProcessLookupError):  # nothing else of it runs
+        os.killpg(process.pid, signal.SIGKILL)
     process.join()
 
 

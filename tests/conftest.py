@@ -23,7 +23,7 @@ import yaml
 
 from cl_bench.errors import UserError
 
-if TYPE_CHECKING:  # and within fixtures: the process that hands out the tests reads this file, too, and needs no torch
+if TYPE_CHECKING:  # fixtures import these themselves: xdist's controller reads this file, too, and needs no torch
     from kept import Kept
     from spy import Spy
 
@@ -57,7 +57,7 @@ TINY = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `slow` what trains stages, starts processes or exports models, so that nobody has to remember to.
 
-    What takes seconds for another reason, as pictures do, says so itself.
+    What is slow for another reason, such as drawing, is marked where it stands.
     """
     for item in items:
         assert isinstance(item, pytest.Function)
@@ -68,7 +68,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Have the garbage collector never look through what is imported: it took a tenth of the time."""
+    """Collect no garbage while tests are imported, nor look through what they brought: it took a tenth of the time."""
     gc.disable()
     try:
         return (yield)
@@ -88,15 +88,16 @@ def _is_slow(module: ModuleType) -> bool:
         "cl_bench.testing",
         "cl_bench.deploy",
         "subprocess",
+        "processes",
     )
     return any(str(name).startswith(slow) for name in modules)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Generate embedded data once for all tests of all workers, away from the user's own cache."""
-    before, own = os.environ.get("CL_BENCH_CACHE"), tmp_path_factory.getbasetemp()
-    os.environ["CL_BENCH_CACHE"] = str((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache")
+    """Generate embedded data once for all tests, away from the user's own cache."""
+    before = os.environ.get("CL_BENCH_CACHE")
+    os.environ["CL_BENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     yield
     if before is None:
         del os.environ["CL_BENCH_CACHE"]

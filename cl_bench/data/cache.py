@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL
 
+from cl_bench.data import index
 from cl_bench.data.base import Boxes, Split
 from cl_bench.data.readings import identity, readings
 from cl_bench.errors import UserError
@@ -23,6 +24,9 @@ from cl_bench.utils.paths import cache_root
 
 VERSION = 2
 """To be raised when what is cached, or how, changes."""
+
+SCHEMA = 1
+"""Of the hashes that are kept."""
 
 DEFAULT_LIMIT_MB = 8192
 
@@ -107,8 +111,8 @@ def resized(key: str, paths: Sequence[Path], size: int, decode: Decoder, limit_b
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), *first.shape)}
         np.lib.format.write_array_header_1_0(file, header)
         content = hashlib.sha256()
-        for index in range(len(paths)):
-            image = np.ascontiguousarray(decoded[index]).data
+        for number in range(len(paths)):
+            image = np.ascontiguousarray(decoded[number]).data
             file.write(image)
             content.update(image)
         file.write(content.digest())
@@ -128,35 +132,24 @@ def file_hashes(paths: Sequence[Path]) -> list[str]:
     A file whose path, time of change and size are those of an earlier call is not read again. Raises UserError
     naming a file that cannot be read.
     """
-    place = cache_root() / "hashes.json"
-    known = _read_index(place)
-    changed = False
-    result = []
-    for path in paths:
-        try:
-            stat = path.stat()
-            name, state = str(path.absolute()), [stat.st_mtime_ns, stat.st_size]
-            entry = known.get(name)
-            if entry is None or entry[:2] != state:
-                entry = [*state, file_hash(path)]
-                if time.time_ns() - stat.st_mtime_ns > SETTLED_NS:
-                    known[name], changed = entry, True
-        except OSError as error:
-            raise UserError(f"file {path} cannot be read: {error.strerror}") from error
-        result.append(entry[2])
-    if changed:
-        with replacing(place) as file:
-            file.write(json.dumps({"schema": 1, "files": known}).encode())
-    return result
-
-
-def _read_index(place: Path) -> dict[str, list[Any]]:
-    try:
-        content = json.loads(place.read_bytes())
-        files = content["files"] if content["schema"] == 1 else {}
-        return {str(name): [mtime, size, digest] for name, (mtime, size, digest) in files.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}  # it only saves time
+    found: dict[Path, str] = {}
+    for folder, inside in index.by_folder(paths).items():
+        known, changed = index.read("hashes", SCHEMA, folder), False
+        for path in inside:
+            try:
+                stat = path.stat()
+                state = [stat.st_mtime_ns, stat.st_size]
+                entry = known.get(path.name, [])
+                if entry[:2] != state or len(entry) != 3:
+                    entry = [*state, file_hash(path)]
+                    if time.time_ns() - stat.st_mtime_ns > SETTLED_NS:
+                        known[path.name], changed = entry, True
+            except OSError as error:
+                raise UserError(f"file {path} cannot be read: {error.strerror}") from error
+            found[path] = entry[2]
+        if changed:
+            index.write("hashes", SCHEMA, folder, known)
+    return [found[path] for path in paths]
 
 
 def fingerprint(split: Split) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
+from cl_bench.data import index
 from cl_bench.data.images import Reading, reading
 from cl_bench.data.modes import DEEP
 from cl_bench.errors import UserError
-from cl_bench.utils.files import replacing
-from cl_bench.utils.paths import cache_root
 
 SCHEMA = 1
 """To be raised when a file is read in another way."""
@@ -26,30 +24,28 @@ def readings(paths: Sequence[Path], hashes: Sequence[str]) -> list[Reading]:
 
     hashes: those of the files' bytes, of which no file is opened twice.
     """
-    place = cache_root() / "readings.json"
-    known = _known(place)
-    missing = {digest: path for path, digest in zip(paths, hashes, strict=True) if digest not in known}
-    for digest, path in missing.items():
-        try:
-            known[digest] = reading(path)
-        except UserError:
-            known[digest] = Reading()
-    if missing:
-        with replacing(place) as file:
-            content: dict[str, list[Any]] = {
-                digest: [] if one == Reading() else list(astuple(one)) for digest, one in known.items()
-            }
-            file.write(json.dumps({"schema": SCHEMA, "files": content}).encode())
-    return [known[digest] for digest in hashes]
+    digests, found = dict(zip(paths, hashes, strict=True)), dict[str, Reading]()
+    for folder, inside in index.by_folder(paths).items():
+        kept = index.read("readings", SCHEMA, folder)
+        known = _readings(kept)
+        missing = {digests[path]: path for path in inside if digests[path] not in known}
+        for digest, path in missing.items():
+            try:
+                known[digest] = reading(path)
+            except UserError:
+                known[digest] = Reading()
+            kept[digest] = [] if known[digest] == Reading() else list(astuple(known[digest]))
+        if missing:
+            index.write("readings", SCHEMA, folder, kept)
+        found |= known
+    return [found[digest] for digest in hashes]
 
 
-def _known(place: Path) -> dict[str, Reading]:
+def _readings(kept: dict[str, list[Any]]) -> dict[str, Reading]:
     try:
-        content = json.loads(place.read_bytes())
-        files = content["files"] if content["schema"] == SCHEMA else {}
-        return {str(digest): Reading(*values) for digest, values in files.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return {}  # it only saves time
+        return {digest: Reading(*values) for digest, values in kept.items()}
+    except TypeError:
+        return {}
 
 
 def identity(one: Reading, mask: bool = False) -> list[Any]:

@@ -245,13 +245,13 @@ def load_plugin_files(paths: Sequence[str | Path]) -> None:
 
 
 def _forget(files: Sequence[Path]) -> None:
-    """Have what a plugin file says now imported, and what the modules beside it, which follow it here, say now."""
+    """Have these files, a plugin file and behind it its helpers, read anew when they are imported next."""
     for file in files:
-        # Python knows bytecode by its source's size and second, and would run what stood there before a quick edit.
+        # Bytecode counts as fresh while its source has the same size and second: after a quick edit it is the old code.
         with contextlib.suppress(OSError, NotImplementedError):
             Path(importlib.util.cache_from_source(str(file))).unlink()
     importlib.invalidate_caches()
-    gone = {str(path) for path in files[1:]}
+    gone = {str(path) for path in files[1:]}  # not the plugin itself, whose module's name holds its content
     stale = {name for name, module in sys.modules.items() if getattr(module, "__file__", None) in gone}
     for name in [name for name in sys.modules if any(f"{name}.".startswith(f"{one}.") for one in stale)]:
         del sys.modules[name]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cl_bench.data import cache
+from cl_bench.data import cache, index
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.data.images import decode_image, decode_mask
 from cl_bench.errors import UserError
@@ -38,8 +38,8 @@ def place(tmp_path, monkeypatch):
 @pytest.fixture
 def paths(tmp_path):
     made = [tmp_path / f"{index}.png" for index in range(3)]
-    for index, path in enumerate(made):
-        Image.effect_noise((20, 12), 40 + index).convert("RGB").save(path)
+    for number, path in enumerate(made):
+        Image.effect_noise((20, 12), 40 + number).convert("RGB").save(path)
     return made
 
 
@@ -214,11 +214,12 @@ def test_changed_files_are_hashed_again(paths):
     "content", ["", "[]", '{"schema": 1, "files": {"a": 3}}', '{"schema": 2, "files": {}}', '{"a": ']
 )
 def test_a_damaged_index_is_made_again(paths, place, content):
-    place.mkdir()
-    (place / "hashes.json").write_text(content)
+    kept = index.place("hashes", paths[0].parent)
+    kept.parent.mkdir(parents=True)
+    kept.write_text(content)
     age(paths[0])
     assert cache.file_hashes([paths[0]])[0] == sha256(paths[0].read_bytes()).hexdigest()
-    assert list(json.loads((place / "hashes.json").read_text())["files"]) == [str(paths[0])]
+    assert list(json.loads(kept.read_text())["files"]) == [paths[0].name]
 
 
 def test_missing_files_are_named(tmp_path):

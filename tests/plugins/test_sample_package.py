@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from processes import begin, ended
+from processes import begin, ended, errors
 
 from cl_bench.data.formats.scenes import generate, parse
 
@@ -26,29 +26,28 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def command(installed: Path, *words: str) -> tuple[int, str]:
-    """Return the exit code of a command that can import the package, and what it said."""
-    argv = ["cl-bench", *words]
+def command(installed: Path, *words: str) -> tuple[int, str, str]:
+    """Return the exit code of a command that can import the package, what it printed, and what it said of errors."""
+    argv, said = ["cl-bench", *words], installed / f"{words[0]}-{Path(words[1]).name}.txt"
     code = (
         f"import sys; sys.path.insert(0, {str(installed)!r}); sys.argv = {argv}; from cl_bench import cli; cli.main()"
     )
-    said = installed / f"{words[0]}-{Path(words[1]).name}.txt"
-    return ended(begin(code, said, CL_BENCH_RESULTS=str(installed / "results"))), said.read_text()
+    return ended(begin(code, said, CL_BENCH_RESULTS=str(installed / "results"))), said.read_text(), errors(said)
 
 
 def test_its_strategy_and_format_are_listed_and_what_is_broken_is_said(installed: Path) -> None:
-    code, listed = command(installed, "list", "strategies")
+    code, listed, _ = command(installed, "list", "strategies")
     assert code == 0
     assert "half_rate       learn half as fast after the first task" in listed
     assert "cl_bench_sample_that_is_not_there: not importable: ModuleNotFoundError" in listed
     assert "listed" in command(installed, "list", "formats")[1]
-    _, unknown = command(installed, "check", "half_rat")
+    _, unknown, _ = command(installed, "check", "half_rat")
     assert "cl_bench_sample_that_is_not_there is not importable" in " ".join(unknown.split())
 
 
 def test_its_strategy_passes_the_checks(installed: Path) -> None:
-    code, said = command(installed, "check", "half_rate")
-    assert code == 0, said
+    code, said, complaint = command(installed, "check", "half_rate")
+    assert code == 0, said + complaint
     assert "differs from naive from stage 2 on" in said
 
 
@@ -61,7 +60,7 @@ def test_its_kind_learns_from_its_format(installed: Path, tmp_path: Path) -> Non
     model = {"backbone": "test_efficientnet", "weights": "none", "neck_channels": 16, "shared_channels": 8}
     content = {"tasks": tasks, "strategies": [], "model": model, "epochs": 1, "batch_size": 4, "image_size": 64}
     (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(content))
-    code, said = command(installed, "run", str(tmp_path / "theirs.yaml"))
-    assert code == 0, said
+    code, said, complaint = command(installed, "run", str(tmp_path / "theirs.yaml"))
+    assert code == 0, said + complaint
     rows = (installed / "results" / "theirs" / "rows.csv").read_text()
     assert "even,val,,Top-1," in rows

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import TINY
-from processes import begin, ended
+from processes import begin, ended, errors
 
 from cl_bench.results.store.store import Store
 from cl_bench.runner.executors.local import on_this_machine
@@ -219,7 +219,7 @@ def test_a_plugin_file_stands_in_the_table_and_trains_again_when_edited(
     for weight in (3.0, 4.0):
         file.write_text(PLUGIN.format(weight=weight))
         said = tmp_path / f"{weight}.txt"
-        assert ended(begin(code, said, CL_BENCH_RESULTS=str(tmp_path / "a"))) == 0
+        assert ended(begin(code, said, CL_BENCH_RESULTS=str(tmp_path / "a"))) == 0, errors(said)
         printed.append(said.read_text().strip().splitlines()[-1])
     assert all(line.startswith("['baseline', 'mine', 'naive']") for line in printed)
     first, second = (set(line.split("] [")[1].strip("]").split(", ")) for line in printed)

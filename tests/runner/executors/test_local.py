@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import begin, ended
+from processes import begin, ended, errors
 
 from cl_bench.errors import StageFailedError
 from cl_bench.plugins.registry import strategies
@@ -154,24 +154,52 @@ def test_what_diverged_is_not_tried_again_unless_asked_for(
     assert started == [second]
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("sent", "workers"), [(signal.SIGINT, "1"), (signal.SIGTERM, "1"), (signal.SIGTERM, "2")], ids=str
+)
 def test_a_stop_says_how_to_go_on_and_leaves_no_process(
-    tiny: Callable[..., str], results: Path, tmp_path: Path, workers: str, sent: signal.Signals
+    tiny: Callable[..., str], results: Path, tmp_path: Path, sent: signal.Signals, workers: str
 ) -> None:
-    words = ["cl-bench", "run", tiny(epochs=40), "-j", workers]
-    process = begin(f"import sys; from cl_bench import cli; sys.argv = {words}; cli.main()", tmp_path / "said.txt")
-    folder, deadline = results / "stages" / ".checkpoints", time.monotonic() + 120
-    while not list(folder.glob("[!.]*")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    said, words = tmp_path / "said.txt", ["cl-bench", "run", tiny(epochs=40), "-j", workers]
+    process = begin(f"import sys; from cl_bench import cli; sys.argv = {words}; cli.main()", said)
+    await_checkpoint(results)
     assert process.pid is not None
     os.kill(process.pid, sent)
     assert ended(process) == 130
-    errors = (tmp_path / "said.txt").read_text()
-    assert errors.strip().splitlines()[-1].startswith("stopped; all is kept, to the last whole epoch")
-    assert "Traceback" not in errors
-    assert nobody_is_left(process.pid)
-    assert list(folder.glob("[!.]*"))
+    assert_stopped(process.pid, errors(said), results)
+
+
+def test_a_command_that_was_not_forked_says_nothing_more_at_its_end(tiny: Callable[..., str], results: Path) -> None:
+    heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # a shell's background job starts deaf to it
+    words = ["cl-bench", "run", tiny(epochs=40), "-j", "2"]
+    code = f"import signal, sys; {heard}; from cl_bench import cli; sys.argv = {words}; cli.main()"
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    await_checkpoint(results)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert_stopped(process.pid, said, results)
+
+
+def await_checkpoint(results: Path) -> None:
+    """Wait until an epoch of a stage is kept."""
+    deadline = time.monotonic() + 120
+    while not checkpoints(results) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def checkpoints(results: Path) -> list[Path]:
+    return list((results / "stages" / ".checkpoints").glob("[!.]*"))
+
+
+def assert_stopped(leader: int, said: str, results: Path) -> None:
+    """Fail unless the ended leader of a session said how to go on, left no process, and kept what was trained."""
+    assert said.strip().splitlines()[-1].startswith("stopped; all is kept, to the last whole epoch")
+    assert "Traceback" not in said
+    assert nobody_is_left(leader)
+    assert checkpoints(results)
 
 
 def nobody_is_left(leader: int) -> bool:
@@ -188,9 +216,7 @@ def nobody_is_left(leader: int) -> bool:
 def test_workers_end_with_their_parent(tiny: Callable[..., str], results: Path, tmp_path: Path) -> None:
     code = f"import cl_bench; cl_bench.run({tiny(epochs=40)!r}, workers=2)"
     process = begin(code, tmp_path / "said.txt")
-    folder, deadline = results / "stages" / ".checkpoints", time.monotonic() + 120
-    while not list(folder.glob("[!.]*")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    await_checkpoint(results)
     process.kill()
     ended(process)
     assert process.pid is not None
@@ -225,7 +251,8 @@ def test_two_processes_on_one_store_train_no_stage_twice(
         f"plugin_files=[{str(plugin)!r}]); print(len(train(prepared)), len(prepared.missing()))"
     )
     said = [tmp_path / "a.txt", tmp_path / "b.txt"]
-    assert [ended(process) for process in [begin(code, file) for file in said]] == [0, 0]
+    codes = [ended(process) for process in [begin(code, file) for file in said]]
+    assert codes == [0, 0], [errors(file) for file in said]
     assert [file.read_text().splitlines()[-1] for file in said] == ["0 0", "0 0"], (
         "neither ends before all stages are there"
     )

@@ -34,7 +34,8 @@ def test_what_a_page_shows_runs(
     if "cl-bench run check" in shown:
         request.getfixturevalue("with_stages")(prepare("check"))
     if "cl-bench strategy check" in shown:
-        monkeypatch.setattr("cl_bench.testing.bench.Bench", lambda _: request.getfixturevalue("bench"))
+        bench = request.getfixturevalue("bench")
+        monkeypatch.setattr("cl_bench.testing.bench.Bench", lambda _: bench)
     assert play(DOCS / name) > 0
 
 

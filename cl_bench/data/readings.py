@@ -27,7 +27,10 @@ def readings(paths: Sequence[Path], hashes: Sequence[str]) -> list[Reading]:
     digests, found = dict(zip(paths, hashes, strict=True)), dict[str, Reading]()
     for folder, inside in index.by_folder(paths).items():
         kept = index.read("readings", SCHEMA, folder)
-        known = _readings(kept)
+        try:
+            known = {digest: Reading(*values) for digest, values in kept.items()}
+        except TypeError:
+            kept, known = {}, {}
         missing = {digests[path]: path for path in inside if digests[path] not in known}
         for digest, path in missing.items():
             try:
@@ -39,13 +42,6 @@ def readings(paths: Sequence[Path], hashes: Sequence[str]) -> list[Reading]:
             index.write("readings", SCHEMA, folder, kept)
         found |= known
     return [found[digest] for digest in hashes]
-
-
-def _readings(kept: dict[str, list[Any]]) -> dict[str, Reading]:
-    try:
-        return {digest: Reading(*values) for digest, values in kept.items()}
-    except TypeError:
-        return {}
 
 
 def identity(one: Reading, mask: bool = False) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def by_folder(paths: Iterable[Path]) -> dict[Path, list[Path]]:
 
 def place(what: str, folder: Path) -> Path:
     """Return the file that keeps what is known of the files of a folder."""
-    name = hashlib.sha256(str(folder.absolute()).encode(errors="surrogateescape")).hexdigest()
+    name = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()
     return cache_root() / what / f"{name}.json"
 
 

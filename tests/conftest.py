@@ -68,7 +68,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect no garbage while tests are imported, nor look through what they brought: it took a tenth of the time."""
+    """Keep the garbage collector off while tests are imported, which saves a tenth of the time."""
     gc.disable()
     try:
         return (yield)

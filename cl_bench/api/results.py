@@ -12,7 +12,7 @@ from cl_bench.api.arguments import check
 from cl_bench.errors import unknown_name_error
 from cl_bench.results import rows
 from cl_bench.results.rows import REFERENCE
-from cl_bench.utils.parsing import split_list
+from cl_bench.utils.parsing import split_choice
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -117,7 +117,7 @@ class Results(pd.DataFrame):
             return Printed(as_json(whole(frame, found, of_drops=bool(found.plan.runs))))
         if not found.plan.runs:
             return Printed(baselines.render(frame, found, shown.value))
-        columns = split_list(columns) if isinstance(columns, str) else columns
+        columns = split_choice(columns, "columns") if isinstance(columns, str) else columns
         shape: Any = {"long": long, "full": full, "columns": columns, "sort": sort, "notes": notes, "width": width}
         return Printed(strategies.render(frame, found, shown.value, **shape))
 

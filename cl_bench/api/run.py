@@ -11,7 +11,7 @@ from cl_bench.api.results import Results, load_results
 from cl_bench.api.strategies import as_seeds, as_texts, is_of_this_process
 from cl_bench.config.presets import Source
 from cl_bench.errors import StageFailedError, UserError, unknown_name_error
-from cl_bench.plugins.registry import load_plugin_files
+from cl_bench.plugins.plugin_files import load_plugin_files
 from cl_bench.report.trackers.send import send_results
 from cl_bench.results.store.failures import Failure
 from cl_bench.runner.executors.forkserver import end_if_imported_by_a_worker

@@ -14,7 +14,7 @@ from cl_bench.api.arguments import is_whole
 from cl_bench.errors import UserError
 from cl_bench.plugins.composition import parse, plugin_builder, read_value
 from cl_bench.plugins.registry import StrategyEntry, code_identity, strategies
-from cl_bench.utils.parsing import split_list
+from cl_bench.utils.parsing import split_choice
 
 PLAIN = (bool, int, float, str, type(None))
 """What a setting may be, so that it can be written."""
@@ -31,7 +31,7 @@ def as_texts(given: Any) -> list[str]:
     could be told from others.
     """
     if isinstance(given, str):
-        return split_list(given)
+        return split_choice(given, "strategies")
     several = isinstance(given, Iterable) and not _is_plugin(given)
     return [one if isinstance(one, str) else declared(one) for one in (given if several else [given])]
 

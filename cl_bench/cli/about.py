@@ -26,7 +26,7 @@ def list_(
 ) -> None:
     """List strategies, experiments, kinds, formats, backbones."""
     from cl_bench.cli import listing
-    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.plugins.plugin_files import load_plugin_files
 
     load_plugin_files(plugin or ())
     for line in listing.LISTINGS[what.value]():

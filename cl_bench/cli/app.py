@@ -17,6 +17,7 @@ import typer
 
 from cl_bench.cli.group import App, Root, flags
 from cl_bench.errors import RenamedWarning, StageFailedError, UserError
+from cl_bench.utils.parsing import split_choice
 from cl_bench.utils.streams import take_any_text
 
 app = App(
@@ -105,7 +106,7 @@ def results_folder(experiment: str) -> Path:
 def numbers(seeds: str) -> list[int]:
     """Return the seeds of a list such as 0,1,2 or 0-4,7; ranges have both their ends."""
     found: list[int] = []
-    for part in (part.strip() for part in seeds.split(",") if part.strip()):
+    for part in split_choice(seeds, "--seeds"):
         ends = re.fullmatch(r"(\d+)-(\d+)", part)
         try:
             first, last = (int(ends[1]), int(ends[2])) if ends else (int(part), int(part))

@@ -10,7 +10,7 @@ import typer
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app
 from cl_bench.cli.group import App, flags
 from cl_bench.errors import UserError
-from cl_bench.utils.parsing import split_list
+from cl_bench.utils.parsing import split_choice
 
 data_app = App(name="data", help="Prepare, audit, show and add data sets.")
 app.add_typer(data_app)
@@ -23,7 +23,7 @@ def audit(experiment: ExperimentName, changes: Changes = None, plugin: Plugins =
     Leaks are images that stand in two of train, val and test; files are those that cannot be read, too.
     """
     from cl_bench.config.presets import load_experiment
-    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.plugins.plugin_files import load_plugin_files
     from cl_bench.tasks.audit_report import report
     from cl_bench.tasks.catalog import load_catalog
 
@@ -44,7 +44,7 @@ def show(
     """Draw a task's images as training sees them, with their masks, boxes or labels; augmented ones beside those."""
     from cl_bench.config.presets import load_experiment
     from cl_bench.errors import unknown_name_error
-    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.plugins.plugin_files import load_plugin_files
     from cl_bench.tasks.catalog import read_split, read_task, test_part
     from cl_bench.tasks.contact_sheet import contact_sheet
 
@@ -90,13 +90,21 @@ def add_data(
 ) -> None:
     """Find out what a folder of yours holds, audit it, and write an experiment of it."""
     from cl_bench.config.presets import parse_change
-    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.plugins.plugin_files import load_plugin_files
     from cl_bench.tasks.from_folder import add
 
     load_plugin_files(plugin or ())
     options = dict(parse_change(one, "--option") for one in option or ())
     file, found = add(
-        name, kind, path, output, format, split_list(classes), to=to, split_off=split_off, options=options
+        name,
+        kind,
+        path,
+        output,
+        format,
+        split_choice(classes, "--classes"),
+        to=to,
+        split_off=split_off,
+        options=options,
     )
     typer.echo(found)
     told = f"{file}: cl-bench run {file} trains its baseline; its task can stand in any experiment's `tasks:`"

@@ -12,7 +12,7 @@ import typer
 from cl_bench.cli.app import Changes, ExperimentName, Plugins, app, results_folder
 from cl_bench.cli.group import App, ModelGroup
 from cl_bench.errors import UserError
-from cl_bench.utils.parsing import split_list
+from cl_bench.utils.parsing import split_choice
 
 if TYPE_CHECKING:
     from cl_bench.deploy.trained import Trained
@@ -37,7 +37,7 @@ class ExportFormat(str, Enum):
 def show(experiment: ExperimentName, changes: Changes = None, plugin: Plugins = None) -> None:
     """Print a model's parts, parameters and multiply-adds."""
     from cl_bench.deploy.model_card import model_card
-    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.plugins.plugin_files import load_plugin_files
 
     load_plugin_files(plugin or ())
     typer.echo(model_card(experiment, changes or ()))
@@ -111,7 +111,7 @@ def latency(
     It answers all tasks; the weights are random, which no time depends on.
     """
     from cl_bench.deploy import latency as timing
-    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.plugins.plugin_files import load_plugin_files
     from cl_bench.utils.files import replacing
 
     if all(name.endswith(".json") for name in experiments):
@@ -121,7 +121,7 @@ def latency(
     if others:
         raise UserError(f"one model is timed at once, not {len(experiments)}; files of --output are merged")
     load_plugin_files(plugin or ())
-    names = split_list(runtimes) or list(timing.LIBRARIES)
+    names = split_choice(runtimes, "--runtimes") or list(timing.LIBRARIES)
     with replacing(output) if output else nullcontext() as file:  # where it cannot be written, before the work
         found = timing.measure(experiment, changes or (), names, threads, batch, repeats)
         typer.echo(timing.table(found))
@@ -139,7 +139,7 @@ def latencies(files: Annotated[list[Path], typer.Argument(help="What `latency --
 
 def _trained(experiment: str, strategy: str, order: str, seed: int | None, plugin: list[str] | None) -> Trained:
     from cl_bench.deploy.trained import load_trained
-    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.plugins.plugin_files import load_plugin_files
 
     load_plugin_files(plugin or ())
     try:

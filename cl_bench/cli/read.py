@@ -10,7 +10,7 @@ import typer
 
 from cl_bench.cli.app import ExperimentName, Plugins, app, numbers, results_folder
 from cl_bench.cli.tables import FormatOption, Part, Table, emit, output_of, print_table
-from cl_bench.utils.parsing import split_list
+from cl_bench.utils.parsing import split_choice
 
 
 @app.command()
@@ -74,11 +74,11 @@ def table(
         baselines=baselines,
         over_orders=over_orders,
         against=against,
-        strategies=tuple(split_list(strategies)),
+        strategies=tuple(split_choice(strategies, "--strategies")),
         orders=orders,
         seeds=tuple(numbers(seeds)),
         filters=tuple(filters or ()),
-        columns=tuple(split_list(columns)),
+        columns=tuple(split_choice(columns, "--columns")),
         sort=sort,
         split=split,
     )
@@ -183,7 +183,7 @@ def track(
 
     What they have already is not sent again.
     """
-    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.plugins.plugin_files import load_plugin_files
     from cl_bench.report.trackers.send import check_trackers, send_results
 
     load_plugin_files(plugin or ())

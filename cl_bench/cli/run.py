@@ -14,7 +14,7 @@ from cl_bench.cli.group import flags
 from cl_bench.cli.tables import Format, Output, Table, print_table
 from cl_bench.errors import StageFailedError, UserError
 from cl_bench.runner.executors.forkserver import start_server
-from cl_bench.utils.parsing import split_list
+from cl_bench.utils.parsing import split_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,7 +99,7 @@ def run(
     several = [
         prepare(
             experiment,
-            strategies=split_list(strategies),
+            strategies=split_choice(strategies, "--strategies"),
             orders=orders,
             seeds=numbers(seeds),
             split=split,

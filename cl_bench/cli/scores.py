@@ -40,7 +40,7 @@ def rescore(
 
     With --data results of their own are written, and FOLDER's part of the name --split is what is scored.
     """
-    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.plugins.plugin_files import load_plugin_files
     from cl_bench.runner import rescore
 
     load_plugin_files(plugin or ())

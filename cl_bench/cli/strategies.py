@@ -30,7 +30,9 @@ def new_strategy(
     first, test = write(name, folder)
     typer.echo(f"{first} and {test}; next:")
     typer.echo(f"  cl-bench strategy check {name} --plugin {first}")
-    typer.echo("then, for a row beside those that quickstart has already (three stages, minutes):")
+    typer.echo(
+        "then, for a row beside those that quickstart has already (two stages, three in a fresh clone: minutes):"
+    )
     typer.echo(f"  cl-bench run quickstart --add --strategies {name} --plugin {first}")
     typer.echo("or results of their own (where the cores are not free, with --set threads=1 from the start):")
     typer.echo(f"  cl-bench run quickstart --set name={name} --strategies naive,{name} --plugin {first}")
@@ -49,10 +51,11 @@ def check(
     import tempfile
 
     from cl_bench.plugins import registry
+    from cl_bench.plugins.plugin_files import load_plugin_files
     from cl_bench.testing.bench import Bench
     from cl_bench.testing.checks import check as examine
 
-    registry.load_plugin_files(plugin or ())
+    load_plugin_files(plugin or ())
     names = list(registry.strategies) if strategies == ["all"] else strategies
     failed = 0
     with tempfile.TemporaryDirectory() as folder:

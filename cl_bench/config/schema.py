@@ -201,7 +201,7 @@ class Experiment(Protocol):
     model: ModelConfig = ModelConfig()
     """The one model that learns all tasks."""
     split: Scored = "val"
-    """What is scored: `dev`, a quarter split off train, serves every choice, so that val is scored once, at the end;
+    """What is scored: `dev`, a quarter split off train, serves every choice, so that test decides once, at the end;
     `dev1` to `dev3` are the other quarters, as few images are easily chosen for by chance."""
     schedule: Literal["per_stage", "total"] = "per_stage"
     """Cosine annealing, stepped per epoch, over each stage or once over all epochs of the run."""

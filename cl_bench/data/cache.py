@@ -26,7 +26,7 @@ VERSION = 2
 """To be raised when what is cached, or how, changes."""
 
 SCHEMA = 1
-"""Of the hashes that are kept."""
+"""To be raised when the index of hashes changes its form."""
 
 DEFAULT_LIMIT_MB = 8192
 

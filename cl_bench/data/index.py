@@ -1,4 +1,4 @@
-"""What is known of files that were opened once, in a JSON file for each folder: none grows with all data there are."""
+"""Remembers what opening files told, in one JSON file per folder, so that no index grows with other data sets."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def read(what: str, schema: int, folder: Path) -> dict[str, list[Any]]:
 
 
 def write(what: str, schema: int, folder: Path, known: dict[str, list[Any]]) -> None:
-    """Keep what is known. Of two processes that write at once, one is kept, whole."""
+    """Keep what is known. Where two processes write at once, the last one's file stays, whole."""
     with replacing(place(what, folder)) as file:
         file.write(json.dumps({"schema": schema, "files": known}).encode())

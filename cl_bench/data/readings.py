@@ -22,7 +22,7 @@ TURNED = ".made-upright"
 def readings(paths: Sequence[Path], hashes: Sequence[str]) -> list[Reading]:
     """Return how each file is read; a file that cannot be is plain here, as whoever decodes it says what is wrong.
 
-    hashes: those of the files' bytes, of which no file is opened twice.
+    hashes: those of the files' bytes; equal ones in one folder are opened once.
     """
     digests, found = dict(zip(paths, hashes, strict=True)), dict[str, Reading]()
     for folder, inside in index.by_folder(paths).items():

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import importlib
 import importlib.metadata
-import importlib.util
 import inspect
 import linecache
 import pkgutil
@@ -62,9 +61,11 @@ class Registry(Generic[T]):
     broken: dict[str, str] = field(default_factory=dict)
     """Module or entry point -> why it could not be imported."""
     _loaded: bool = False
+    _importing: set[str] | None = None
+    """What the plug-in file that is being imported has declared so far."""
 
     def add(self, name: str, thing: T) -> None:
-        """Register `thing`; raise UserError where the name is taken by something else.
+        """Register `thing`; raise UserError where another file has the name, or a plug-in file has it twice.
 
         What is typed in a session, a cell of a notebook among it, may be typed anew.
         """
@@ -72,7 +73,20 @@ class Registry(Generic[T]):
         typed = known is not None and is_typed(known) and is_typed(thing)
         if known is not None and not typed and source_of(known) != source_of(thing):
             raise UserError(f"{self.what} {name!r} is defined twice: in {source_of(known)} and in {source_of(thing)}")
+        if self._importing is not None:
+            if name in self._importing:
+                raise UserError(f"{self.what} {name!r} is defined twice in {source_of(thing)}")
+            self._importing.add(name)
         self.entries[name] = thing
+
+    @contextlib.contextmanager
+    def importing(self) -> Iterator[None]:
+        """Import one plug-in file within: what it has twice is refused, and what it had when imported before is not."""
+        self._importing = set()
+        try:
+            yield
+        finally:
+            self._importing = None
 
     def register(self, cls: type) -> type:
         """Register one instance of the decorated class under its `name`."""
@@ -202,59 +216,12 @@ def tracker(name: str) -> Callable[[Callable[[Any, Path], str]], Callable[[Any, 
     return declare
 
 
-_imported: dict[Path, str] = {}
-"""Plugin file -> the module it was last imported as."""
-
-
 def _plugin_hint(name: str) -> str:
     path = Path(f"{name}.py")
-    here = name.isidentifier() and path.is_file() and path.resolve() not in _imported
-    return f"; if {path} declares it, add --plugin {path}" if here else ""
-
-
-def load_plugin_files(paths: Sequence[str | Path]) -> None:
-    """Import the user's files, each of which may declare strategies, kinds and data formats."""
-    if paths:
-        for registry in (strategies, kinds, formats):
-            registry.load()  # first, so that a name of ours is taken whatever the order
-    for path in map(Path, paths):
-        if not path.is_file():
-            raise UserError(f"plugin file {path.absolute()} does not exist")
-        place = path.resolve()
-        # The content is part of the name: what was edited since it was imported is imported anew.
-        content = f"{place} {source_hash.source_hash(place, place.stem)}"
-        name = f"cl_bench_plugin_{hashlib.sha256(content.encode()).hexdigest()[:12]}"
-        if _imported.get(place) == name:
-            continue
-        _forget(source_hash.files(place, place.stem))
-        if str(place.parent) not in sys.path:
-            sys.path.append(str(place.parent))  # last, so that a helper beside it hides nothing
-        spec = importlib.util.spec_from_file_location(name, place)
-        if spec is None or spec.loader is None:
-            raise UserError(f"plugin file {path} is not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        _imported[place] = name
-        try:
-            spec.loader.exec_module(module)
-        except BaseException as error:  # a file may raise anything
-            del sys.modules[name], _imported[place]
-            if isinstance(error, (UserError, KeyboardInterrupt)):
-                raise
-            raise UserError(f"plugin file {path} failed to import: {describe_error(error)}") from error
-
-
-def _forget(files: Sequence[Path]) -> None:
-    """Have these files, a plugin file and behind it its helpers, read anew when they are imported next."""
-    for file in files:
-        # Bytecode counts as fresh while its source has the same size and second: after a quick edit it is the old code.
-        with contextlib.suppress(OSError, NotImplementedError):
-            Path(importlib.util.cache_from_source(str(file))).unlink()
-    importlib.invalidate_caches()
-    gone = {str(path) for path in files[1:]}  # not the plugin itself, whose module's name holds its content
-    stale = {name for name, module in sys.modules.items() if getattr(module, "__file__", None) in gone}
-    for name in [name for name in sys.modules if any(f"{name}.".startswith(f"{one}.") for one in stale)]:
-        del sys.modules[name]
+    if not (name.isidentifier() and path.is_file()):
+        return ""
+    imported = any(getattr(module, "__file__", None) == str(path.resolve()) for module in list(sys.modules.values()))
+    return "" if imported else f"; if {path} declares it, add --plugin {path}"
 
 
 def _definition(thing: Any) -> Any:

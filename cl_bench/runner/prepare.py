@@ -19,7 +19,7 @@ from cl_bench.errors import RenamedWarning, UserError
 from cl_bench.model.backbone import Weights, load_weights
 from cl_bench.model.trial import try_experiment
 from cl_bench.plugins.composition import former_settings, parse
-from cl_bench.plugins.registry import load_plugin_files
+from cl_bench.plugins.plugin_files import load_plugin_files
 from cl_bench.report.trackers.send import check_trackers
 from cl_bench.results.store.scores import Scores
 from cl_bench.results.store.store import Store

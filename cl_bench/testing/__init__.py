@@ -14,7 +14,7 @@ def check_strategy(text: str, plugin_files: Sequence[str | Path] = ()) -> None:
     names every check that failed and what was seen. Raises UserError for a file that cannot be imported.
     """
     # Not at import: `new-strategy`, which needs this package, waits for no torch.
-    from cl_bench.plugins.registry import load_plugin_files
+    from cl_bench.plugins.plugin_files import load_plugin_files
     from cl_bench.testing.bench import Bench
     from cl_bench.testing.checks import check
 

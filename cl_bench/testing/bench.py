@@ -1,4 +1,4 @@
-"""A strategy on a tiny stream, with an observer beside it: what `cl-bench check` looks at."""
+"""A strategy on a tiny stream, with an observer beside it: what `cl-bench strategy check` looks at."""
 
 from __future__ import annotations
 

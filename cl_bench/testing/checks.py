@@ -1,4 +1,4 @@
-"""What a strategy may get wrong, tried out on a tiny stream: `cl-bench check`."""
+"""What a strategy may get wrong, tried out on a tiny stream: `cl-bench strategy check`."""
 
 from __future__ import annotations
 

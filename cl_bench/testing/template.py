@@ -1,4 +1,4 @@
-"""The files that a strategy of one's own begins with: `cl-bench new-strategy`."""
+"""The files that a strategy of one's own begins with: `cl-bench strategy new`."""
 
 from __future__ import annotations
 

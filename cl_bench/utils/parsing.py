@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from cl_bench.errors import UserError
+
 LARGEST, DEEPEST = 100_000, 40
 """Values that a text may hold once its aliases are written out, and how deep they may lie in each other."""
 
@@ -39,6 +41,14 @@ def _measure(content: Any) -> None:
 def split_list(text: str) -> list[str]:
     """Split a comma-separated list of strategies or settings; commas inside brackets belong to what they enclose."""
     return [part for part in split(text, ",") if part]
+
+
+def split_choice(text: str, what: str) -> list[str]:
+    """Split a list in which empty means all; UserError for one such as `,`, which is not empty and names none."""
+    chosen = split_list(text)
+    if text.strip() and not chosen:
+        raise UserError(f"{what} {text!r}: nothing is in it")
+    return chosen
 
 
 def split(text: str, separator: str) -> list[str]:

@@ -28,6 +28,8 @@ OF_THE_LINE = [
     ("quickstart --strategies naive kd", "separate several by commas, as in --strategies naive,kd"),
     ("--strategies naive kd quickstart", "separate several by commas, as in --strategies naive,kd"),
     ("quickstart --seeds 0 1 2", "separate several by commas, as in --seeds 0,1,2"),
+    ("quickstart --strategies ,", "--strategies ',': nothing is in it"),
+    ("quickstart --seeds ,", "--seeds ',': nothing is in it"),
     ("quickstart --seeds zero", "--seeds takes whole numbers such as 0,1,2 or 0-4, not 'zero'"),
     ("quickstart --seeds 4-0", "a range goes from the smaller number to the larger"),
     ("quickstart --seed 3", "No such option: --seed; did you mean --seeds?"),

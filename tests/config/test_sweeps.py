@@ -9,7 +9,8 @@ import pytest
 
 from cl_bench.config.sweeps import points, spread
 from cl_bench.errors import UserError
-from cl_bench.plugins.registry import load_plugin_files, strategies
+from cl_bench.plugins.plugin_files import load_plugin_files
+from cl_bench.plugins.registry import strategies
 from cl_bench.runner.prepare import prepare
 
 

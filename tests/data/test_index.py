@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,9 @@ def test_another_schema_is_nothing(tmp_path: Path) -> None:
 def test_files_are_dealt_out_by_their_folders(tmp_path: Path) -> None:
     paths = [tmp_path / "a" / "1", tmp_path / "b" / "1", tmp_path / "a" / "2"]
     assert index.by_folder(paths) == {tmp_path / "a": [paths[0], paths[2]], tmp_path / "b": [paths[1]]}
+
+
+def test_a_folder_whose_name_is_no_text_has_an_index(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    index.write("hashes", 1, folder, {"1.jpg": [1]})
+    assert index.read("hashes", 1, folder) == {"1.jpg": [1]}

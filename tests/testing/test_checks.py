@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cl_bench.plugins.registry import load_plugin_files, strategies
+from cl_bench.plugins.plugin_files import load_plugin_files
+from cl_bench.plugins.registry import strategies
 from cl_bench.testing import check_strategy
 from cl_bench.testing.bench import Bench
 from cl_bench.testing.checks import check

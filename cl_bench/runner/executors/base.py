@@ -11,7 +11,7 @@ from pathlib import Path
 from cl_bench.config.schema import Experiment
 from cl_bench.model.backbone import load_weights
 from cl_bench.model.maps import Layout
-from cl_bench.plugins.registry import load_plugin_files
+from cl_bench.plugins.plugin_files import load_plugin_files
 from cl_bench.results.store.failures import Failure
 from cl_bench.results.store.store import Store
 from cl_bench.runner.executors.frontier import Chain, Frontier

@@ -154,9 +154,7 @@ def test_what_diverged_is_not_tried_again_unless_asked_for(
     assert started == [second]
 
 
-@pytest.mark.parametrize(
-    ("sent", "workers"), [(signal.SIGINT, "1"), (signal.SIGTERM, "1"), (signal.SIGTERM, "2")], ids=str
-)
+@pytest.mark.parametrize(("sent", "workers"), [(signal.SIGINT, "1"), (signal.SIGTERM, "1"), (signal.SIGTERM, "2")])
 def test_a_stop_says_how_to_go_on_and_leaves_no_process(
     tiny: Callable[..., str], results: Path, tmp_path: Path, sent: signal.Signals, workers: str
 ) -> None:
@@ -188,6 +186,7 @@ def await_checkpoint(results: Path) -> None:
     deadline = time.monotonic() + 120
     while not checkpoints(results) and time.monotonic() < deadline:
         time.sleep(0.1)
+    assert checkpoints(results), "no epoch was kept"
 
 
 def checkpoints(results: Path) -> list[Path]:
@@ -218,7 +217,7 @@ def test_workers_end_with_their_parent(tiny: Callable[..., str], results: Path, 
     process = begin(code, tmp_path / "said.txt")
     await_checkpoint(results)
     process.kill()
-    ended(process)
+    assert ended(process) == -signal.SIGKILL
     assert process.pid is not None
     assert nobody_is_left(process.pid), "a worker trains on without its parent"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,32 +21,35 @@ from cl_bench.metrics.bootstrap import image_weights
 from cl_bench.model.backbone import load_weights
 from cl_bench.model.trial import try_experiment
 from cl_bench.model.unified import UnifiedModel
+from cl_bench.results.store.scores import Scores
 from cl_bench.results.store.store import Store
-from cl_bench.stages.plan import Stage, make_plan
-from cl_bench.stages.scoring import dataset, evaluated, load_weights_into
+from cl_bench.stages.plan import make_plan
+from cl_bench.stages.scoring import Scorer, dataset, evaluated, load_weights_into
 from cl_bench.stages.trainer import Trainer
 from cl_bench.tasks.catalog import load_catalog
 
 
-def model_of(trainer: Trainer, stage: Stage) -> UnifiedModel:
-    """Return the model as the stage has left it."""
-    model = trainer.untrained(stage.seed)
-    load_weights_into(model, trainer.weights_of(stage.key), stage.key)
-    return model
+class Timed(Scorer):
+    """A scorer that notes the seconds of every stage."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.seconds: dict[str, float] = {}
+
+    def score(self, key: str, names: Sequence[str], model: UnifiedModel) -> None:
+        """Score a stage."""
+        self.seconds[key] = timed(partial(super().score, key, names, model))
 
 
-def resampling(trainer: Trainer, name: str, model: UnifiedModel, rounds: int) -> list[float]:
+def resampling(trainer: Trainer, name: str, key: str, rounds: int) -> list[float]:
     """Return the seconds that the resamples of a task's score take, in every round."""
-    test = trainer.entries[name].audit.test
+    test, model = trainer.entries[name].audit.test, trainer.untrained(0)
     assert test is not None
+    load_weights_into(model, trainer.weights_of(key), key)
     images = dataset(trainer.entries[name], test.split, test.fingerprint)
-    weights = image_weights(name, len(images))
-    found = []
-    for _ in range(rounds):
-        metric = evaluated(model, images, trainer.experiment)
-        metric.compute()
-        found.append(timed(lambda metric=metric: metric.resampled(weights)))  # type: ignore[misc]
-    return found
+    metric, weights = evaluated(model, images, trainer.experiment), image_weights(name, len(images))
+    metric.compute()
+    return [timed(partial(metric.resampled, weights)) for _ in range(rounds)]
 
 
 def main() -> None:
@@ -60,23 +64,19 @@ def main() -> None:
     found: dict[str, Any] = {"stages": {}}
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(experiment, catalog, weights, Store(Path(folder)))
+        scorer = vars(trainer)["scorer"] = Timed(experiment, catalog, Scores(trainer.store.root))
         plan = make_plan(experiment, catalog, weights)
-        stages = [plan.stages[key] for key in plan.runs[0].stages]
-        trainer.train(plan, [stage.key for stage in stages])
+        order, keys = experiment.resolved_orders()[0], plan.runs[0].stages
+        trainer.train(plan, keys)
         epochs = {task.name: task.epochs or given.epochs for task in given.tasks}
         print("| stage | training s | scoring s | share |\n|---|--:|--:|--:|")
-        for place, stage in enumerate(stages):
-            learnt = experiment.resolved_orders()[0][: place + 1]
-            model = model_of(trainer, stage)
-            score = partial(trainer.scorer.score, stage.key, learnt, model)
-            scoring = [timed(score) for _ in range(asked.rounds)]
-            training = epochs[learnt[-1]] * trainer.store.describe(stage.key)["cost"]["train_seconds"]
-            found["stages"][learnt[-1]] = {"training": training, "scoring": scoring}
-            middle = statistics.median(scoring)
-            print(f"| {learnt[-1]} | {training:.0f} | {middle:.1f} | {middle / training:.3f} |", flush=True)
-        for name in experiment.resolved_orders()[0]:
+        for name, key in zip(order, keys, strict=True):
+            training = epochs[name] * trainer.store.describe(key)["cost"]["train_seconds"]
+            found["stages"][name] = {"training": training, "scoring": scorer.seconds[key]}
+            print(f"| {name} | {training:.0f} | {scorer.seconds[key]:.1f} | {scorer.seconds[key] / training:.3f} |")
+        for name in order:
             if trainer.entries[name].task.kind.name == "detection":
-                found["resampling"] = resampling(trainer, name, model, asked.rounds)
+                found["resampling"] = resampling(trainer, name, keys[-1], asked.rounds)
                 print(f"1,000 resamples of {name}: {statistics.median(found['resampling']):.2f} s")
     keep(asked, found)
 

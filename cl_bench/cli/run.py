@@ -128,13 +128,18 @@ def run(
 
 
 def _tell(several: Sequence[Prepared]) -> None:
-    """Say what was found in the data, and how much there is to do."""
+    """Say what was found in the data, how much there is to do, and what leaves the tables by it."""
+    from cl_bench.runner.extend import runs_left_out
+
     for entry in several[0].catalog:
         for finding in entry.audit.findings:
             typer.echo(f"{entry.task.name}: {finding}")
     for prepared in several:
         name = f"{prepared.experiment.name}: " if len(several) > 1 else ""
         typer.echo(f"{name}{_summary(prepared)}")
+        if gone := runs_left_out(prepared.folder, prepared.plan):
+            named, table = ", ".join(dict.fromkeys(run.strategy for run in gone)), prepared.experiment.name
+            typer.echo(f"note: without --add the table of {table} loses {len(gone)} of its runs: {named}", err=True)
 
 
 def _refuse_idle_options(jobs: int, executor: ExecutorName, address: str, why: bool, dry_run: bool) -> None:
@@ -172,10 +177,12 @@ def _train(prepared: Prepared, executor: Executor, retry: bool) -> dict[str, Fai
 
 
 def _scores(prepared: Prepared, key: str) -> str:
-    """Return what a stage scored in the end, in the headline metric of each task seen: "fruit .833, parts .009"."""
+    """Return what a stage scored in the end, in the headline metric of each task: "validation fruit .833, parts .1"."""
     found = prepared.store.scores(key)
     named = {entry.task.name: found.get((entry.task.name, entry.task.kind.metrics[0])) for entry in prepared.catalog}
-    return ", ".join(f"{n} {f'{value:.3f}'.removeprefix('0')}" for n, value in named.items() if value is not None)
+    told = [f"{n} {f'{value:.3f}'.removeprefix('0')}" for n, value in named.items() if value is not None]
+    part = "validation" if prepared.experiment.split == "val" else prepared.experiment.split
+    return f"{part} {', '.join(told)}" if told else ""
 
 
 def _note_machine(several: list[Prepared], jobs: int) -> None:

@@ -25,7 +25,7 @@ from cl_bench.utils.paths import cache_root
 VERSION = 2
 """To be raised when what is cached, or how, changes."""
 
-SCHEMA = 1
+SCHEMA = 2
 """To be raised when the index of hashes changes its form."""
 
 DEFAULT_LIMIT_MB = 8192
@@ -129,7 +129,7 @@ def _limit() -> int:
 def file_hashes(paths: Sequence[Path]) -> list[str]:
     """Return the SHA-256 of each file's bytes in hexadecimal.
 
-    A file whose path, time of change and size are those of an earlier call is not read again. Raises UserError
+    A file whose path, times of change and size are those of an earlier call is not read again. Raises UserError
     naming a file that cannot be read.
     """
     found: dict[Path, str] = {}
@@ -138,15 +138,16 @@ def file_hashes(paths: Sequence[Path]) -> list[str]:
         for path in inside:
             try:
                 stat = path.stat()
-                state = [stat.st_mtime_ns, stat.st_size]
+                # The second, which nobody can set, tells of files that were put in another's place with its time.
+                state = [stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size]
                 entry = known.get(path.name, [])
-                if entry[:2] != state or len(entry) != 3:
+                if entry[:-1] != state or not isinstance(entry[-1], str):
                     entry = [*state, file_hash(path)]
-                    if time.time_ns() - stat.st_mtime_ns > SETTLED_NS:
+                    if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > SETTLED_NS:
                         known[path.name], changed = entry, True
             except OSError as error:
                 raise UserError(f"file {path} cannot be read: {error.strerror}") from error
-            found[path] = entry[2]
+            found[path] = entry[-1]
         if changed:
             index.write("hashes", SCHEMA, folder, known)
     return [found[path] for path in paths]

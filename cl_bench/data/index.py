@@ -33,7 +33,7 @@ def read(what: str, schema: int, folder: Path) -> dict[str, list[Any]]:
         content = json.loads(place(what, folder).read_bytes())
         files = content["files"] if content["schema"] == schema else {}
         return {str(name): list(values) for name, values in files.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
 

@@ -27,10 +27,9 @@ def readings(paths: Sequence[Path], hashes: Sequence[str]) -> list[Reading]:
     digests, found = dict(zip(paths, hashes, strict=True)), dict[str, Reading]()
     for folder, inside in index.by_folder(paths).items():
         kept = index.read("readings", SCHEMA, folder)
-        try:
-            known = {digest: Reading(*values) for digest, values in kept.items()}
-        except TypeError:
-            kept, known = {}, {}
+        if not all(list(map(type, values)) in ([], [int, str, int]) for values in kept.values()):
+            kept = {}
+        known = {digest: Reading(*values) for digest, values in kept.items()}
         missing = {digests[path]: path for path in inside if digests[path] not in known}
         for digest, path in missing.items():
             try:

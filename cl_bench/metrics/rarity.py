@@ -17,6 +17,6 @@ def rare_classes(
     of the score; the sentence is empty where no class is that rare.
     """
     rare = sorted((count, index) for index, count in enumerate(counts) if 0 < count < fewer_than)
-    listed = ", ".join(f"{classes[index]} {count}" for count, index in rare[:SHOWN])
+    listed = ", ".join(f"{classes[index]} ({count})" for count, index in rare[:SHOWN])
     more = f" and {len(rare) - SHOWN} more" if len(rare) > SHOWN else ""
     return f"{what}: {listed}{more}" if rare else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, ClassVar
 
@@ -20,6 +22,8 @@ class FlopCounter(TorchDispatchMode):
     _single: ClassVar[set[Any]] = {torch.ops.aten.native_batch_norm.default}
     """Operations with none that is counted inside; batch norm's own way of coming apart is a slow one."""
 
+    paused: ClassVar[bool] = False
+
     def __init__(self) -> None:
         super().__init__()
         self.total = 0
@@ -36,9 +40,19 @@ class FlopCounter(TorchDispatchMode):
                 return found
             self._single.add(func)
         found = func(*args, **kwargs)
-        if formula is not None:
+        if formula is not None and not self.paused:
             self.total += formula(*args, **kwargs, out_val=found)
         return found
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Count nothing of what is computed inside: it is no part of training, and done again when a stage is resumed."""
+    FlopCounter.paused = True
+    try:
+        yield
+    finally:
+        FlopCounter.paused = False
 
 
 def multiply_adds(model: nn.Module, image_size: int) -> int:

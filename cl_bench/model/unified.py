@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from cl_bench.config.schema import ModelConfig
 from cl_bench.kinds.base import Predictor, Task
 from cl_bench.model.backbone import Weights, build_backbone
+from cl_bench.model.flops import uncounted
 from cl_bench.model.frozen_layers import frozen_parts, recording, replaced
 from cl_bench.model.maps import Layout
 from cl_bench.model.pyramid import Pyramid
@@ -166,7 +167,8 @@ class UnifiedModel(MultiTaskModule):
         self, outputs: Callable[[Tensor], Sequence[Tensor]], parameters: Sequence[nn.Parameter]
     ) -> set[nn.Parameter]:
         images = torch.zeros(1, 3, self._layout.probe, self._layout.probe, device=self.mean.device)
-        with isolated(seed=0), torch.enable_grad(), frozen_statistics(self), _all_learning(parameters):
+        learning = _all_learning(parameters)
+        with uncounted(), isolated(seed=0), torch.enable_grad(), frozen_statistics(self), learning:
             total = torch.stack([output.float().sum() for output in outputs(images)]).sum()
             found = torch.autograd.grad(total, parameters, allow_unused=True)
         return {p for p, gradient in zip(parameters, found, strict=True) if gradient is not None}

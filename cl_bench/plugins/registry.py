@@ -8,6 +8,7 @@ import importlib
 import importlib.metadata
 import inspect
 import linecache
+import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -61,32 +62,45 @@ class Registry(Generic[T]):
     broken: dict[str, str] = field(default_factory=dict)
     """Module or entry point -> why it could not be imported."""
     _loaded: bool = False
-    _importing: set[str] | None = None
-    """What the plug-in file that is being imported has declared so far."""
+    _importing: str | None = None
+    """The module that a plug-in file is being imported as."""
+    _declared: set[str] = field(default_factory=set)
+    """What has been declared since that began."""
 
     def add(self, name: str, thing: T) -> None:
         """Register `thing`; raise UserError where another file has the name, or a plug-in file has it twice.
 
-        What is typed in a session, a cell of a notebook among it, may be typed anew.
+        What was typed in a session, a cell of a notebook among it, may be typed anew, or be put into a file.
         """
-        known = self.entries.get(name)
-        typed = known is not None and is_typed(known) and is_typed(thing)
-        if known is not None and not typed and source_of(known) != source_of(thing):
+        known, module = self.entries.get(name), _definition(thing).__module__
+        if known is not None and not is_typed(known) and source_of(known) != source_of(thing):
             raise UserError(f"{self.what} {name!r} is defined twice: in {source_of(known)} and in {source_of(thing)}")
-        if self._importing is not None:
-            if name in self._importing:
-                raise UserError(f"{self.what} {name!r} is defined twice in {source_of(thing)}")
-            self._importing.add(name)
+        if module == self._importing and name in self._declared:
+            raise UserError(f"{self.what} {name!r} is defined twice in {source_of(thing)}")
+        self._declared.add(name)
+        if known is None or module not in _codes or _definition(known) is not _definition(thing):
+            _note_code(thing)
         self.entries[name] = thing
 
     @contextlib.contextmanager
-    def importing(self) -> Iterator[None]:
-        """Import one plug-in file within: what it has twice is refused, and what it had when imported before is not."""
-        self._importing = set()
+    def importing(self, module: str, before: str | None) -> Iterator[None]:
+        """Import a plug-in file as `module` within; before: the module that it was when it was imported last.
+
+        What it declares twice is refused, and what it no longer declares goes. Where the import raises, all is as it
+        was.
+        """
+        entries, outer = dict(self.entries), (self._importing, self._declared)
+        self._importing, self._declared = module, set()
         try:
             yield
+        except BaseException:
+            self.entries = entries
+            raise
+        else:
+            for name in [name for name, thing in self.entries.items() if _definition(thing).__module__ == before]:
+                del self.entries[name]
         finally:
-            self._importing = None
+            self._importing, self._declared = outer
 
     def register(self, cls: type) -> type:
         """Register one instance of the decorated class under its `name`."""
@@ -218,7 +232,7 @@ def tracker(name: str) -> Callable[[Callable[[Any, Path], str]], Callable[[Any, 
 
 def _plugin_hint(name: str) -> str:
     path = Path(f"{name}.py")
-    if not (name.isidentifier() and path.is_file()):
+    if not (name.isidentifier() and os.path.isfile(path)):  # which is False for a name too long for the file system
         return ""
     imported = any(getattr(module, "__file__", None) == str(path.resolve()) for module in list(sys.modules.values()))
     return "" if imported else f"; if {path} declares it, add --plugin {path}"
@@ -246,15 +260,34 @@ def is_typed(thing: Any) -> bool:
     return _definition(thing).__module__ == "__main__" and not Path(source_of(thing)).is_file()
 
 
+_codes: dict[str, str] = {}
+"""Module from outside this package -> what its code was when something of it was declared."""
+
+
+def _note_code(thing: Any) -> None:
+    path = Path(source_of(thing))
+    if not _is_ours(thing) and path.is_file():
+        module = _definition(thing).__module__
+        _codes[module] = source_hash.source_hash(path, module)
+
+
+def _is_ours(thing: Any) -> bool:
+    module = _definition(thing).__module__
+    return module.startswith("cl_bench.") and module != f"{__package__}.adapted"
+
+
 def code_identity(thing: Any) -> str | None:
     """Return the SHA-256 of the files that define code from outside this package, for a stage's key.
 
     None for our own, which the numerics version covers; Avalanche's plug-ins that are adapted here count as outside
-    code. What was typed in a session has the hash of its cell. Raises UserError where no source is found.
+    code. A file's code is what it was when it was imported, however it was edited since. What was typed in a session
+    has the hash of its cell. Raises UserError where no source is found.
     """
     subject = _definition(thing)
-    if subject.__module__.startswith("cl_bench.") and subject.__module__ != f"{__package__}.adapted":
+    if _is_ours(thing):
         return None
+    if subject.__module__ in _codes:
+        return _codes[subject.__module__]
     path = Path(source_of(thing))
     if path.is_file():
         return source_hash.source_hash(path, subject.__module__)

@@ -17,9 +17,9 @@ def source_hash(path: Path, module: str) -> str:
 def files(path: Path, module: str) -> list[Path]:
     """Return the file, and sorted behind it what it imports from beside it, directly or not, whether it runs or not.
 
-    Beside it: the modules of its own package, or what lies in the folder of a file that is in no package. What is
-    installed is known by its version, Avalanche's own modules among it, and this package is nobody's helper, though in
-    a clone it lies beside what is written there.
+    Beside it: the modules of its own package, or what lies in the folder of a file that was imported without one, and
+    the modules of the package that it lies in nonetheless. What is installed is known by its version, Avalanche's own
+    modules among it, and this package is nobody's helper, though in a clone it lies beside what is written there.
     """
     if module.partition(".")[0] == "avalanche":
         return [path]
@@ -29,14 +29,20 @@ def files(path: Path, module: str) -> list[Path]:
     root = path.parents[min(above, len(path.parents) - 1)] if packaged else path.parent
     if not packaged and root.name in ("site-packages", "dist-packages"):
         return [path]  # what lies beside it is everything
+    roots = {root: module.partition(".")[0] if packaged else ""}
+    if not packaged and (root / "__init__.py").is_file():
+        top = next(folder for folder in path.parents if not (folder.parent / "__init__.py").is_file())
+        roots[top.parent] = top.name
     found, left = {path}, [path]
     while left:
-        for name in set(_imported(left.pop(), root)):
-            top = name.partition(".")[0]
-            if top == module.partition(".")[0] if packaged else top != "cl_bench":
-                new = set(_run_by(root, name)) - found
-                found |= new
-                left += new
+        file = left.pop()
+        for place, package in roots.items():
+            for name in set(_imported(file, place)) if file.is_relative_to(place) else ():
+                top_name = name.partition(".")[0]
+                if top_name == package if package else top_name != "cl_bench":
+                    new = set(_run_by(place, name)) - found
+                    found |= new
+                    left += new
     return [path, *sorted(found - {path})]
 
 
@@ -53,7 +59,7 @@ def _imported(path: Path, root: Path) -> Iterator[str]:
     package = ".".join(path.parent.relative_to(root).parts)
     try:
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # which its import says better
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

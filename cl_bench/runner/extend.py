@@ -8,7 +8,7 @@ from typing import Any
 
 from cl_bench.config.schema import Experiment, validate
 from cl_bench.errors import UserError
-from cl_bench.results.plan_file import read_plan, settings_by_name
+from cl_bench.results.plan_file import PlannedRun, read_plan, settings_by_name
 from cl_bench.results.stages import exported_rows, exported_stages, of_training
 from cl_bench.stages.plan import Plan
 from cl_bench.tasks.catalog import TaskEntry
@@ -39,6 +39,19 @@ def refuse_foreign_rows(folder: Path, plan: Plan, experiment: Experiment, extend
         changed = _changed_settings(folder, experiment)
         reason = f"other settings ({'; '.join(changed[:3])})" if changed else "another version, other libraries or data"
         raise UserError(f"the results in {folder} were made with {reason}: name these otherwise")
+
+
+def runs_left_out(folder: Path, plan: Plan) -> list[PlannedRun]:
+    """Return the runs that the results of `folder` have and those of `plan` in their place will not have."""
+    if not (folder / "plan.json").is_file():
+        return []
+    asked = {(run.strategy, ">".join(run.order), run.seed) for run in plan.runs}
+    try:
+        exported = exported_stages(folder)
+        runs = read_plan(folder).runs
+    except UserError:  # of another version, or damaged: nothing can be told of it
+        return []
+    return [run for run in runs if run.stages[-1] in exported and (run.strategy, run.stream, run.seed) not in asked]
 
 
 def _changed_settings(folder: Path, experiment: Experiment) -> list[str]:

@@ -58,6 +58,8 @@ class Trainer:
 
     def train(self, plan: Plan, keys: Sequence[str], progress: Progress = lambda *_: None) -> None:
         """Train the stages `keys`, one after the other in one process; put each into the store, and score it."""
+        if not plan.stages.keys() >= set(keys):
+            raise StageFailedError("code outside this package was edited since the run began: run again")
         set_up_numerics(self.experiment.threads)
         keep_memory()
         chain = _Chain(self, plan, [plan.stages[key] for key in keys], progress)

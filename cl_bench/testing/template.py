@@ -61,13 +61,13 @@ def new_strategy(name: str, folder: Path) -> list[Path]:
         raise UserError(f"{name!r} cannot be a strategy's name: lower-case letters, digits and '_' make one")
     if keyword.iskeyword(name) or name == "conftest":
         raise UserError(f"{name!r} is a word of Python's or pytest's own, and cannot be a strategy's name")
-    if name in strategies or name == "baseline":
-        raise UserError(f"there is a strategy {name!r} already")
     title = "".join(part.capitalize() for part in name.split("_")) + "Plugin"
     texts = {f"{name}.py": _STRATEGY, f"test_{name}.py": _TEST}
     for file in texts:
         if (folder / file).exists():
             raise UserError(f"{folder / file} is there already")
+    if name in strategies or name == "baseline":
+        raise UserError(f"there is a strategy {name!r} already")
     if _is_module(name):
         raise UserError(f"{name}.py would hide the module {name!r} from Python: take another name")
     if not folder.is_dir():

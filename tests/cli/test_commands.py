@@ -84,6 +84,17 @@ def test_a_dry_run_counts_distinct_stages_and_writes_nothing(
     assert list(results.rglob("*.json")) == []
 
 
+def test_a_run_says_which_rows_leave_the_table(command: Run, tiny: Callable[..., str], results: Path) -> None:
+    path, names = tiny(orders=[["seg"]]), ("--strategies", "naive,kd,replay")
+    assert "without --add" not in command("run", path, *names)[2]
+    assert "without --add" not in command("run", path, *names)[2]
+    assert "without --add" not in command("run", path, "--add", "--strategies", "naive")[2]
+    code, _, said = command("run", path, "--strategies", "naive", "--dry-run")
+    assert (code, said) == (0, "note: without --add the table of tiny loses 2 of its runs: kd, replay\n")
+    (results / "tiny" / "plan.json").write_text("{")
+    assert command("run", path, "--strategies", "naive")[0] == 0
+
+
 def test_why_names_the_setting_that_makes_a_stage_train_again(command: Run, tiny: Callable[..., str]) -> None:
     assert command("run", tiny(orders=[["seg"]]))[0] == 0
     code, shown, _ = command("run", tiny(orders=[["seg"]]), "--dry-run", "--why", "--set", "learning_rate=0.01")

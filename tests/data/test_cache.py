@@ -189,8 +189,7 @@ def age(path, seconds=100):
 
 
 def test_hash_is_the_sha256_and_is_looked_up(paths, place, monkeypatch):
-    for path in paths:
-        age(path)
+    monkeypatch.setattr(cache, "SETTLED_NS", -1)
     expected = [sha256(path.read_bytes()).hexdigest() for path in paths]
     assert cache.file_hashes(paths) == expected
     monkeypatch.setattr(cache, "file_hash", lambda path: pytest.fail(f"{path} was read again"))
@@ -210,14 +209,31 @@ def test_changed_files_are_hashed_again(paths):
     assert cache.file_hashes([paths[0]])[0] == before
 
 
+def test_what_took_the_place_of_a_file_with_its_size_and_time_is_hashed_anew(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "SETTLED_NS", -1)
+    for folder, content in (("one", b"1"), ("two", b"2")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").write_bytes(content)
+        age(tmp_path / folder / "file")
+    path, link = tmp_path / "one" / "file", tmp_path / "link"
+    link.symlink_to(tmp_path / "one")
+    expected = [sha256(content).hexdigest() for content in (b"1", b"2")]
+    assert cache.file_hashes([path, link / "file"]) == [expected[0]] * 2
+    link.unlink()
+    link.symlink_to(tmp_path / "two")
+    assert cache.file_hashes([link / "file"]) == [expected[1]]
+    (tmp_path / "two" / "file").replace(path)
+    assert cache.file_hashes([path]) == [expected[1]]
+
+
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"schema": 1, "files": {"a": 3}}', '{"schema": 2, "files": {}}', '{"a": ']
+    "content", ["", "[]", '{"schema": 2, "files": {"a": 3}}', '{"schema": 1, "files": {}}', '{"a": ', "[" * 100_000]
 )
-def test_a_damaged_index_is_made_again(paths, place, content):
+def test_a_damaged_index_is_made_again(paths, place, content, monkeypatch):
+    monkeypatch.setattr(cache, "SETTLED_NS", -1)
     kept = index.place("hashes", paths[0].parent)
     kept.parent.mkdir(parents=True)
     kept.write_text(content)
-    age(paths[0])
     assert cache.file_hashes([paths[0]])[0] == sha256(paths[0].read_bytes()).hexdigest()
     assert list(json.loads(kept.read_text())["files"]) == [paths[0].name]
 

@@ -11,6 +11,7 @@ from cl_bench.config.schema import Experiment, validate
 from cl_bench.deploy.model_card import count_parameters, untrained_model
 from cl_bench.kinds.base import Task
 from cl_bench.model.backbone import Weights
+from cl_bench.model.flops import FlopCounter
 from cl_bench.model.pyramid import LEVELS
 from cl_bench.model.trial import try_backbone
 from cl_bench.model.unified import UnifiedModel, build_model, frozen_copy, frozen_statistics
@@ -220,7 +221,9 @@ def test_out_of_reach_is_what_gets_no_gradient(active: set[int]) -> None:
     # Level 8 of the neck serves segmentation alone, so other tasks must leave it as it is.
     model = small({**SEG, "levels": 8}, {**DET, "levels": 32}, {**CLS, "levels": 32})
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    found = {names[id(parameter)] for parameter in model.out_of_reach(frozenset(active))}
+    with FlopCounter() as counter:  # a resumed stage asks once more, and costs what it would have
+        found = {names[id(parameter)] for parameter in model.out_of_reach(frozenset(active))}
+    assert counter.total == 0
     other = {f"predictors.{task.name}." for task in model.tasks if task.index not in active}
     assert {name for name in found if name.startswith("predictors.")} == {
         name for name in names.values() if name.startswith(tuple(other)) and other

@@ -64,8 +64,11 @@ def test_what_a_file_imports_from_beside_it_is_part_of_its_code(
 
     before = codes()
     (tmp_path / "of_no_use.py").write_text("FACTOR = 2\n")
+    load_plugin_files([more])
     assert codes() == before
     (tmp_path / "its_deeper_helper.py").write_text("FACTOR = 2\n")
+    assert codes() == before, "what is imported is still what it was"
+    load_plugin_files([more])
     assert codes()[0] == before[0] == hashlib.sha256((tmp_path / "alone.py").read_bytes()).hexdigest()
     assert codes()[1] != before[1]
     (tmp_path / "its_helper.py").write_text("import its_deeper_helper\nNEW = True\n")
@@ -75,6 +78,35 @@ def test_what_a_file_imports_from_beside_it_is_part_of_its_code(
     (tmp_path / "its_deeper_helper.py").write_text("def broken(:")
     with pytest.raises(UserError, match=r"more.py failed to import: SyntaxError"):
         load_plugin_files([more])
+
+
+def test_a_helper_that_python_would_take_from_elsewhere_is_refused(plugin: Callable[..., Path], tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "twin_helper.py").write_text(f"NAME = {name!r}\n")
+    using = "from twin_helper import NAME\n" + STRATEGY
+    load_plugin_files([plugin("x/one.py", using, "one")])
+    with pytest.raises(UserError, match=r"imports 'twin_helper' from .*x/twin_helper\.py, not from beside it"):
+        load_plugin_files([plugin("y/two.py", using, "two")])
+    assert "two" not in strategies
+
+
+def test_a_package_that_a_file_lies_in_is_part_of_its_code_and_imported_anew(
+    plugin: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "around" / "loose").mkdir(parents=True)
+    for file, text in (("__init__", ""), ("values", "from .deep import V"), ("deep", "V = 1"), ("loose/part", "V = 1")):
+        (tmp_path / "around" / f"{file}.py").write_text(f"{text}\n")
+    using = "from around.loose import part\nfrom around.values import V\n"
+    path = plugin("around/inside.py", using + STRATEGY.replace("= {weight}", "= V + part.V"), "inside")
+    seen = set()
+    for number, file in enumerate(("around/deep.py", "around/loose/part.py")):
+        (tmp_path / file).write_text(f"V = {number + 2}\n")
+        load_plugin_files([path])
+        seen.add((strategies.get("inside").parameters["weight"].default, code_identity(strategies.get("inside"))))
+    assert {weight for weight, _ in seen} == {3, 5}
+    assert len({code for _, code in seen}) == 2
 
 
 def test_packages_beside_a_file_are_followed_and_a_link_to_it_is_the_same(
@@ -154,6 +186,21 @@ def test_what_was_renamed_in_an_edited_file_or_helper_is_not_defined_twice(
         file.write_text(file.read_text().replace("def build", "def another"))
     load_plugin_files([tmp_path / "mine.py"])
     assert [strategies.get(name).build.__name__ for name in ("helped", "mine")] == ["another", "another"]
+
+
+def test_what_a_file_that_failed_has_declared_is_gone_and_what_it_no_longer_declares_too(
+    plugin: Callable[..., Path],
+) -> None:
+    with pytest.raises(UserError, match="ZeroDivisionError"):
+        load_plugin_files([plugin(content=STRATEGY + "1 / 0")])
+    assert "mine" not in strategies
+    load_plugin_files([plugin("mended.py")])
+    with pytest.raises(UserError, match="ZeroDivisionError"):
+        load_plugin_files([plugin("mended.py", STRATEGY + "1 / 0", weight=2.0)])
+    assert strategies.get("mine").parameters["weight"].default == 1.0
+    load_plugin_files([plugin("mended.py", name="renamed")])
+    assert "renamed" in strategies
+    assert "mine" not in strategies
 
 
 def test_what_was_edited_within_a_second_is_run_and_not_the_bytecode_of_before(

@@ -101,8 +101,11 @@ def test_the_modules_of_a_package_are_followed_wherever_they_lie(
     importlib.import_module("their_package")
     before = code_identity(strategies.get("theirs"))
     (folder / "unused.py").write_text("FACTOR = 2\n")
+    importlib.reload(sys.modules["their_package"])
     assert code_identity(strategies.get("theirs")) == before
     (folder / "loss.py").write_text("FACTOR = 2\n")
+    assert code_identity(strategies.get("theirs")) == before, "what is imported is still what it was"
+    importlib.reload(sys.modules["their_package"])
     assert code_identity(strategies.get("theirs")) != before
 
 

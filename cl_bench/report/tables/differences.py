@@ -48,7 +48,8 @@ def settled(row: dict[Any, Any]) -> str:
 
 def _line(row: dict[Any, Any], first: bool) -> list[str]:
     seeds = f"{percent(row['difference'])}{interval(row['low'], row['high'])}"
-    chance = [number(row[name]) for name in ("p", "adjusted_p")] + [number(row["probability"], 2)]
+    chance = [number(row[name]) for name in ("p", "adjusted_p")]
+    chance.append(number(row["probability"], 2) if row["seeds"] > 1 else "-")
     sources = [percent(row[f"{source}_deviation"]) for source in ("seeds", "images")]
     name = str(row["strategy"]) if first else ""
     return [name, str(row["task"]), seeds, *sources, *chance, str(row["seeds"]), settled(row)]

@@ -21,8 +21,8 @@ MEANING = (
     "Settled by: how many seeds, or how many images, in all would make the interval lie beside the word's border (5 % "
     "for pass and fail, 0 for bonus) with a chance of 87 %, if the drop and its variance are what they seem to be; "
     "none: no number of these alone is enough (up to 1,000 seeds, 1,000,000 images); ?: too little is known, as of "
-    "one seed. sd: standard deviations of the drop, in percentage points. All are estimates, and those of three seeds "
-    "are rough."
+    "one seed (`run --add --seeds` adds some). sd: standard deviations of the drop, in percentage points. All are "
+    "estimates, and those of three seeds are rough."
 )
 
 

@@ -114,7 +114,7 @@ def test_a_run_tells_scores_and_an_idle_gpu_and_its_results_are_an_experiment(
     told = call("run", path)
     assert "note: A GPU is idle: --set device=cuda trains on it\n" in told.stderr
     (line,) = [line for line in told.stderr.splitlines() if "cls after seg" in line]
-    assert line.partition(" s: ")[2].startswith("seg .")
+    assert line.partition(" s: ")[2].startswith("validation seg .")
     assert ", cls " in line
     assert "3 stages: 3 done, 0 to train" in call("run", "tiny", "--dry-run").output
     assert "tiny: test_efficientnet" in call("model", "tiny").output

@@ -73,7 +73,10 @@ def main() -> None:
         for name, key in zip(order, keys, strict=True):
             training = epochs[name] * trainer.store.describe(key)["cost"]["train_seconds"]
             found["stages"][name] = {"training": training, "scoring": scorer.seconds[key]}
-            print(f"| {name} | {training:.0f} | {scorer.seconds[key]:.1f} | {scorer.seconds[key] / training:.3f} |")
+        sums = {way: sum(stage[way] for stage in found["stages"].values()) for way in ("training", "scoring")}
+        for name, spent in {**found["stages"], "all": sums}.items():
+            share = spent["scoring"] / spent["training"]
+            print(f"| {name} | {spent['training']:.0f} | {spent['scoring']:.1f} | {share:.3f} |")
         for name in order:
             if trainer.entries[name].task.kind.name == "detection":
                 found["resampling"] = resampling(trainer, name, keys[-1], asked.rounds)

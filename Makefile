@@ -67,6 +67,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/growth.py --json results/benchmarks/growth.json
 	$(BIN)/python benchmarks/scale.py 100 1000 10000 --json results/benchmarks/scale.json
 	$(BIN)/python benchmarks/reading.py unified_onehead_best --json results/benchmarks/reading.json
+	$(BIN)/python benchmarks/scoring.py voc-coco-imagenette-best --json results/benchmarks/scoring.json
 
 # Keeps the environment and the results, which are dear.
 clean:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -167,10 +168,15 @@ def declared_here_alone() -> Iterator[None]:
     registries = (strategies, kinds, formats)
     for registry in registries:
         registry.load()
-    before = [dict(registry.entries) for registry in registries]
+    before = [(dict(registry.entries), dict(registry.broken)) for registry in registries]
+    modules, path = set(sys.modules), list(sys.path)
     yield
-    for registry, entries in zip(registries, before, strict=True):
-        registry.entries = entries
+    sys.path[:] = path
+    for registry, (entries, broken) in zip(registries, before, strict=True):
+        registry.entries, registry.broken = entries, broken
+    for name in set(sys.modules) - modules:
+        if name.startswith("cl_bench_plugin_"):
+            del sys.modules[name]
 
 
 @pytest.fixture

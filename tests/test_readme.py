@@ -25,6 +25,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+@pytest.mark.usefixtures("declared_here_alone")
 def test_the_strategy_it_shows_runs_as_a_plugin_file(tiny: Callable[..., str], results: Path, tmp_path: Path) -> None:
     code = next(block for block in blocks("python") if "@strategy" in block)
     file = tmp_path / "my_method.py"

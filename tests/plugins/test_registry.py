@@ -5,23 +5,19 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
-from plugin_files import STRATEGY, restored, write_plugin
+from plugin_files import STRATEGY, write_plugin
 
 from cl_bench.errors import UserError
 from cl_bench.plugins.composition import parse
 from cl_bench.plugins.plugin_files import load_plugin_files
 from cl_bench.plugins.registry import Registry, code_identity, formats, kinds, strategies
 
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    with restored():
-        yield
+pytestmark = pytest.mark.usefixtures("declared_here_alone")
 
 
 @pytest.fixture

@@ -103,5 +103,5 @@ def test_draw_writes_into_the_corner_only() -> None:
 
 def test_classes_of_one_or_two_scored_images_are_told_of() -> None:
     assert KIND.weakness(TASK, [3, 9, 0]) == ""
-    assert KIND.weakness(TASK, [2, 9, 1]) == "Top-1 of a class hangs on one or two images: c 1, a 2"
-    assert KIND.weakness(replace(TASK, learns=(0, 1)), [2, 9, 1]).endswith("images: a 2")
+    assert KIND.weakness(TASK, [2, 9, 1]) == "Top-1 of a class hangs on one or two images: c (1), a (2)"
+    assert KIND.weakness(replace(TASK, learns=(0, 1)), [2, 9, 1]).endswith("images: a (2)")

@@ -13,7 +13,9 @@ from typing import Any
 from cl_bench.api.arguments import is_whole
 from cl_bench.errors import UserError
 from cl_bench.plugins.composition import parse, plugin_builder, read_value
-from cl_bench.plugins.registry import StrategyEntry, code_identity, strategies
+from cl_bench.plugins.entry import StrategyEntry, check_name
+from cl_bench.plugins.origin import code_identity
+from cl_bench.plugins.registry import strategies
 from cl_bench.utils.parsing import split_choice
 
 PLAIN = (bool, int, float, str, type(None))
@@ -54,8 +56,7 @@ def declared(thing: Any) -> str:
     if not callable(subject) or (inspect.isclass(subject) and not _is_plugin(subject)):
         raise UserError(f"a strategy is a name, a function that returns plug-ins, or a plug-in, not {thing!r}")
     name = str(getattr(thing, "name", None) or getattr(subject, "__name__", ""))
-    if not re.fullmatch(r"[A-Za-z_][\w-]*", name) or name == "baseline":
-        raise UserError(f"a strategy needs a name of letters, digits, '_' and '-', which {name or thing!r} is not")
+    check_name(name or repr(thing))
     if inspect.isclass(subject) and subject.__module__.partition(".")[0] == "avalanche":
         return _with_settings(thing, f"{subject.__module__}.{subject.__qualname__}")
     build = plugin_builder(subject) if inspect.isclass(subject) else subject

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib
 import importlib.metadata
 import inspect
-import linecache
 import os
 import pkgutil
 import sys
@@ -17,36 +15,11 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from cl_bench.errors import UserError, describe_error, unknown_name_error
-from cl_bench.plugins import source_hash
+from cl_bench.plugins.entry import StrategyEntry, check_name
+from cl_bench.plugins.origin import definition, is_typed, note_code, source_of
 
 T = TypeVar("T")
 """The type of what a registry holds."""
-
-
-@dataclass(frozen=True)
-class StrategyEntry:
-    """A strategy as declared: `build(**settings)` returns a list of Avalanche plugins; its signature: the settings."""
-
-    name: str
-    build: Callable[..., Sequence[Any]]
-    summary: str = ""
-    paper: str = ""
-    together: bool = False
-    """All tasks of the order in one stage (joint training) instead of one after the other."""
-    neutral: dict[str, Any] | None = None
-    """Settings at which the strategy must equal naive bit for bit; None where it has none."""
-    added: dict[str, Any] = field(default_factory=dict)
-    """Settings that it had not always, each with the value at which all is as it was: stages keep their keys there."""
-    renamed: dict[str, str] = field(default_factory=dict)
-    """Settings with the names they had before, which go on working and are those in stages' keys."""
-
-    @property
-    def parameters(self) -> dict[str, inspect.Parameter]:
-        """The settings: name -> parameter with default and annotation."""
-        try:
-            return dict(inspect.signature(self.build, eval_str=True, follow_wrapped=False).parameters)
-        except (NameError, SyntaxError) as error:
-            raise UserError(f"strategy {self.name}: the type of a setting is not known: {error}") from error
 
 
 @dataclass
@@ -72,14 +45,13 @@ class Registry(Generic[T]):
 
         What was typed in a session, a cell of a notebook among it, may be typed anew, or be put into a file.
         """
-        known, module = self.entries.get(name), _definition(thing).__module__
+        known, module = self.entries.get(name), definition(thing).__module__
         if known is not None and not is_typed(known) and source_of(known) != source_of(thing):
             raise UserError(f"{self.what} {name!r} is defined twice: in {source_of(known)} and in {source_of(thing)}")
         if module == self._importing and name in self._declared:
             raise UserError(f"{self.what} {name!r} is defined twice in {source_of(thing)}")
         self._declared.add(name)
-        if known is None or module not in _codes or _definition(known) is not _definition(thing):
-            _note_code(thing)
+        note_code(thing, declared_before=known is not None and definition(known) is definition(thing))
         self.entries[name] = thing
 
     @contextlib.contextmanager
@@ -97,7 +69,7 @@ class Registry(Generic[T]):
             self.entries = entries
             raise
         else:
-            for name in [name for name, thing in self.entries.items() if _definition(thing).__module__ == before]:
+            for name in [name for name, thing in self.entries.items() if definition(thing).__module__ == before]:
                 del self.entries[name]
         finally:
             self._importing, self._declared = outer
@@ -166,8 +138,7 @@ def strategy(
     they had before, which go on working and stay in stages' keys. Raises UserError for settings in these that are none.
     """
 
-    if name == "baseline":
-        raise UserError("a strategy cannot be called 'baseline', as the tasks' own baselines are")
+    check_name(name)
 
     def declare(build: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
         for which, settings in (("added", added), ("neutral", neutral), ("renamed", renamed)):
@@ -236,72 +207,3 @@ def _plugin_hint(name: str) -> str:
         return ""
     imported = any(getattr(module, "__file__", None) == str(path.resolve()) for module in list(sys.modules.values()))
     return "" if imported else f"; if {path} declares it, add --plugin {path}"
-
-
-def _definition(thing: Any) -> Any:
-    subject = inspect.unwrap(thing.build) if isinstance(thing, StrategyEntry) else thing
-    return subject if inspect.isfunction(subject) or inspect.isclass(subject) else type(subject)
-
-
-def source_of(thing: Any) -> str:
-    """Return the file that defines `thing` (a strategy entry, a class or an instance), or what stands for it."""
-    subject = _definition(thing)
-    # For a class typed in a session inspect names the session's own file, or none.
-    if subject.__module__ == "__main__" and (found := _code_file(subject)):
-        return found
-    file = None
-    with contextlib.suppress(TypeError, OSError):
-        file = inspect.getsourcefile(subject)
-    return file or str(subject.__module__)
-
-
-def is_typed(thing: Any) -> bool:
-    """Return whether `thing` was typed in a session, as in a cell of a notebook, and lies in no file."""
-    return _definition(thing).__module__ == "__main__" and not Path(source_of(thing)).is_file()
-
-
-_codes: dict[str, str] = {}
-"""Module from outside this package -> what its code was when something of it was declared."""
-
-
-def _note_code(thing: Any) -> None:
-    path = Path(source_of(thing))
-    if not _is_ours(thing) and path.is_file():
-        module = _definition(thing).__module__
-        _codes[module] = source_hash.source_hash(path, module)
-
-
-def _is_ours(thing: Any) -> bool:
-    module = _definition(thing).__module__
-    return module.startswith("cl_bench.") and module != f"{__package__}.adapted"
-
-
-def code_identity(thing: Any) -> str | None:
-    """Return the SHA-256 of the files that define code from outside this package, for a stage's key.
-
-    None for our own, which the numerics version covers; Avalanche's plug-ins that are adapted here count as outside
-    code. A file's code is what it was when it was imported, however it was edited since. What was typed in a session
-    has the hash of its cell. Raises UserError where no source is found.
-    """
-    subject = _definition(thing)
-    if _is_ours(thing):
-        return None
-    if subject.__module__ in _codes:
-        return _codes[subject.__module__]
-    path = Path(source_of(thing))
-    if path.is_file():
-        return source_hash.source_hash(path, subject.__module__)
-    typed = "".join(linecache.getlines(str(path)))
-    if not typed:
-        raise UserError(
-            f"the source of {subject.__qualname__} cannot be found, so that stages trained with it could not be told "
-            "from others: put it into a file"
-        )
-    return hashlib.sha256(typed.encode()).hexdigest()
-
-
-def _code_file(subject: Any) -> str:
-    """Return what Python calls the file of a function, or of a class' methods; empty where none has its source."""
-    parts = vars(subject).values() if inspect.isclass(subject) else (subject,)
-    names = (part.__code__.co_filename for part in parts if inspect.isfunction(part))
-    return next((name for name in names if linecache.getlines(name)), "")

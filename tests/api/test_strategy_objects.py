@@ -13,7 +13,8 @@ from conftest import message
 from cl_bench.api.strategies import as_texts, is_of_this_process
 from cl_bench.config.sweeps import spread
 from cl_bench.plugins.composition import parse
-from cl_bench.plugins.registry import StrategyEntry, strategies
+from cl_bench.plugins.entry import StrategyEntry
+from cl_bench.plugins.registry import strategies
 
 pytestmark = pytest.mark.usefixtures("declared_here_alone")
 

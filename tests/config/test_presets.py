@@ -11,7 +11,8 @@ from conftest import TINY, message
 from test_schema import SMALL
 
 from cl_bench.config.presets import load_experiment
-from cl_bench.plugins.registry import code_identity, strategies
+from cl_bench.plugins.origin import code_identity
+from cl_bench.plugins.registry import strategies
 
 
 def test_changes_as_text(tiny: Callable[..., str]) -> None:

@@ -15,7 +15,7 @@ from plugin_files import STRATEGY, write_plugin
 from cl_bench.errors import UserError
 from cl_bench.plugins.composition import parse
 from cl_bench.plugins.plugin_files import load_plugin_files
-from cl_bench.plugins.registry import Registry, code_identity, formats, kinds, strategies
+from cl_bench.plugins.registry import Registry, formats, kinds, strategies
 
 pytestmark = pytest.mark.usefixtures("declared_here_alone")
 
@@ -51,15 +51,6 @@ def test_an_unknown_name_comes_with_the_nearest() -> None:
         formats.get("zzz")
 
 
-def test_the_code_of_a_plugin_is_identified_and_ours_is_not(plugin: Callable[..., Path]) -> None:
-    load_plugin_files([plugin("one.py", name="one"), plugin("two.py", name="two")])
-    one, two = (code_identity(strategies.get(name)) for name in ("one", "two"))
-    assert one is not None
-    assert one != two
-    assert code_identity(strategies.get("kd")) is None
-    assert code_identity(kinds.get("detection")) is None
-
-
 @pytest.mark.parametrize(
     ("body", "said"),
     [
@@ -72,37 +63,6 @@ def test_what_a_strategy_cannot_be_is_said(plugin: Callable[..., Path], body: st
     load_plugin_files([plugin(content=STRATEGY.replace("return []", body), name="odd")])
     with pytest.raises(UserError, match=said):
         parse("odd")
-
-
-def test_settings_that_cannot_be_are_said(plugin: Callable[..., Path]) -> None:
-    load_plugin_files([plugin(content=STRATEGY.replace("weight: float", "weight: 'Nope'"), name="odd")])
-    with pytest.raises(UserError, match="strategy odd: the type of a setting is not known: name 'Nope'"):
-        parse("odd")
-    neutral = STRATEGY.replace('summary="mine"', "neutral={'wait': 0.0}")
-    with pytest.raises(UserError, match="unknown neutral setting of strategy 'odder' 'wait'"):
-        load_plugin_files([plugin("odder.py", neutral, "odder")])
-
-
-def test_the_modules_of_a_package_are_followed_wherever_they_lie(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    folder = tmp_path / "their_package" / "parts"
-    folder.mkdir(parents=True)
-    (folder.parent / "__init__.py").write_text("from .parts import loss\n" + STRATEGY.replace("{name}", "theirs"))
-    for file in (folder / "__init__.py", folder / "loss.py", folder / "unused.py"):
-        file.write_text("")
-    monkeypatch.setattr(strategies, "entries", dict(strategies.entries))
-    (folder.parent / "__init__.py").write_text((folder.parent / "__init__.py").read_text().replace("{weight}", "1.0"))
-    importlib.import_module("their_package")
-    before = code_identity(strategies.get("theirs"))
-    (folder / "unused.py").write_text("FACTOR = 2\n")
-    importlib.reload(sys.modules["their_package"])
-    assert code_identity(strategies.get("theirs")) == before
-    (folder / "loss.py").write_text("FACTOR = 2\n")
-    assert code_identity(strategies.get("theirs")) == before, "what is imported is still what it was"
-    importlib.reload(sys.modules["their_package"])
-    assert code_identity(strategies.get("theirs")) != before
 
 
 def test_one_name_in_two_files_names_both(plugin: Callable[..., Path]) -> None:

@@ -6,7 +6,8 @@ import inspect
 import re
 from typing import Any, get_args, get_origin
 
-from cl_bench.plugins.registry import Registry, StrategyEntry, formats, kinds, strategies
+from cl_bench.plugins.entry import StrategyEntry
+from cl_bench.plugins.registry import Registry, formats, kinds, strategies
 from tools.reference.text import code, one_line, table
 from tools.reference.text import page as whole_page
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
@@ -16,11 +18,11 @@ from cl_bench.strategies.kd import Distillation
 from cl_bench.training.harness import Harness
 
 
-class ProjectedDistillation(Distillation):
-    """Distillation whose gradient is added to the loss's after each was projected off the other, where they conflict.
+class SeparateGradient(Distillation, ABC):
+    """Distillation whose gradient is taken by itself, and joined with that of the task; a subclass says how.
 
-    The paper's tasks are two here: what the step's labels ask, and what the parent's outputs for past tasks ask. Both
-    projections are of the gradients as they were. What only one of the two depends on has that one's gradient whole.
+    The papers' tasks are two here: what the step's labels ask, and what the parent's outputs for past tasks ask. What
+    only one of the two depends on has that one's gradient whole.
     """
 
     def __init__(self, weight: float, how: Distill) -> None:
@@ -37,17 +39,28 @@ class ProjectedDistillation(Distillation):
 
     def before_update(self, strategy: Harness, **_: Any) -> None:
         """Join the two gradients."""
-        shared = [(p.grad, asked) for p, asked in self._asked if p.grad is not None]
-        if shared:
-            kept = [asked.clone() for _own, asked in shared]
-            project([(part, own) for part, (own, _asked) in zip(kept, shared, strict=True)])
-            project(shared)
-            for (own, _asked), part in zip(shared, kept, strict=True):
-                own += part
+        if shared := [(p.grad, asked) for p, asked in self._asked if p.grad is not None]:
+            self.join(shared)
         for parameter, asked in self._asked:
             if parameter.grad is None:
                 parameter.grad = asked
         self._asked = []
+
+    @abstractmethod
+    def join(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Write into the first of each pair, a parameter's gradient of the task, what is made of it and the second."""
+
+
+class ProjectedDistillation(SeparateGradient):
+    """The sum of both gradients after each was projected off the other, as it was, where they conflict."""
+
+    def join(self, pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Project both, and add them."""
+        kept = [asked.clone() for _own, asked in pairs]
+        project([(part, own) for part, (own, _asked) in zip(kept, pairs, strict=True)])
+        project(pairs)
+        for (own, _asked), part in zip(pairs, kept, strict=True):
+            own += part
 
 
 @strategy(

@@ -20,7 +20,7 @@ class SharpnessAware(SupervisedPlugin):
     """Replaces the gradient g at the weights w by the one at w + radius * g / |g|.
 
     It is of the whole loss, the terms of other plug-ins included, on the same images; batch-norm statistics move by the
-    first pass alone. What changes gradients (`agem`, `gem`, `pcgrad`) must be named after it: `sam+agem`.
+    first pass alone. What changes gradients (`agem`, `gem`, `pcgrad`, `cagrad`) must be named after it: `sam+agem`.
     """
 
     acts_from = 1

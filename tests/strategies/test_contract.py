@@ -15,7 +15,7 @@ ACTING = [name for name in SEQUENTIAL if name != "naive"]
 FROM_THE_FIRST = ("sam",)
 # These take the past predictors into the step, with stored images or the teacher's outputs.
 TRAINS_PAST_PREDICTORS = (
-    *("kd", "lwf", "pcgrad", "response_kd", "ema_teacher", "replay", "er", "der", "fdr", "cumulative"),
+    *("kd", "lwf", "pcgrad", "cagrad", "response_kd", "ema_teacher", "replay", "er", "der", "fdr", "cumulative"),
     *("hold", "consolidate", "view_kd"),
 )
 CARRYING = (

@@ -15,8 +15,9 @@ from small import EXACT, ROUNDING, Net, hinton, plugin, plugin_of, stage, task_l
 from spy import Spy
 from torch import Tensor
 
+from cl_bench.strategies.cagrad import share
 from cl_bench.strategies.layer_merging import Merge
-from cl_bench.strategies.pcgrad import ProjectedDistillation
+from cl_bench.strategies.pcgrad import SeparateGradient
 from cl_bench.strategies.sam import SharpnessAware
 from cl_bench.training.harness import Harness
 
@@ -61,8 +62,40 @@ def test_pcgrad_adds_gradients_of_which_each_was_projected_off_the_other(seed: i
     torch.testing.assert_close(lone.grad, elsewhere, rtol=0, atol=0)
 
 
+@fidelity("cagrad", "2110.14048", "(2), (3), of two tasks", "twice the step, as gradients are added, not averaged")
+@pytest.mark.parametrize("c", [0.0, 0.4, 0.9])
+@pytest.mark.parametrize("seed", range(6))
+def test_cagrad_helps_whichever_of_the_two_gains_least(seed: int, c: float) -> None:
+    """Liu et al. 2021 (arXiv:2110.14048), (2): the greatest least g_i'd within c |g0| of g0, which is (3)."""
+    draw = torch.Generator().manual_seed(seed)
+    task, past = torch.randn(5, generator=draw), torch.randn(5, generator=draw) * 3 ** (seed % 3 - 1)
+    w = torch.nn.Parameter(torch.zeros(5))
+    cagrad = plugin(f"cagrad[c={c}]")
+    cagrad._asked = [(w, past.clone())]
+    w.grad = task.clone()
+    cagrad.before_update(SimpleNamespace())
+    found, mean = w.grad / 2, (task + past) / 2
+    assert (found - mean).norm() <= c * mean.norm() * (1 + 1e-5)
+    shares = torch.linspace(0, 1, 100_001)[:, None]
+    mixed = shares * task + (1 - shares) * past
+    dual = (mixed @ mean + c * mean.norm() * mixed.norm(dim=1)).min()
+    assert float(torch.minimum(found @ task, found @ past)) == pytest.approx(float(dual), rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("products", "expected"), [((1, 1, 1), None), ((1, 0, 1), 0.5), ((4, 0, 0), 0), ((0, 0, 4), 1), ((1, 0.5, 100), 1)]
+)
+def test_the_share_of_the_task_where_it_is_known(products: tuple[float, ...], expected: float | None) -> None:
+    w = share(*products, 0.4)
+    assert w == expected if expected is not None else 0 <= w <= 1
+
+
+@fidelity("cagrad", "1503.02531", "section 2: the term whose gradient is joined")
 @fidelity("pcgrad", "1503.02531", "section 2: the term whose gradient is projected")
-def test_what_pcgrad_projects_is_the_gradient_of_the_distillation_alone(second_stage: Callable[..., Spy]) -> None:
+@pytest.mark.parametrize("strategy", ["pcgrad", "cagrad"])
+def test_what_is_joined_is_the_gradient_of_the_distillation_alone(
+    strategy: str, second_stage: Callable[..., Spy]
+) -> None:
     steps = []
 
     class Watch(Spy):
@@ -70,7 +103,7 @@ def test_what_pcgrad_projects_is_the_gradient_of_the_distillation_alone(second_s
             self.teacher = strategy.ancestors[-1].model(strategy.model).eval()
 
         def after_backward(self, strategy: Harness, **_: Any) -> None:
-            asked = {id(p): gradient for p, gradient in plugin_of(strategy, ProjectedDistillation)._asked}
+            asked = {id(p): gradient for p, gradient in plugin_of(strategy, SeparateGradient)._asked}
             ((images, _),) = strategy.passes
             (past,) = strategy.past_tasks
             twin = copy.deepcopy(strategy.model).train()
@@ -88,7 +121,7 @@ def test_what_pcgrad_projects_is_the_gradient_of_the_distillation_alone(second_s
             assert float(strategy.loss.detach()) == pytest.approx(task_parts, rel=1e-6), "the loss is without the term"
             steps.append(1)
 
-    second_stage("pcgrad", Watch(), ("cls", "det"))
+    second_stage(strategy, Watch(), ("cls", "det"))
     assert len(steps) == 6
 
 

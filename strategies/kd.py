@@ -20,7 +20,7 @@ class Distillation(SupervisedPlugin):
 
     The teacher is the model as it was when the stage began: frozen, in eval mode, run once a step whatever the number
     of past tasks; the student's features are those of its own forward pass. Other ways to follow the teacher inherit
-    from it and have a `term` of their own.
+    from it and have a `term` of their own. how: KL(student || teacher) where it is not given, not `kd`'s direction.
     """
 
     acts_from = 2

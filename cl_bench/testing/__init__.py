@@ -13,7 +13,7 @@ def check_strategy(text: str, plugin_files: Sequence[str | Path] = ()) -> None:
     text: as written in an experiment, with settings if need be; plugin_files: Python files that declare it. The error
     names every check that failed and what was seen. Raises UserError for a file that cannot be imported.
     """
-    # Not at import: `new-strategy`, which needs this package, waits for no torch.
+    # Not at import: `strategy new`, which needs this package, waits for no torch.
     from cl_bench.plugins.plugin_files import load_plugin_files
     from cl_bench.testing.bench import Bench
     from cl_bench.testing.checks import check

@@ -215,6 +215,8 @@ class _Planner:
             },
             "train": [self.entries[task].identity() for task in trained],
             "past": list(past),
+            # Past parts of a head had the labels of the task at hand, too, before this was in the key.
+            **({"past_labels": "own"} if terms and self._parts(trained, past) else {}),
             "strategy": [term.identity() for term in terms],
             "optimizer": optimizer,
             "schedule": {"first_epoch": schedule[0], "total_epochs": schedule[1]},
@@ -225,6 +227,12 @@ class _Planner:
             },
             "environment": self._environment(),
         }
+
+    def _parts(self, trained: tuple[str, ...], past: tuple[str, ...]) -> bool:
+        """Return whether a past task and one that is trained learn parts of the classes of one head."""
+        heads = {self.entries[name].task.owner for name in trained}
+        others = [self.entries[name].task for name in past if name not in trained]
+        return any(task.learns and task.owner in heads for task in others)
 
     def _environment(self) -> dict[str, Any]:
         experiment, device = self.experiment, torch.device(self.experiment.device).type

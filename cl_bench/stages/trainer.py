@@ -189,8 +189,9 @@ class _Chain:
         )
         self.resumable = len(stages) == 1 and not any(traits_of(plugin).opaque for plugin in self.plugins)
         self.names = list(dict.fromkeys(name for stage in stages for name in (*stage.past, *stage.trained)))
-        # Tasks are trained together in a run's only stage, or not at all.
-        data = {name: trainer.datasets(name, first.seed, first.trained) for name in self.names}
+        # Tasks are trained together in a run's only stage, or not at all; a past one shows what it showed.
+        together = first.trained if len(first.trained) > 1 else ()
+        data = {name: trainer.datasets(name, first.seed, together) for name in self.names}
         self.images = {name: train for name, (train, _) in data.items()}
         self.benchmark = make_benchmark(
             [[self.images[name] for name in stage.trained] for stage in stages], [test for _, test in data.values()]

@@ -10,17 +10,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from avalanche.core import SupervisedPlugin
 from conftest import message
 
 from cl_bench.data.base import VOID
 from cl_bench.kinds.base import Distill, Task, labelled_together
 from cl_bench.model.unified import build_model
+from cl_bench.plugins.entry import StrategyEntry
+from cl_bench.plugins.registry import strategies
 from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 from cl_bench.runner.prepare import Prepared
 from cl_bench.runner.prepare import prepare as prepare_experiment
 from cl_bench.runner.run import train
 from cl_bench.stages.trainer import Trainer
+from cl_bench.tasks.dataset import TaskDataset
+from cl_bench.training.harness import Harness
 
 DIGITS = [str(digit) for digit in range(10)]
 DATA = {"format": "scenes", "train": 20, "val": 20, "size": 64}
@@ -54,6 +59,11 @@ def named(task: Task, names: list[str]) -> set[int]:
 def shown(prepared: Prepared, name: str, beside: tuple[str, ...] = ()) -> set[int]:
     """The labels in the training targets of a part."""
     images, _ = trainer(prepared).datasets(name, 0, beside)
+    return shown_in(images)
+
+
+def shown_in(images: TaskDataset) -> set[int]:
+    """The labels in the targets of a data set."""
     found: set[int] = set()
     for index in range(len(images)):
         _, target = images[index]
@@ -163,6 +173,40 @@ def test_both_are_trained_tabled_and_forgotten(prepared: Callable[..., Prepared]
         before, after = (both.store.weights(key)["predictors.digits.logits.weight"] for key in run.stages)
         assert not torch.equal(before, after), f"{run.strategy} leaves the shared predictor as the early part left it"
     assert both.store.describe(both.plan.runs[1].stages[1])["memory"].keys() == {"early"}
+
+
+@pytest.mark.parametrize("strategy", ["kd+replay", "EMA"])
+def test_a_past_part_keeps_the_labels_that_it_showed(
+    tiny: Callable[..., str], results: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    """Whether its stages are trained one by one or, with a plug-in that nothing can store, in one process."""
+    seen: list[dict[str, set[int]]] = []
+
+    class Watch(SupervisedPlugin):
+        def before_training_exp(self, strategy: Harness, **_: Any) -> None:
+            there = {data.task.name: data for data in (*strategy.past, *strategy.current)}
+            assert {task.name: set(task.labels) for task in strategy.past_tasks}.items() <= wanted.items()
+            seen.append({name: shown_in(data) for name, data in there.items()})
+
+    class Opaque(SupervisedPlugin):
+        """Holds what cannot be stored, from the first stage on."""
+
+    tasks = parts("classification")
+    tasks[0]["learns"], tasks[1]["learns"] = DIGITS[:4], DIGITS[4:7]
+    tasks.append({**tasks[0], "name": "last", "learns": DIGITS[7:]})
+    if strategy == "EMA":
+        monkeypatch.setitem(strategies.entries, "EMA", StrategyEntry("EMA", lambda: [Opaque()]))
+    three = prepare_experiment(tiny(tasks=tasks), strategies=[strategy])
+    wanted = {
+        entry.task.name: {int(entry.task.classes[label]) for label in entry.task.labels} for entry in three.catalog
+    }
+    watched = Trainer(three.experiment, three.catalog, three.weights, three.store, [Watch()])
+    stages = three.plan.runs[0].stages
+    assert bool(three.plan.stages[stages[0]].chain) == (strategy == "EMA")
+    for chain in [stages] if strategy == "EMA" else [[key] for key in stages]:
+        watched.train(three.plan, chain)
+    assert [len(one) for one in seen] == [1, 2, 3]
+    assert all(labels <= wanted[name] for one in seen for name, labels in one.items())
 
 
 def test_a_part_s_key_depends_on_what_each_part_learns(tiny: Callable[..., str], results: Path) -> None:

@@ -135,8 +135,10 @@ class DarkReplay(SupervisedPlugin):
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:
         """Take up what is stored of every past task; raise UserError where its images cannot be shown again."""
         for dataset in strategy.current if self.memory.size else ():
-            if dataset.augment.mosaic:
-                raise UserError(f"strategy der stores single images, and {dataset.task.name} shows mosaics of several")
+            if dataset.augment.mosaic or dataset.augment.paste:
+                raise UserError(
+                    f"strategy der stores single images, and {dataset.task.name} shows parts of several (mosaic, paste)"
+                )
         self.memory.remember(strategy)
         self.labelled.stored = self.memory.stored
         for dataset, _images in self.memory.stored if self.beta else ():
@@ -147,11 +149,14 @@ class DarkReplay(SupervisedPlugin):
         if self.memory.stored and self.beta:
             strategy.add_batch(self.labelled.batch(strategy))
 
+    def after_forward(self, strategy: Harness, **_: Any) -> None:
+        """Store the outputs of the current images: once a step, as `sam` takes the rest of it twice."""
+        self.memory.gather(strategy)
+
     def before_backward(self, strategy: Harness, **_: Any) -> None:
-        """Add the distance to the stored outputs, and store those of the current images."""
+        """Add the distance to the stored outputs."""
         if self.memory.stored and self.alpha:
             strategy.loss += self.alpha * self.distance(strategy)
-        self.memory.gather(strategy)
 
     def distance(self, strategy: Harness) -> Tensor:
         """Return the mean squared distance of a memory batch's outputs, in training mode, to those stored."""

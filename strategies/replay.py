@@ -74,9 +74,9 @@ class Memory:
 
     def batch(self, strategy: Harness, which: int | None = None) -> list[tuple[Tensor, Target, int]]:
         """Return this step's images as the task's augmentation changes them, with targets and task labels."""
-        dataset, drawn = self.draw(strategy, which)
-        chosen = next(ids for other, ids in self.stored if other is dataset)
-        return [(*dataset.read(index, *stream, among=chosen), dataset.task.index) for index, stream in drawn]
+        which, drawn = self.places(strategy, which)
+        dataset, chosen = self.stored[which]
+        return [(*dataset.read(chosen[at], *stream, among=chosen), dataset.task.index) for at, stream in drawn]
 
 
 class Replay(SupervisedPlugin):

@@ -20,12 +20,13 @@ class SharpnessAware(SupervisedPlugin):
     """Replaces the gradient g at the weights w by the one at w + radius * g / |g|.
 
     It is of the whole loss, the terms of other plug-ins included, on the same images; batch-norm statistics move by the
-    first pass alone. What changes gradients (`agem`, `gem`, `pcgrad`, `cagrad`) must be named after it: `sam+agem`.
+    first pass alone. It is named before all others (`sam+agem`), as some of them change the gradient that it gives.
     """
 
     acts_from = 1
     stateless = True
     stores_images = False
+    goes_first = True
 
     def __init__(self, radius: float) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from typing import NamedTuple, get_origin
 
 from cl_bench.errors import UserError
 from cl_bench.plugins.composition import parse_term, term_entry
-from cl_bench.utils.parsing import split, split_list
+from cl_bench.utils.parsing import split, split_list, without_blanks
 
 _LISTS = (list, tuple, Sequence)
 
@@ -28,10 +28,10 @@ class SweepPoint(NamedTuple):
 def spread(strategy: str) -> list[str]:
     """Return the strategies that one with lists for settings stands for: `kd[weight=[1,2]]` for two of kd.
 
-    A setting that itself takes a list is left as it is.
+    They are without blanks, so that one strategy is one text. A setting that itself takes a list is left as it is.
     """
     terms = [_spread_term(term, strategy) for term in split(strategy, "+")]
-    return ["+".join(combination) for combination in product(*terms)]
+    return [without_blanks("+".join(combination)) for combination in product(*terms)]
 
 
 def _spread_term(text: str, strategy: str) -> list[str]:

@@ -19,7 +19,7 @@ from cl_bench.plugins.origin import code_identity
 from cl_bench.plugins.registry import strategies
 from cl_bench.plugins.stock import adapted, refusal, wrong_setting
 from cl_bench.plugins.traits import Traits, traits_of
-from cl_bench.utils.parsing import load_yaml, split, split_list
+from cl_bench.utils.parsing import load_yaml, split, split_list, without_blanks
 
 _TERM = re.compile(r"(?P<name>[A-Za-z_][\w.-]*)\s*(\[(?P<settings>.*)\])?", re.DOTALL)
 
@@ -108,15 +108,19 @@ def parse(text: str) -> Composition:
     terms = []
     for part in split(text, "+"):
         terms.append(_term(*parse_term(part, text), text))
-    composition = Composition(text.replace(" ", ""), tuple(terms))
+    composition = Composition(without_blanks(text), tuple(terms))
     if composition.together and any((term.acts_from or 1) > 1 for term in terms):
         raise UserError(
             f"strategy {text!r}: training all tasks together leaves no later stage for the others to act in"
         )
     if sum(plugin.rehearses for plugin in composition.traits) > 1:
         raise UserError(
-            f"strategy {text!r}: two parts train stored images with their labels, and a step has one such batch"
+            f"strategy {text!r}: two parts train on stored images, and a step has room for one batch of them"
         )
+    if late := [term for term in terms[1:] if any(plugin.goes_first for plugin in term.traits)]:
+        others = [term.text for term in terms if term is not late[0]]
+        named = "+".join([late[0].text, *others])
+        raise UserError(f"strategy {text!r}: {late[0].name} takes each step once more and must be named first: {named}")
     return composition
 
 

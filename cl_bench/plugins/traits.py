@@ -12,7 +12,8 @@ class Traits(NamedTuple):
     """Defaults are those of a plug-in that says nothing; `carries`, `mixes` and `code` are found out, not said.
 
     acts_from: the first stage (1, 2, ...) in which it changes anything; follows_expert: it needs the baseline of the
-    task at hand, follows_past_experts: the past tasks', too; rehearses: it trains stored images with their labels;
+    task at hand, follows_past_experts: the past tasks', too; rehearses: it weighs stored images in the step's loss, as
+    one plug-in can; goes_first: it takes the step once more, so that what changes gradients comes after it;
     stores_images: it may store any; stateless: it gathers nothing while it trains; carries: what it holds can be stored
     and given back; mixes: it puts images of several tasks into one batch; code: the hash of its files where it is from
     outside this package.
@@ -22,6 +23,7 @@ class Traits(NamedTuple):
     follows_expert: bool = False
     follows_past_experts: bool = False
     rehearses: bool = False
+    goes_first: bool = False
     stores_images: bool = True
     stateless: bool = False
     carries: bool = False

@@ -67,7 +67,8 @@ def fitting(prepared: Prepared, seconds: float, workers: int = 1, paid: Collecti
 def seconds_of(stage: Stage, prepared: Prepared) -> float:
     """Return how long the stage is to take, scoring included: its steps times those of the stored stages most like it.
 
-    Like it: the same tasks, image sizes and strategy terms, then the same tasks and sizes, then any stage.
+    Like it: of the same tasks and image sizes; among these the same data, then the same strategy terms, then the same
+    past; else any stage.
     """
     likes = [_likeness(stage.identity, found["settings"]) for found in prepared.stored]
     if not likes:
@@ -89,18 +90,26 @@ def _own_seconds(found: Mapping[str, Any], costs: Mapping[str, Mapping[str, floa
     return spent - sum(costs[key]["train_seconds"] for key in experts)
 
 
-def _likeness(own: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[bool, bool, bool]:
+def _likeness(own: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[bool, bool, bool, bool]:
     def tasks(identity: Mapping[str, Any]) -> list[tuple[str, int]]:
         return [(task["task"], task["image_size"]) for task in identity["train"]]
 
     def terms(identity: Mapping[str, Any]) -> list[str]:
         return [term["name"] for term in identity["strategy"]]
 
+    def data(identity: Mapping[str, Any]) -> list[str]:
+        return [task["train_data"] for task in identity["train"]]
+
     same = tasks(own) == tasks(other)
-    return same, same and terms(own) == terms(other), same and own["past"] == other["past"]
+    return (
+        same,
+        same and data(own) == data(other),
+        same and terms(own) == terms(other),
+        same and own["past"] == other["past"],
+    )
 
 
 def steps_of(identity: Mapping[str, Any]) -> int:
-    """Return a measure of a stage's length that is proportional to its steps: epochs by batch size."""
+    """Return what is proportional to a stage's steps on the same data: epochs by batch size."""
     repeats = identity.get("repeats", {})
     return round(sum(1000 * t["epochs"] * repeats.get(t["task"], 1) / t["batch_size"] for t in identity["train"]))

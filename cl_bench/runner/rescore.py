@@ -16,6 +16,7 @@ from cl_bench.model.trial import try_experiment
 from cl_bench.model.unified import UnifiedModel, build_model
 from cl_bench.results.export import EXPORTED, export
 from cl_bench.results.plan_file import Plan, read_plan, read_record
+from cl_bench.results.store.json_files import write_json
 from cl_bench.results.store.scores import Scores
 from cl_bench.results.store.store import Store, find_stage, set_damaged_aside
 from cl_bench.runner.lock import exclusive_plan
@@ -51,14 +52,23 @@ def rescore(
     data: by task, a folder of the same classes whose `split` takes the place of its test part (`other_images`). Results
     then lie in a folder of their own, called `name` (EXPERIMENT-rescored where empty), and those in `folder` stay as
     they are. Nothing is trained, and rows of stages that are not in the store are kept. Raises UserError where data
-    cannot be read, no task has a test part, no stage is stored, or the new folder is there already.
+    cannot be read, no task has a test part, no stage is stored, the new folder is there already, or a command is at
+    work in `folder` on other runs.
     """
+    if data:
+        return _rescored(folder, data, split, name, tell)
+    # Held for as long as it takes: what another command wrote meanwhile would be lost.
+    with exclusive_plan(folder, read_record(folder)):
+        return _rescored(folder, {}, split, name, tell)
+
+
+def _rescored(folder: Path, data: Mapping[str, str], split: str, name: str, tell: Told) -> Rescored:
     plan, record = read_plan(folder), read_record(folder)
     target = _target(folder, name or f"{folder.name}-rescored") if data else folder
     if not data and "other_data" in record:
         raise UserError(f"{folder.name} is scored on images that --data named: score the experiment itself with --data")
     experiment = _experiment(plan, folder)
-    others = {task: other_images(experiment, task, path, split) for task, path in (data or {}).items()}
+    others = {task: other_images(experiment, task, path, split) for task, path in data.items()}
     catalog = load_catalog(experiment, others)
     if not any(entry.test_id for entry in catalog):
         raise UserError(f"no task of {folder.name} has a test part; --data TASK=FOLDER names images to score it on")
@@ -72,8 +82,8 @@ def rescore(
     if data:
         _copy(folder, target)
         record |= {"experiment": target.name, "other_data": {task: Path(path).name for task, path in data.items()}}
-    with exclusive_plan(target, record):
-        export(target)
+    write_json(target / "plan.json", record)
+    export(target)
     return Rescored(target, scored, lost)
 
 

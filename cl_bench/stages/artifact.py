@@ -52,8 +52,8 @@ def describe(stage: Stage, harness: Harness, cost: Mapping[str, Any], before: st
 
 def keep(
     store: Store, description: Mapping[str, Any], harness: Harness, metrics: StreamMetrics, plugins: Sequence[Any]
-) -> None:
-    """Put the trained stage into the store, whole."""
+) -> bool:
+    """Put the trained stage into the store, whole; return whether it is there, and not another training of it."""
 
     def write(folder: Path) -> None:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in harness.model.state_dict().items()}
@@ -74,7 +74,7 @@ def keep(
         write_csv(folder / per_class.FILE, _per_class(metrics), list(per_class.COLUMNS))
         write_csv(folder / "training.csv", _training_rows(harness.log), list(_TRAINING))
 
-    store.add(description["key"], description, write)
+    return store.add(description["key"], description, write)
 
 
 def draw_pictures(task: Task, val: Split, found: Mapping[str, npt.NDArray[Any]]) -> list[pictures.Picture]:

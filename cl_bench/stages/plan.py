@@ -99,7 +99,7 @@ class Plan:
 
 
 def make_plan(experiment: Experiment, catalog: Sequence[TaskEntry], weights: Weights) -> Plan:
-    """Plan baselines first, so that the runs can log their drops, then every strategy x order x seed."""
+    """Plan the baselines, then every strategy x order x seed."""
     planner = _Planner(experiment, {entry.task.name: entry for entry in catalog}, weights)
     naive = Composition("baseline", ())
     compositions = [parse(text) for text in experiment.strategies]

@@ -64,9 +64,11 @@ class Trainer:
         keep_memory()
         chain = _Chain(self, plan, [plan.stages[key] for key in keys], progress)
         for stage, experience in zip(chain.stages, chain.benchmark.train_stream, strict=True):
-            chain.train(stage, experience)
-            # Whatever is scored already is of the weights that these took the place of.
-            self.scorer.score(stage.key, self.scorer.due(_seen(stage)), chain.harness.model)
+            if chain.train(stage, experience):
+                # Whatever is scored already is of weights that were damaged.
+                self.scorer.score(stage.key, self.scorer.due(_seen(stage)), chain.harness.model)
+            else:
+                self.score(plan, [stage.key])
 
     def score(self, plan: Plan, keys: Sequence[str]) -> None:
         """Score the stages `keys`, which are in the store, on what they have not been scored on yet.
@@ -141,23 +143,6 @@ class Trainer:
         trained = labelled_together(task, [self.entries[other].task for other in beside])
         return TaskDataset(trained, audited.train, *train, augment, seed), TaskDataset(task, audited.val, *val)
 
-    def scores_so_far(self, plan: Plan, stage: Stage) -> tuple[dict[str, float], dict[str, list[float]]]:
-        """Return the baselines that are trained already, and the scores at the ends of earlier stages."""
-        headline = {entry.task.name: entry.task.kind.metrics[0] for entry in self.catalog}
-        baselines: dict[str, float] = {}
-        history: dict[str, list[float]] = {}
-        for name in (*stage.past, *stage.trained):
-            key = plan.baseline(name, stage.seed)
-            if key in self.store:
-                baselines[name] = self.store.scores(key)[name, headline[name]]
-        parent = stage.parent
-        while parent is not None and parent in plan.stages:
-            for (name, metric), value in self.store.scores(parent).items():
-                if metric == headline[name]:
-                    history.setdefault(name, []).insert(0, value)
-            parent = plan.stages[parent].parent
-        return baselines, history
-
 
 def _seen(stage: Stage) -> list[str]:
     return list(dict.fromkeys((*stage.past, *stage.trained)))
@@ -197,13 +182,16 @@ class _Chain:
             [[self.images[name] for name in stage.trained] for stage in stages], [test for _, test in data.values()]
         )
 
-    def train(self, stage: Stage, experience: Any) -> None:
-        """Train one stage, from where an earlier attempt at it had got to, and put it into the store."""
+    def train(self, stage: Stage, experience: Any) -> bool:
+        """Train one stage, from where an earlier attempt at it had got to; return whether it was put into the store.
+
+        Where another chain has trained it, that one's stays.
+        """
         trainer, harness = self.trainer, self.harness
         settings, current = trainer.settings(stage), [self.images[name] for name in stage.trained]
         tests = zip(self.benchmark.test_stream, self.names, strict=True)
         seen = [test for test, name in tests if name in (*stage.past, *stage.trained)]
-        self.metrics.reset(*trainer.scores_so_far(self.plan, stage))
+        self.metrics.reset()
         if stage is self.stages[0] and stage.parent is not None:
             plugin_state.restore(self.plugins, trainer.store.states(stage.parent))
         before, snapshot = digest(harness.model.state_dict()), self._resumed(stage)
@@ -230,7 +218,7 @@ class _Chain:
         # A checkpoint of a version that did not count leaves the sum unknown.
         with self.meter.stage(math.nan if snapshot else 0.0):
             harness.train_stage(experience, settings, current, ancestors, seen, experts, snapshot, checkpoint)
-        self._keep(stage, before, cost())
+        return self._keep(stage, before, cost())
 
     def _resumed(self, stage: Stage) -> Snapshot | None:
         """Return where an earlier attempt at the stage had got to, and take up its rows."""
@@ -245,7 +233,7 @@ class _Chain:
             for one in self.plan.ancestors(stage)
         ]
 
-    def _keep(self, stage: Stage, before: str, cost: dict[str, float]) -> None:
+    def _keep(self, stage: Stage, before: str, cost: dict[str, float]) -> bool:
         experiment, counted = self.trainer.experiment, sum(p.numel() for p in self.harness.model.parameters())
         # The baseline that the stage follows was trained for it, too, however many others share it.
         own = [stage.experts[name] for name in stage.trained if name in stage.experts]
@@ -265,7 +253,7 @@ class _Chain:
             **describe(stage, self.harness, measured, before),
             "environment": environment(experiment.threads, experiment.device, experiment.precision),
         }
-        keep(self.trainer.store, description, self.harness, self.metrics, self.plugins)
+        return keep(self.trainer.store, description, self.harness, self.metrics, self.plugins)
 
 
 class _Reporter(SupervisedPlugin):

@@ -17,7 +17,7 @@ from cl_bench.data.cache import file_hashes, fingerprint
 from cl_bench.data.images import open_image
 from cl_bench.data.readings import readings, told
 from cl_bench.errors import UserError
-from cl_bench.plugins.origin import source_of
+from cl_bench.plugins.origin import code_identity, source_of
 from cl_bench.tasks.unturned import unturned
 from cl_bench.utils.files import replacing
 from cl_bench.utils.paths import cache_root
@@ -154,7 +154,7 @@ def _with_test(found: Audit, test: Split) -> Audit:
 
 
 def _place(task: Task, *fingerprints: str) -> Path:
-    code = hashlib.sha256(Path(source_of(task.kind)).read_bytes()).hexdigest()
+    code = code_identity(task.kind) or hashlib.sha256(Path(source_of(task.kind)).read_bytes()).hexdigest()
     identity = [VERSION, *fingerprints, task.kind.name, code, task.predictor, task.levels, task.image_size]
     identity += [task.learns] if task.learns else []
     return cache_root() / "audit" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()}.json"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
+from torch import nn
 
 from cl_bench.config.complaints import explain
 from cl_bench.config.schema import Corruption, Experiment, Protocol, TaskConfig
@@ -26,6 +27,9 @@ from cl_bench.tasks.audit import Audit, audit
 from cl_bench.tasks.corruptions import decoder
 from cl_bench.tasks.dev_split import dev_split
 from cl_bench.utils.paths import expand
+
+LOGGED = ("epoch", "learning_rate", "seconds", "total", "gradient_norm")
+"""What a stage's log has under names of their own, beside a loss by the name of each task."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +113,8 @@ def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split 
         note = f"{experiment.split}: {images} are scored in place of val"
         inner = audit(task, rest, dev)
         said = (f"with {experiment.split} in place of val: {finding}" for finding in inner.findings)
-        audited = replace(inner, findings=(*audited.findings, note, *said))
+        leaked, findings = (*audited.leaked, *inner.leaked), (*audited.findings, note, *said)
+        audited = replace(inner, findings=findings, leaked=leaked, details=audited.details)
     code = (code_identity(task.kind), code_identity(source))
     return TaskEntry(task, experiment.protocol(config), audited, code, config.corruption)
 
@@ -206,8 +211,11 @@ def _learns(kind: Kind, config: TaskConfig, classes: tuple[str, ...]) -> tuple[i
 
 
 def check_heads(tasks: Sequence[Task]) -> None:
-    """Raise UserError where tasks that share a predictor want different ones."""
+    """Raise UserError where tasks that share a predictor want different ones, or where one cannot have its name."""
     owners: dict[str, Task] = {}
+    for task in tasks:
+        if taken := [name for name in (task.name, task.owner) if name in LOGGED or hasattr(nn.ModuleDict(), name)]:
+            raise UserError(f"no task or head can be called {taken[0]!r}: it is the name of something else in a stage")
     for task in tasks:
         first = owners.setdefault(task.owner, task)
         if bool(first.head) != bool(task.head):

@@ -16,6 +16,7 @@ from cl_bench.data.base import DataFormat, Split
 from cl_bench.data.cache import fingerprint
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Kind
+from cl_bench.plugins.origin import code_identity
 from cl_bench.plugins.registry import kinds
 from cl_bench.tasks.dev_split import strata
 from cl_bench.utils.files import write_whole
@@ -72,7 +73,8 @@ def _shares(options: Mapping[str, Any]) -> tuple[Shares, dict[str, Any]]:
 
 def _parts(kind: Kind, whole: Split, shares: Shares) -> dict[str, set[str]]:
     """Return the names of each part, from the cache where the same data were divided before."""
-    identity = json.dumps([VERSION, kind.name, fingerprint(whole), shares.val, shares.test])
+    code = code_identity(kind)
+    identity = json.dumps([VERSION, kind.name, fingerprint(whole), shares.val, shares.test, *([code] if code else [])])
     place = cache_root() / "split_off" / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
     try:
         found = json.loads(place.read_bytes())

@@ -1,4 +1,4 @@
-"""The metrics plug-in: scores every task seen so far and logs forgetting relative to the tasks' baselines."""
+"""The metrics plug-in: scores every task seen so far."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from avalanche.evaluation.metric_results import MetricValue
 
 from cl_bench.data.base import Split
 from cl_bench.kinds.base import Task, TaskMetric
-from cl_bench.metrics import continual
 from cl_bench.training.harness import Harness
 
 
@@ -26,10 +25,9 @@ class Row:
 
 
 class StreamMetrics(PluginMetric[list[Row]]):
-    """Emits each task's metrics, and its drop, forgetting and backward transfer, through Avalanche's loggers.
+    """Keeps each task's scores as rows, and tells Avalanche's bus of metrics.
 
-    val: the validation split of every task; baselines: headline score of each task's baseline, where it is known;
-    history: headline scores at the ends of earlier stages, oldest first.
+    val: the validation split of every task.
     """
 
     def __init__(
@@ -40,8 +38,6 @@ class StreamMetrics(PluginMetric[list[Row]]):
         super().__init__()
         self.tasks = tasks
         self.val = val
-        self.baselines: Mapping[str, float] = {}
-        self.history: Mapping[str, list[float]] = {}
         self.rows: list[Row] = []
         self.last: dict[str, TaskMetric] = {}
         """The last evaluation of each task."""
@@ -51,11 +47,8 @@ class StreamMetrics(PluginMetric[list[Row]]):
         """Return the rows since the last reset."""
         return self.rows
 
-    def reset(
-        self, baselines: Mapping[str, float] | None = None, history: Mapping[str, list[float]] | None = None
-    ) -> None:
-        """Forget the rows; a new stage begins, before which `baselines` and `history` are known."""
-        self.baselines, self.history = baselines or {}, history or {}
+    def reset(self) -> None:
+        """Forget the rows; a new stage begins."""
         self.rows = []
         self.last = {}
 
@@ -74,7 +67,7 @@ class StreamMetrics(PluginMetric[list[Row]]):
         self._metric.update(output, [int(target["index"]) for target in strategy.mb_y])
 
     def after_eval_exp(self, strategy: Harness) -> list[MetricValue]:
-        """Add the task's rows; return them for the loggers, with what they say about forgetting."""
+        """Add the task's rows; return them for the bus."""
         assert self._metric is not None
         task, found = self._task(strategy), self._metric.compute()
         for metric, value in found.items():
@@ -83,17 +76,7 @@ class StreamMetrics(PluginMetric[list[Row]]):
             self.rows.append(Row(strategy.epochs_done, task.name, metric, float(value)))
         self.last[task.name] = self._metric
         step = strategy.clock.train_iterations
-        logged = {**found, **self._relative(task.name, found[task.kind.metrics[0]])}
-        return [MetricValue(self, f"{task.name}/{name}", value, step) for name, value in logged.items()]
-
-    def _relative(self, task: str, score: float) -> dict[str, float]:
-        relative = {}
-        if task in self.baselines:
-            relative["drop against baseline"] = continual.relative_drop(self.baselines[task], score)
-        if earlier := self.history.get(task):
-            relative["forgetting"] = continual.forgetting([*earlier, score])
-            relative["backward transfer"] = continual.backward_transfer(earlier[0], score)
-        return relative
+        return [MetricValue(self, f"{task.name}/{name}", value, step) for name, value in found.items()]
 
     def __str__(self) -> str:
         return "StreamMetrics"

@@ -237,7 +237,7 @@ class Harness(StageContext, SupervisedTemplate):
     def epochs_done(self) -> float:
         """How many epochs the stage has done, with the part of the one at hand."""
         inside = self.step - self._epoch_step
-        return self.epoch + round(inside / len(self._sampler), 4) if inside else self.epoch
+        return self.epoch + round(inside / len(self._sampler), 6) if inside else self.epoch
 
     def _after_training_iteration(self, **kwargs: Any) -> None:
         super()._after_training_iteration(**kwargs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import cycle
 from typing import Any
 
 from cl_bench.errors import UserError
@@ -61,3 +63,9 @@ def split(text: str, separator: str) -> list[str]:
         else:
             parts[-1] += sign
     return [part.strip() for part in parts]
+
+
+def without_blanks(text: str) -> str:
+    """Return `text` without the blanks that stand outside of quotes."""
+    parts = re.split(r"""("[^"]*"|'[^']*')""", text)
+    return "".join(part if quoted else part.replace(" ", "") for part, quoted in zip(parts, cycle((False, True))))

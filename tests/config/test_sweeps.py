@@ -15,8 +15,12 @@ from cl_bench.runner.prepare import prepare
 
 
 def test_a_strategy_without_lists_stands_for_itself() -> None:
-    for text in ("naive", "kd[weight=2]+replay", "kd[ weight = 2 ]"):
+    for text in ("naive", "kd[weight=2]+replay", "kd[temperature='1 2']"):
         assert spread(text) == [text]
+
+
+def test_one_strategy_is_one_text_however_it_is_spaced() -> None:
+    assert spread(" kd[ weight = 2, temperature=4 ] + replay") == ["kd[weight=2,temperature=4]+replay"]
 
 
 def test_lists_of_settings_are_combined() -> None:
@@ -58,6 +62,8 @@ def test_an_experiment_spreads_its_strategies_and_shares_their_stages(tiny: Call
     assert len({run.stages[0] for run in prepared.plan.runs}) == 1
     with pytest.raises(UserError, match="something twice"):
         prepare(tiny(), strategies=["kd[weight=[1,2]]", "kd[weight=1]"])
+    with pytest.raises(UserError, match="something twice"):
+        prepare(tiny(), strategies=["kd[weight=1, temperature=4]", "kd[weight=1,temperature=4]"])
 
 
 def test_points_are_named_after_what_they_change() -> None:

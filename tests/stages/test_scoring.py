@@ -13,10 +13,13 @@ from cl_bench.api.run import run
 from cl_bench.cli import scores as commands
 from cl_bench.data.formats import scenes
 from cl_bench.errors import UserError
+from cl_bench.results.export import export
 from cl_bench.results.plan_file import read_plan
 from cl_bench.results.rows import read_results
 from cl_bench.results.store.scores import Score, Scores
 from cl_bench.results.summary import baselines, summary
+from cl_bench.runner.lock import exclusive_plan
+from cl_bench.runner.plan_record import describe_plan
 from cl_bench.runner.prepare import prepare
 from cl_bench.runner.rescore import rescore, verify
 from cl_bench.runner.run import train as train_missing
@@ -153,6 +156,34 @@ def test_rescore_scores_what_is_stored_and_keeps_the_rest(written, data, with_st
     assert table["status"].to_dict() == {"seg": "done", "cls": "unscored"}
     assert table.loc["cls", "verdict"] == ""
     assert rescore(prepared.folder).scored == 0
+
+
+def test_nobody_plans_other_runs_while_a_rescore_is_at_it(written, data, with_stages, results_root) -> None:
+    path = written(data())
+    prepared = with_stages(prepare(path))
+    export(prepared.folder)
+    shutil.rmtree(prepared.store.root / ".scores")
+    more = describe_plan(prepare(path, strategies=["naive", "kd"]), "")
+    refused: list[str] = []
+
+    def other(_: str) -> None:
+        with pytest.raises(UserError, match="another command is running tiny"), exclusive_plan(prepared.folder, more):
+            pass
+        refused.append("once")
+
+    assert rescore(prepared.folder, tell=other).scored == len(refused) > 0
+
+
+def test_another_training_of_a_stored_stage_leaves_its_scores(written, data, with_stages, results_root, monkeypatch):
+    prepared = with_stages(prepare(written(data())))
+    key = prepared.plan.runs[0].stages[0]
+    trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
+    kept = prepared.store.describe(key)
+    scored_again: list[str] = []
+    monkeypatch.setattr(Scorer, "score", lambda _self, key, *_: scored_again.append(key))
+    trainer.train(prepared.plan, [key])
+    assert scored_again == []
+    assert prepared.store.describe(key) == kept
 
 
 def test_other_images_get_results_of_their_own(written, data, with_stages, results_root) -> None:

@@ -87,9 +87,22 @@ def test_ders_reservoirs_are_kept_with_the_stages_and_filled_on_where_a_task_com
     assert [set(prepared.store.describe(key)["memory"]) for key in keys] == [set(), {"seg"}, {"det"}]
 
 
+def test_der_takes_each_image_once_where_sam_takes_the_step_twice(results: Path, tiny: Callable[..., str]) -> None:
+    prepared = prepare(tiny(orders=[["seg", "det"]]), strategies=["sam+der[memory=5]"])
+    assert train(prepared) == {}
+    passed = prepared.store.states(prepared.plan.runs[0].stages[0])["DarkReplay.0/passed of seg"]
+    assert int(passed) == 24, "two epochs of twelve images"
+
+
+@pytest.mark.parametrize(("text", "named"), [("agem+sam", r"sam\+agem"), ("kd[weight=2]+sam+gem", r"sam\+kd.*\+gem")])
+def test_what_takes_the_step_once_more_is_named_first(text: str, named: str) -> None:
+    with pytest.raises(UserError, match=f"sam takes each step once more and must be named first: {named}"):
+        parse(text)
+
+
 def test_der_says_that_it_cannot_store_a_mosaic(second_stage: Callable[..., Spy]) -> None:
     said = message(second_stage, "der", tasks=TINY["tasks"][:2], augment={"mosaic": 0.5})
-    assert said == "strategy der stores single images, and seg shows mosaics of several"
+    assert said == "strategy der stores single images, and seg shows parts of several (mosaic, paste)"
 
 
 def test_two_memories_are_recorded_as_one(
@@ -124,7 +137,7 @@ def test_stored_images_without_their_labels_are_looked_at_but_not_learnt(second_
 
 @pytest.mark.parametrize("text", ["fdr+replay", "replay+replay[memory=3]", "der[beta=0.5]+er"])
 def test_two_memories_with_labels_do_not_compose(text: str) -> None:
-    with pytest.raises(UserError, match="two parts train stored images"):
+    with pytest.raises(UserError, match="two parts train on stored images"):
         parse(text)
 
 
@@ -194,3 +207,9 @@ def test_a_step_against_the_memory_is_projected_onto_the_plane(second_stage: Cal
     norms: list[float] = []
     second_stage("l2_sp[weight=0.0]+agem", Reversed())
     assert len(norms) == 6
+
+
+def test_der_says_that_it_cannot_store_what_is_pasted_together(second_stage: Callable[..., Spy]) -> None:
+    tasks = [{**task, "augment": {"paste": 0.5}} if task["name"] == "det" else task for task in TINY["tasks"][:2]]
+    said = message(second_stage, "der", order=("det", "seg"), tasks=tasks)
+    assert said == "strategy der stores single images, and det shows parts of several (mosaic, paste)"

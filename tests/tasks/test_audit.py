@@ -13,7 +13,8 @@ from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.data.cache import fingerprint
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Kind, Settings, Task
-from cl_bench.plugins.registry import formats
+from cl_bench.plugins.plugin_files import load_plugin_files
+from cl_bench.plugins.registry import formats, kinds
 from cl_bench.tasks.audit import audit
 from cl_bench.tasks.audit_report import report
 from cl_bench.tasks.contact_sheet import contact_sheet
@@ -305,3 +306,20 @@ def test_labels_of_turned_images_that_are_not_turned_are_named(tmp_path, turn) -
     boxes = Boxes(np.array([[0, 0, 5, 5]], np.float32), np.array([0]), np.array([False]))
     assert unturned([replace(one, target=boxes) for one in examples])[0].startswith("boxes of 2 images")
     assert unturned([replace(one, target=0) for one in examples]) == []
+
+
+@pytest.mark.usefixtures("declared_here_alone")
+def test_an_audit_depends_on_the_helpers_of_a_kind_in_a_file(make, tmp_path):
+    kind = (
+        "from cl_bench import kind\nfrom cl_bench.kinds.classification import Classification\nfrom odds import ODDS\n"
+    )
+    kind += "@kind\nclass Odd(Classification):\n    name = 'odd'\n"
+    kind += "    def trivial(self, task, train, val):\n        return ODDS\n"
+    (tmp_path / "odd.py").write_text(kind)
+    train, val = make("train", {"a": 1, "b": 2}, [0, 1]), make("val", {"a": 3, "b": 4}, [0, 1])
+    found = []
+    for odds in (0.25, 0.75):
+        (tmp_path / "odds.py").write_text(f"ODDS = {odds}\n")
+        load_plugin_files([tmp_path / "odd.py"])
+        found.append(audit(replace(task(), kind=kinds.get("odd")), train, val).trivial)
+    assert found == [0.25, 0.75]

@@ -235,3 +235,12 @@ def test_what_cannot_be_shared_or_learnt_is_refused(
     if changes.get("head") == "late":
         second = {key: value for key, value in second.items() if key != "head"}
     assert wanted in message(prepare_experiment, tiny(tasks=[{**first, **changes}, second]))
+
+
+@pytest.mark.parametrize(("name", "head"), [("total", None), ("gradient_norm", None), ("values", None), ("x", "train")])
+def test_a_task_cannot_have_the_name_of_something_else_in_a_stage(
+    tiny: Callable[..., str], results: Path, name: str, head: str | None
+) -> None:
+    tasks = [{"name": name, "kind": "classification", "data": DATA, **({"head": head} if head else {})}]
+    said = message(prepare_experiment, tiny(tasks=tasks))
+    assert said == f"no task or head can be called {head or name!r}: it is the name of something else in a stage"

@@ -105,5 +105,8 @@ def test_the_leaked_images_of_mini_coco_are_in_neither_part(real_data: Path) -> 
     audited = load_catalog(experiment)[1].audit
     leaked = {"000000323751", "000000370486", "000000428111", "000000511204", "000000513567"}
     assert not leaked & {*names(audited.train), *names(audited.val)}
+    assert leaked == set(audited.leaked), "the audit of dev, which has none, does not hide them"
+    whole = load_catalog(load_experiment("unified_onehead_lite"))[1].audit
+    assert audited.details == tuple(one for one in whole.details if not one.startswith("test"))
     assert (len(audited.train.examples), len(audited.val.examples)) == (176, 59)
     assert min(audited.val_counts.values()) > 0

@@ -32,7 +32,7 @@ STORED = [
     ("model.safetensors", "weights"),
     ("state.safetensors", "what plug-ins carry on to the next stage"),
     ("evaluations.csv", "its scores"),
-    ("training.csv", "loss, rate and gradient by step"),
+    ("training.csv", "loss, rate and gradient by epoch"),
     (per_class.FILE, "its headline metric by class"),
     ("pictures.safetensors, predictions.safetensors", "images of the gallery, and what it says of them"),
     ("resamples.safetensors", "its scores in resamples of the images"),

@@ -119,8 +119,8 @@ class Store:
         with (self.folder(key) / "evaluations.csv").open(newline="", encoding="utf-8") as file:
             return {(row["task"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
 
-    def add(self, key: str, description: Mapping[str, Any], write: Callable[[Path], None]) -> None:
-        """Let `write` fill a folder, describe it in stage.json, and move it into place, whole.
+    def add(self, key: str, description: Mapping[str, Any], write: Callable[[Path], None]) -> bool:
+        """Let `write` fill a folder, describe it in stage.json, and move it into place, whole; return whether it is.
 
         Of two writers of one key the first one wins; what is damaged makes room.
         """
@@ -132,23 +132,30 @@ class Store:
             files = {path.name: _hash_of(path) for path in sorted(draft.iterdir())}
             content = {"schema": SCHEMA, **description, "files": files}
             write_json(draft / "stage.json", {**content, "sha256": _seal(content)})
-            self.place(key, draft)
+            placed = self.place(key, draft)
             self.checkpoints.drop(key)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+        return placed
 
-    def place(self, key: str, draft: Path) -> None:
-        """Move a finished folder, which lies in the same file system, to where the stage belongs."""
+    def place(self, key: str, draft: Path) -> bool:
+        """Move a finished folder, which lies in the same file system, to where the stage belongs.
+
+        Return whether it lies there: where another one of the stage does, that one stays.
+        """
         for path in [*draft.iterdir(), draft]:
             sync(path)
         if self.folder(key).exists() and key not in self:
             self.discard(key)
+        placed = True
         try:
             draft.rename(self.folder(key))
         except OSError:
             if key not in self:
                 raise
+            placed = False
         sync(self.root)
+        return placed
 
     def stages(self) -> Iterable[dict[str, Any]]:
         """Yield the stage.json of every stage."""

@@ -42,7 +42,7 @@ class Frontier:
                 self._ready.append(chain)
         self.failures: dict[str, Failure] = {}
         for chain in list(self._todo):
-            again = next((kept[key] for key in chain if key in kept and not settled(key)), None)
+            again = next((kept[key] for key in chain if key in kept and not (settled(key) or stored(key))), None)
             if again is not None and chain in self._todo:
                 self.failed(chain, again)
 

@@ -128,3 +128,10 @@ def test_what_is_trained_and_fails_afterwards_is_told_and_skips_nothing() -> Non
     assert taken(found) == [("a1",), ("a2", "a3")]
     assert found.failed(("a1",), WHY) == ["a1", "a11"]
     assert found.failures["a"] == WHY
+
+
+def test_what_is_stored_is_scored_though_it_diverged_in_an_earlier_run() -> None:
+    parents = {key: above.split() for key, above in PARENTS.items()}
+    found = Frontier(CHAINS, parents, ["b", "b1"].__contains__, {"a": WHY, "a1": WHY}, {"a", "b", "b1"}.__contains__)
+    assert found.failures.keys() == {"a1", "a11"}
+    assert taken(found) == [("a",)]

@@ -23,13 +23,15 @@ class FeatureDistillation(Distillation):
     reaches_predictors = False
 
     def term(self, strategy: Harness, features: Features, taught: Features) -> torch.Tensor:
-        """Return the mean over levels of the relative squared distance; 0 where student and teacher agree."""
-        distances = []
-        for level in sorted({level for task in strategy.past_tasks for level in task.levels}):
-            with strategy.autocast():
-                student, teacher = features[level].float(), taught[level].float()
-            distances.append((student - teacher).square().mean() / teacher.square().mean().clamp(min=1e-12))
-        return torch.stack(distances).mean()
+        """Return the mean over levels of the distance; 0 where student and teacher agree."""
+        levels = sorted({level for task in strategy.past_tasks for level in task.levels})
+        with strategy.autocast():
+            pairs = [(features[level].float(), taught[level].float()) for level in levels]
+        return torch.stack([self.of_level(student, teacher) for student, teacher in pairs]).mean()
+
+    def of_level(self, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """Return the distance of a level's features (B, C, h, w)."""
+        return (student - teacher).square().mean() / teacher.square().mean().clamp(min=1e-12)
 
 
 @strategy(

@@ -42,13 +42,12 @@ class PooledDistillation(FeatureDistillation):
 
     def term(self, strategy: Harness, features: Features, taught: Features) -> Tensor:
         """Return the mean distance, 0..2, times the factor; 0 where student and teacher agree."""
-        distances = []
-        for level in sorted({level for task in strategy.past_tasks for level in task.levels}):
-            with strategy.autocast():
-                student, teacher = pooled(features[level].float()), pooled(taught[level].float())
-            # Not the root itself, whose slope at 0, where every stage begins, is not finite.
-            distances.append(((student - teacher).square().sum(1) + 1e-12).sqrt().mean() - 1e-6)
-        return self._factor * torch.stack(distances).mean()
+        return self._factor * super().term(strategy, features, taught)
+
+    def of_level(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return the mean distance of a level's pooled features."""
+        # Not the root itself, whose slope at 0, where every stage begins, is not finite.
+        return ((pooled(student) - pooled(teacher)).square().sum(1) + 1e-12).sqrt().mean() - 1e-6
 
 
 def _classes(tasks: Sequence[Task]) -> set[tuple[str, int]]:

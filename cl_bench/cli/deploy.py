@@ -111,7 +111,6 @@ def latency(
     It answers all tasks; the weights are random, which no time depends on.
     """
     from cl_bench.deploy import latency as timing
-    from cl_bench.plugins.plugin_files import load_plugin_files
     from cl_bench.utils.files import replacing
 
     if all(name.endswith(".json") for name in experiments):
@@ -120,10 +119,9 @@ def latency(
     experiment, *others = experiments
     if others:
         raise UserError(f"one model is timed at once, not {len(experiments)}; files of --output are merged")
-    load_plugin_files(plugin or ())
     names = split_choice(runtimes, "--runtimes") or list(timing.LIBRARIES)
     with replacing(output) if output else nullcontext() as file:  # where it cannot be written, before the work
-        found = timing.measure(experiment, changes or (), names, threads, batch, repeats)
+        found = timing.measure(experiment, changes or (), names, threads, batch, repeats, plugin or ())
         typer.echo(timing.table(found))
         if file:
             file.write(timing.to_json(found).encode())

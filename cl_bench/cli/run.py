@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from enum import Enum
 from functools import partial
@@ -103,7 +104,7 @@ def run(
             orders=orders,
             seeds=numbers(seeds),
             split=split,
-            changes=[*changes, *point.changes, f"name={base}{point.name}", "sweep={}"],
+            changes=[*changes, *point.changes, f"name={json.dumps(base + point.name)}", "sweep={}"],
             plugin_files=plugin or (),
             add=add,
         )
@@ -116,6 +117,8 @@ def run(
     if dry_run or not flags.quiet:
         _tell(several)
     several = several if budget is None else _fitted(several, budget, jobs)
+    if dry_run or not flags.quiet:
+        _note_runs_left_out(several)
     for prepared in several:
         if dry_run:
             _explain(prepared, why)
@@ -128,15 +131,20 @@ def run(
 
 
 def _tell(several: Sequence[Prepared]) -> None:
-    """Say what was found in the data, how much there is to do, and what leaves the tables by it."""
-    from cl_bench.runner.extend import runs_left_out
-
+    """Say what was found in the data, and how much there is to do."""
     for entry in several[0].catalog:
         for finding in entry.audit.findings:
             typer.echo(f"{entry.task.name}: {finding}")
     for prepared in several:
         name = f"{prepared.experiment.name}: " if len(several) > 1 else ""
         typer.echo(f"{name}{_summary(prepared)}")
+
+
+def _note_runs_left_out(several: Sequence[Prepared]) -> None:
+    """Say what leaves the tables."""
+    from cl_bench.runner.extend import runs_left_out
+
+    for prepared in several:
         if gone := runs_left_out(prepared.folder, prepared.plan):
             named, table = ", ".join(dict.fromkeys(run.strategy for run in gone)), prepared.experiment.name
             typer.echo(f"note: without --add the table of {table} loses {len(gone)} of its runs: {named}", err=True)

@@ -123,6 +123,8 @@ def print_table(folder: Path, wanted: Table, outputs: Sequence[Output] = (Output
         if strategies and wanted.against:
             strategies += (wanted.against,)
         found = found.select(strategies, [">".join(order) for order in orders], wanted.seeds)
+    elif wanted.seeds:
+        found = found.select(seeds=wanted.seeds)
     runs = bool(found.plan.runs)
     if (wanted.over_orders or wanted.against) and (wanted.baselines or not runs):
         raise UserError("--over-orders and --against compare strategies, and are not for baselines alone")

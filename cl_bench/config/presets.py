@@ -87,8 +87,10 @@ def swept(name_or_path: str) -> dict[str, list[str]]:
 
 
 def name_of(path: Path) -> str:
-    """Return the name of the experiment that `path`, a YAML file, describes; of any other path, its stem."""
-    if path.suffix not in (".yaml", ".yml") or not os.path.isfile(path):
+    """Return the name of the experiment that `path`, a YAML file, describes; of any other path, its last part."""
+    if path.suffix not in (".yaml", ".yml"):
+        return path.name
+    if not os.path.isfile(path):
         return path.stem
     return str(_read(path).get("name", path.stem))
 

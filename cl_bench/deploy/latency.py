@@ -21,6 +21,7 @@ from cl_bench.deploy import export, latency_worker
 from cl_bench.deploy.quantization import quantized
 from cl_bench.deploy.trained import Trained, untrained
 from cl_bench.errors import UserError, unknown_name_error
+from cl_bench.plugins.plugin_files import load_plugin_files
 from cl_bench.utils import memory
 from cl_bench.utils.machine import processor
 
@@ -62,12 +63,15 @@ def measure(
     threads: int = 1,
     batch: int = 1,
     repeats: int = 50,
+    plugin_files: Sequence[str | Path] = (),
 ) -> list[Latency]:
     """Time one forward pass of all tasks in each runtime, every runtime in a process of its own, in turns.
 
     The weights are random, which serves: no layer's time depends on them. batch: images; repeats: timed passes, in
-    rounds of which each begins with passes that are not. Raises UserError.
+    rounds of which each begins with passes that are not; plugin_files: what declares kinds of the experiment. Raises
+    UserError.
     """
+    load_plugin_files(plugin_files)
     for name in names:
         if name not in LIBRARIES:
             raise unknown_name_error("runtime", name, LIBRARIES)
@@ -80,9 +84,8 @@ def measure(
         files = _files(trained, names, Path(temporary))
         processes = {name: alive.enter_context(ProcessPoolExecutor(1, mp_context=spawn)) for name in names}
         for name, process in processes.items():
-            process.submit(
-                latency_worker.prepare, name, files.get(name), threads, shape, experiment, tuple(changes)
-            ).result()
+            given = (name, files.get(name), threads, shape, experiment, tuple(changes), tuple(map(str, plugin_files)))
+            process.submit(latency_worker.prepare, *given).result()
         seconds: dict[str, list[float]] = {name: [] for name in names}
         rounds = min(ROUNDS, repeats)
         for round_ in range(rounds):

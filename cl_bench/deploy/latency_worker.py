@@ -22,14 +22,17 @@ def prepare(
     shape: tuple[int, int, int, int],
     experiment: str,
     changes: Sequence[str],
+    plugin_files: Sequence[str],
 ) -> None:
     """Load the runtime `name`, which reads `file`; shape: of the images. Where there is no file, `experiment` runs."""
     if file is not None:
         forward = (runtimes.openvino if name == "openvino" else runtimes.onnxruntime)(file, threads)
     else:
         from cl_bench.deploy.trained import untrained
+        from cl_bench.plugins.plugin_files import load_plugin_files
         from cl_bench.utils.machine import keep_memory, set_up_numerics
 
+        load_plugin_files(plugin_files)
         set_up_numerics(threads)
         keep_memory()  # the other runtimes have arenas of their own
         forward = runtimes.eager(untrained(experiment, changes).deployed(), threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,17 @@ from cl_bench.utils.files import make_writable, replacing, write_whole
 def predict(trained: Trained, source: Path, output: Path) -> Iterator[Path]:
     """Write NAME.png and NAME.json for an image, or for every image of a folder, into `output`; yield their paths.
 
-    Raises UserError where there is no image, or, at the end, where some cannot be read.
+    Raises UserError where there is no image, where `output` is the folder of the images and something there has the
+    name of an answer, or, at the end, where some images cannot be read.
     """
     images = _images(source)
     twins = {file.stem for file in images if [other.stem for other in images].count(file.stem) > 1}
+    names = {file: file.name if file.stem in twins else file.stem for file in images}
+    _refuse_to_overwrite(names, output)
     forward = eager(trained.deployed(), torch.get_num_threads())
     broken: list[UserError] = []
     for file in images:
-        name = file.name if file.stem in twins else file.stem
+        name = names[file]
         try:
             picture, pixels = open_image(file), decode_image(file, trained.image_size)
         except UserError as error:
@@ -54,6 +57,13 @@ def _images(source: Path) -> list[Path]:
     if not images:
         raise UserError(f"{source} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return images
+
+
+def _refuse_to_overwrite(names: Mapping[Path, str], output: Path) -> None:
+    for file, name in names.items():
+        for target in (output / f"{name}.png", output / f"{name}.json"):
+            if target.exists() and target.resolve().parent == file.resolve().parent:
+                raise UserError(f"{target} is there already, beside the image: name another folder with --output")
 
 
 def _answered(

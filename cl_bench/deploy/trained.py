@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,11 +101,26 @@ def load_trained(
     experiment = validate(plan.settings, str(folder / "plan.json"))
     model = untrained_model(experiment)
     set_damaged_aside([found])
-    model.load_state_dict(Store(found.parent, writable=False).weights(key))
+    store = Store(found.parent, writable=False)
+    _check_classes(model, store.describe(key)["settings"]["model"].get("predictors", ()), experiment.name)
+    try:
+        model.load_state_dict(store.weights(key))
+    except RuntimeError as error:
+        raise UserError(
+            f"stage {key[:12]} holds what a plug-in added to the model, so that the stage alone can use it"
+        ) from error
     chosen = {"strategy": run.strategy, "order": run.order, "seed": run.seed}
     # Not the command, which may name folders of the machine that ran it.
     made = {name: value for name, value in plan.provenance.items() if name != "command"}
     return Trained(model, experiment, {"experiment": folder.name, **chosen, "stage": key, **made})
+
+
+def _check_classes(model: UnifiedModel, trained: Sequence[Mapping[str, Any]], name: str) -> None:
+    """Raise UserError where the data of a task have other classes now than when the model was trained."""
+    before = {one["task"]: one["classes"] for one in trained}
+    for task in model.tasks:
+        if list(task.classes) != before.get(task.name, list(task.classes)):
+            raise UserError(f"task {task.name} of {name} has other classes in its data than it was trained with")
 
 
 def _choose(runs: Sequence[PlannedRun], strategy: str, order: str, seed: int | None, how: str) -> PlannedRun:

@@ -48,7 +48,7 @@ def _stages(plan: Plan, strategy: str, seed: int | None) -> dict[str, str]:
     runs = [run for run in plan.runs if run.strategy == strategy]
     if strategy and not runs:
         raise unknown_name_error("strategy of this experiment", strategy, {run.strategy for run in plan.runs})
-    seeds = [line.seed for line in (plan.runs if strategy else plan.baselines)]
+    seeds = [line.seed for line in (runs if strategy else plan.baselines)]
     wanted = seeds[0] if seed is None and seeds else seed
     if wanted not in seeds:
         raise unknown_name_error("seed", str(wanted), map(str, dict.fromkeys(seeds)))

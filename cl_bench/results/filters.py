@@ -47,6 +47,8 @@ def _comparable(values: pd.Series, sign: str, text: str) -> tuple[pd.Series, str
         wanted = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError as error:
         raise UserError(f"{values.name} holds numbers, and {text!r} is none") from error
+    if values.name == "points" and text.endswith("%"):
+        raise UserError(f"points are percentage points: write points{sign}{text.removesuffix('%')}")
     if "drop" in str(values.name) and abs(wanted) > 1 and not text.endswith("%"):
         raise UserError(f"{values.name} is a share, at most 1: write {values.name}{sign}{text}%")
     return values, wanted

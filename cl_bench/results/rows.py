@@ -112,17 +112,19 @@ class Results:
         return task.test.images if self.split == "test" and task.test else task.val_images
 
     def select(self, strategies: Sequence[str] = (), orders: Sequence[str] = (), seeds: Sequence[int] = ()) -> Results:
-        """Return the rows of the named strategies, orders ("seg>det>cls") and seeds (none named: all), and baselines.
+        """Return the rows of the named strategies, orders ("seg>det>cls") and seeds (none named: all).
 
+        Baselines have no strategy and no order, so that of these the seeds count alone.
         Raises UserError with the nearest known name for one that is not in the rows.
         """
         single = self.rows["strategy"] == BASELINE
         keep = ~single
         for column, wanted in (("strategy", strategies), ("order", orders), ("seed", seeds)):
-            known = set(self.rows.loc[~single, column])
+            known = set(self.rows.loc[~single if self.plan.runs else single, column])
             for name in set(wanted) - known:
                 raise unknown_name_error(column, str(name), map(str, known))
             keep &= self.rows[column].isin(list(wanted or known))
+        single &= self.rows["seed"].isin(list(seeds or self.rows["seed"]))
         return replace(self, rows=self.rows[keep | single])
 
 

@@ -43,7 +43,7 @@ def summary(results: Results, *, all_metrics: bool = False) -> pd.DataFrame:
     `leading`: as in `continual.leaders`, among the runs that learn one task after the other.
 
     Curves, so of val, means over seeds: `lowest`: the lowest score since the task was learnt; `stability_gap`: the most
-    that was lost and came back within a later stage (nan where stages were scored at their ends alone).
+    that was lost and came back within a later stage of other tasks (nan where stages were scored at their ends alone).
 
     Costs of a run: `train_seconds` and `training_flops`: means over seeds; `relative_cost` and `relative_flops`: these
     against naive on the same seeds and order (nan where their environments differ, or the ways of counting);
@@ -80,12 +80,15 @@ def load_resamples(results: Results) -> pd.DataFrame:
 def _lows(curves: pd.DataFrame) -> pd.DataFrame:
     """Return lowest score and stability gap (arXiv:2205.13452), one row a strategy, order, task and metric."""
     run = ["strategy", "order", "task", "metric"]
-    rows = curves.loc[curves["strategy"] != BASELINE, [*run, "seed", "position", "last", "value"]]
+    rows = curves.loc[curves["strategy"] != BASELINE, [*run, "seed", "position", "trained", "last", "value"]]
     own = rows.groupby([*run, "seed"])["position"].transform("min")
+    # What comes back where a task is trained once more is learnt anew.
+    pairs = zip(rows["task"], rows["trained"], strict=True)
+    rows["again"] = [task in trained.split("+") for task, trained in pairs]
     stages = rows[rows["position"] > own].groupby([*run, "seed", "position"], sort=False)
     found = stages["value"].agg(["min", "count"])
     found["end"] = rows[rows["last"]].groupby([*run, "seed", "position"], sort=False)["value"].last()
-    found["gap"] = (found["end"] - found["min"]).where(found["count"] > 1)
+    found["gap"] = (found["end"] - found["min"]).where((found["count"] > 1) & ~stages["again"].first())
     seeds = found.groupby([*run, "seed"], sort=False).agg(lowest=("min", "min"), stability_gap=("gap", "max"))
     return seeds.groupby(run, sort=False).mean().reset_index()
 
@@ -121,9 +124,11 @@ def baselines(results: Results) -> pd.DataFrame:
     """
     results = results.of()
     scores, plan, costs = _stage_ends(results).scores, results.plan, results.costs
+    seeds = set(results.rows["seed"])
     rows = []
     for task in plan.tasks:
-        name, stages = task.name, [line.stage for line in plan.baselines if line.task == task.name]
+        name = task.name
+        stages = [line.stage for line in plan.baselines if line.task == name and line.seed in seeds]
         if not stages:
             continue
         spent = mean([costs[stage]["train_seconds"] for stage in stages if stage in costs])

@@ -18,6 +18,7 @@ from cl_bench.results.store.scores import Score, Scores
 from cl_bench.tasks.catalog import TaskEntry, pixels
 from cl_bench.tasks.dataset import TaskDataset, collate
 from cl_bench.training.context import at_precision
+from cl_bench.training.evaluation import scores_of
 from cl_bench.utils.randomness import isolated
 
 
@@ -87,10 +88,7 @@ def evaluated(model: UnifiedModel, images: TaskDataset, experiment: Experiment) 
 
 def as_score(entry: TaskEntry, metric: TaskMetric, split: Split) -> Score:
     """Return all that is kept of an evaluation but the predictions."""
-    values = {name: float(value) for name, value in metric.compute().items()}
-    for name, value in values.items():
-        if not np.isfinite(value) or not 0 <= value <= 1:
-            raise ValueError(f"{name} of {entry.task.name} is {value}, not in 0..1")
+    values = scores_of(entry.task.name, metric)
     images = len(split.examples)
     excess = expected_excess(metric) or 0.0
     resampled = metric.resampled(image_weights(entry.task.name, images)).astype(np.float32)

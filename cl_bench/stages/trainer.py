@@ -27,7 +27,7 @@ from cl_bench.results.store.scores import Scores
 from cl_bench.results.store.store import Store
 from cl_bench.stages.artifact import describe, keep
 from cl_bench.stages.plan import Plan, Stage
-from cl_bench.stages.scoring import Scorer, load_weights_into
+from cl_bench.stages.scoring import Scorer, dataset, load_weights_into
 from cl_bench.tasks.catalog import TaskEntry, pixels
 from cl_bench.tasks.dataset import TaskDataset
 from cl_bench.training import plugin_state
@@ -136,12 +136,12 @@ class Trainer:
         """Return the training and the validation images of a task; beside: the tasks trained in the same stage."""
         entry = self.entries[name]
         task, audited = entry.task, entry.audit
-        size, augment, corruption = task.image_size, entry.protocol.augment, entry.corruption
-        larger = round(size * augment.oversize)
-        train = pixels(task, audited.train, audited.train_fingerprint, larger, corruption)
-        val = pixels(task, audited.val, audited.val_fingerprint, size, corruption)
+        augment = entry.protocol.augment
+        larger = round(task.image_size * augment.oversize)
+        train = pixels(task, audited.train, audited.train_fingerprint, larger, entry.corruption)
         trained = labelled_together(task, [self.entries[other].task for other in beside])
-        return TaskDataset(trained, audited.train, *train, augment, seed), TaskDataset(task, audited.val, *val)
+        val = dataset(entry, audited.val, audited.val_fingerprint)
+        return TaskDataset(trained, audited.train, *train, augment, seed), val
 
 
 def _seen(stage: Stage) -> list[str]:

@@ -24,6 +24,15 @@ class Row:
     value: float
 
 
+def scores_of(task: str, metric: TaskMetric) -> dict[str, float]:
+    """Return what `metric` found for `task`; raise ValueError where that is no score."""
+    values = {name: float(value) for name, value in metric.compute().items()}
+    for name, value in values.items():
+        if not np.isfinite(value) or not 0 <= value <= 1:
+            raise ValueError(f"{name} of {task} is {value}, not in 0..1")
+    return values
+
+
 class StreamMetrics(PluginMetric[list[Row]]):
     """Keeps each task's scores as rows, and tells Avalanche's bus of metrics.
 
@@ -69,11 +78,9 @@ class StreamMetrics(PluginMetric[list[Row]]):
     def after_eval_exp(self, strategy: Harness) -> list[MetricValue]:
         """Add the task's rows; return them for the bus."""
         assert self._metric is not None
-        task, found = self._task(strategy), self._metric.compute()
-        for metric, value in found.items():
-            if not np.isfinite(value) or not 0 <= value <= 1:
-                raise ValueError(f"{metric} of {task.name} is {value}, not in 0..1")
-            self.rows.append(Row(strategy.epochs_done, task.name, metric, float(value)))
+        task = self._task(strategy)
+        found = scores_of(task.name, self._metric)
+        self.rows += [Row(strategy.epochs_done, task.name, metric, value) for metric, value in found.items()]
         self.last[task.name] = self._metric
         step = strategy.clock.train_iterations
         return [MetricValue(self, f"{task.name}/{name}", value, step) for name, value in found.items()]

@@ -26,7 +26,9 @@ def commit() -> str:
 
     folders = [f"../{name}" for name in ("strategies", "experiments")]
     try:
-        found = git("rev-parse", "--short=12", "HEAD")
+        # Or it is the user's own project, somewhere in which this package is installed.
+        ours = git("ls-files", "--error-unmatch", "__init__.py")
+        found = ours and git("rev-parse", "--short=12", "HEAD")
         return f"{found}+changes" if found and git("status", "--porcelain", "--", ".", *folders) else found
     except OSError:
         return ""

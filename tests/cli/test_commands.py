@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cl_bench import cli
+from cl_bench.cli.app import results_folder
 from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.testing.bench import Bench
 
@@ -333,3 +334,22 @@ def test_a_new_strategy_is_written_checked_and_run(
         assert "kd[weight=0.0]: failed" in shown, "it changes nothing"
     finally:
         strategies.entries.pop("my_idea", None)
+
+
+def test_results_with_a_dot_in_their_name_are_read_as_themselves(command: Run, results: Path) -> None:
+    for name in ("tiny", "tiny.v1"):
+        (results / name).mkdir(parents=True)
+        (results / name / "plan.json").write_text("{}")
+    assert results_folder("tiny.v1") == results / "tiny.v1"
+    assert results_folder("tiny") == results / "tiny"
+
+
+@pytest.mark.parametrize("name", ["2024", "null", "on"])
+def test_a_file_may_have_a_name_that_yaml_takes_for_something_else(
+    command: Run, tiny: Callable[..., str], tmp_path: Path, name: str
+) -> None:
+    text = "".join(line for line in Path(tiny()).read_text().splitlines(keepends=True) if not line.startswith("name:"))
+    (tmp_path / f"{name}.yaml").write_text(text)
+    code, shown, told = command("run", str(tmp_path / f"{name}.yaml"), "--dry-run")
+    assert (code, told) == (0, "")
+    assert "stages: 0 done" in shown

@@ -20,7 +20,7 @@ from cl_bench.deploy.evaluation import compared, scores
 from cl_bench.deploy.export import FORMATS, MANIFEST, compare, export
 from cl_bench.deploy.predict import predict
 from cl_bench.deploy.runtimes import Images, eager
-from cl_bench.deploy.trained import Trained, load_trained
+from cl_bench.deploy.trained import Trained, _check_classes, load_trained
 from cl_bench.runner.prepare import Prepared, prepare
 from cl_bench.runner.run import train
 
@@ -171,3 +171,21 @@ def test_what_is_no_number_for_one_image_is_no_match_however_others_come_out(tra
 
     assert np.isnan(list(compare(trained, forward).values())).all()
     assert seen == [1, 3]
+
+
+def test_an_answer_never_takes_the_place_of_what_lies_beside_the_image(trained: Trained, tmp_path: Path) -> None:
+    path = tmp_path / "cat.png"
+    Image.new("RGB", (64, 64), "red").save(path)
+    before = path.read_bytes()
+    for source in (path, tmp_path):
+        said = message(predicted, trained, source, tmp_path)
+        assert said == f"{path} is there already, beside the image: name another folder with --output"
+    assert path.read_bytes() == before
+    assert len(predicted(trained, path, tmp_path / "answers")) == 2
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "dog.jpg")
+    assert len(predicted(trained, tmp_path / "dog.jpg", tmp_path)) == 2
+
+
+def test_a_model_is_not_given_other_classes_than_it_learnt(trained: Trained) -> None:
+    said = message(_check_classes, trained.model, [{"task": "cls", "classes": ["aardvark"]}], "four")
+    assert said == "task cls of four has other classes in its data than it was trained with"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from safetensors.numpy import load_file
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import GALLERY, gallery_indices
 from cl_bench.plugins.registry import kinds
+from cl_bench.report import gallery
 from cl_bench.report.gallery import save_galleries
 from cl_bench.results.store.pictures import FILE, SIDE, Picture, encode, load, save
 from cl_bench.runner.prepare import Prepared, prepare
@@ -94,3 +96,9 @@ def test_what_is_missing_is_named(trained: Prepared, tmp_path: Path) -> None:
     shutil.rmtree(trained.store.folder(trained.plan.baseline("seg", 0)))
     with pytest.raises(UserError, match=r"stage \w{12} is not in the store"):
         save_galleries(trained.folder, tmp_path)
+
+
+def test_a_seed_that_only_another_strategy_has_is_named() -> None:
+    runs = [SimpleNamespace(strategy=name, seed=seed) for name, seed in (("naive", 2), ("kd", 0))]
+    with pytest.raises(UserError, match="unknown seed '2'"):
+        gallery._stages(SimpleNamespace(runs=runs, baselines=[]), "kd", 2)

@@ -311,3 +311,14 @@ def test_nothing_in_common_is_said(tmp_path):
     other = read_results(plausible(tmp_path, tasks=("det",)).write())
     with pytest.raises(UserError, match="nothing can be compared"):
         versions(results, other)
+
+
+def test_what_one_of_two_versions_did_not_finish_is_not_said_to_be_in_the_other_alone(tmp_path, monkeypatch):
+    first, second = two_versions(tmp_path)
+    results = read_results(first)
+    monkeypatch.setenv("CL_BENCH_STORE", str(second.store))
+    second.write(failed=["kd-0", "kd-1"])
+    later = read_results(second.folder)
+    text = report_versions.render(versions(results, later), results, later, "markdown")
+    assert "Only in A: kd" not in text
+    assert "| kd | seg (mIoU) | 0.415 |" in text

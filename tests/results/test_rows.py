@@ -268,6 +268,8 @@ def test_select(tmp_path):
     row = row_of(summary(some), "kd", "seg")
     assert (row["seeds"], row["baseline"]) == (1, 0.6)
     assert row["relative_cost"] == pytest.approx(350 / 200)  # naive is in the plan, shown or not
+    alone = baselines(some)
+    assert alone[["score", "seeds", "planned"]].iloc[0].tolist() == [0.6, 1, 1], "the baselines of that seed"
     with pytest.raises(UserError, match="unknown strategy 'naiv'; did you mean 'naive'"):
         results.select(strategies=["naiv"])
     with pytest.raises(UserError, match="unknown seed '7'"):
@@ -386,3 +388,37 @@ def test_a_run_takes_its_rows_from_the_store_whatever_became_of_the_exported_one
         path.write_text(content[: len(content) // 2] + "\n,,,")
         export(folder)
         assert load_results(folder).equals(before)
+
+
+def test_a_baseline_of_a_seed_that_was_not_asked_for_spoils_nothing(tmp_path):
+    experiment = by_hand(tmp_path, seeds=(0, 1))
+    experiment.baseline("seg", 2, [0.3, 0.4])
+    experiment.write(without=["first-seg-2"])
+    results = read_results("hand")
+    assert row_of(summary(results), "kd", "seg")["status"] == "incomplete"
+    assert row_of(summary(results.select(seeds=[0, 1])), "kd", "seg")["status"] == "done"
+
+
+def test_seeds_of_baselines_alone_can_be_chosen(tmp_path):
+    experiment = Experiment(tmp_path, name="alone", tasks=("seg",), epochs=1)
+    for seed, score in enumerate((0.4, 0.6)):
+        experiment.baseline("seg", seed, [score])
+    experiment.write()
+    results = read_results("alone")
+    assert baselines(results.select(seeds=[1]))["score"].tolist() == [0.6]
+    with pytest.raises(UserError, match="unknown seed '7'"):
+        results.select(seeds=[7])
+
+
+def test_what_is_learnt_anew_is_no_stability_gap(tmp_path):
+    experiment = Experiment(tmp_path, name="back", tasks=("seg", "cls"), epochs=2)
+    first = experiment.baseline("seg", 0, [0.3, 0.4])
+    experiment.baseline("cls", 0, [0.7, 0.8])
+    second = experiment.stage("second", ["cls"], first, {"seg": [0.2, 0.3], "cls": [0.7, 0.8]})
+    third = experiment.stage("third", ["seg"], second, {"seg": [0.05, 0.5], "cls": [0.6, 0.62]})
+    experiment.run("naive", ("seg", "cls", "seg"), 0, [first, second, third])
+    experiment.write()
+    found = summary(read_results("back"))
+    seg, cls = (row_of(found, "naive", task) for task in ("seg", "cls"))
+    assert (seg["stability_gap"], seg["lowest"]) == pytest.approx((0.1, 0.05))
+    assert cls["stability_gap"] == pytest.approx(0.02)

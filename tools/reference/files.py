@@ -126,7 +126,7 @@ WORDS = {
     "average_drop": "Mean drop of the run's tasks.",
     "averaged": "How many tasks are in it.",
     "lowest": "Lowest score since the task was learnt.",
-    "stability_gap": "The most that was lost and came back within a later stage.",
+    "stability_gap": "The most that was lost and came back within a later stage of other tasks.",
     "leading": "Whether it is printed bold.",
     "schedule": "per_stage or total.",
     "epochs": "Of the task.",

@@ -98,7 +98,7 @@ def _judged(table: pd.DataFrame) -> pd.DataFrame:
 def _ranking(table: pd.DataFrame) -> _Ranking:
     means, passing, settled = {}, [], []
     for strategy, own in _judged(table).groupby("strategy", sort=False):
-        valid = own["same_run_drop"].notna() & own["average_drop"].notna() & (own["status"] == "done")
+        valid = ~own["together"] & own["average_drop"].notna() & (own["status"] == "done")
         if valid.all() and set(own["order"]) == set(table["order"]):
             means[str(strategy)] = float(own.drop_duplicates("order")["average_drop"].mean())
             if own["verdict"].str.startswith(("pass", "bonus")).all():

@@ -118,7 +118,8 @@ def ordered(summary: pd.DataFrame, sort: str) -> pd.DataFrame:
     if not pd.api.types.is_numeric_dtype(summary[field]):
         raise UserError(f"strategies are sorted by numbers, and {field} is none")
     headline = summary[summary["headline"]]
-    means = headline.groupby("strategy")[field].mean()
+    # The mean drop that is shown leaves out tasks whose drop means nothing.
+    means = headline.groupby("strategy")["average_drop" if field == "drop" else field].mean()
     return summary.sort_values("strategy", key=lambda names: names.map(means), kind="stable")
 
 

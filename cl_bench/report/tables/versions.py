@@ -36,11 +36,13 @@ def render(versions: pd.DataFrame, first: Results, second: Results, format: str,
     if format == "csv":
         return parts.csv_with_split(versions, first, second)
     sections, alone = [], []
+    runs = {side: _runs(results) for side, results in (("A", first), ("B", second))}
     orders = versions["order"].where(versions["strategy"] != BASELINE, "single-task baselines")
     for order, part in versions.groupby(orders, sort=False):
         groups = []
         for strategy, rows in part.groupby("strategy", sort=False):
-            sides = [side for side, name in (("A", "seeds_first"), ("B", "seeds_second")) if rows[name].any()]
+            asked = {(strategy, one) for one in rows["order"]}
+            sides = [side for side, planned in runs.items() if asked & planned]
             if len(sides) == 1:
                 alone.append(f"Only in {sides[0]}: {strategy}, {order}.")
                 continue
@@ -52,6 +54,12 @@ def render(versions: pd.DataFrame, first: Results, second: Results, format: str,
     plans, splits = [first.plan, second.plan], [first.of().split, second.of().split]
     notes = [*names, *_part(plans, splits), MEANING, *alone, *_unlike(plans, splits)]
     return write(sections, notes, format, width=width)
+
+
+def _runs(results: Results) -> set[tuple[str, str]]:
+    """Return strategy and order of all that was planned, baselines among it."""
+    plan = results.plan
+    return {(run.strategy, run.stream) for run in plan.runs} | {(BASELINE, line.task) for line in plan.baselines}
 
 
 def _line(row: dict[Any, Any], first: bool) -> list[str]:

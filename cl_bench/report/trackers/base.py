@@ -28,7 +28,8 @@ class TrackedRun:
     """A strategy on an order with a seed, or the baseline of a task.
 
     run_id: equal for equal contents, so that a tracker can tell what it has already; settings: dotted name -> value;
-    history: epochs since the run began -> "task/metric" -> score, of headline metrics also "task/drop" against the
+    history: epochs since the run began (where stages were scored inside epochs, too: thousandths of them, as trackers
+    take whole steps) -> "task/metric" -> score, of headline metrics also "task/drop" against the
     baseline of the same seed; of the test part, at the ends of stages, "task/test metric" and "task/test drop"; final:
     the last of them.
     """
@@ -90,6 +91,7 @@ def _runs(results: Results) -> Iterator[TrackedRun]:
     single = rows[(rows["strategy"] == BASELINE) & rows["last"]]
     names = ("task", "seed", "metric", "split")
     ends = {tuple(row[name] for name in names): row["value"] for row in single.to_dict("records")}
+    alone = set(map(tuple, single.loc[single["value"].notna(), ["task", "seed"]].to_numpy().tolist()))
     for (strategy, order, seed), part in rows.groupby(["strategy", "order", "seed"], sort=False):
         own = part[part["split"] != "test"]
         if (own["status"] != "done").any():
@@ -101,6 +103,9 @@ def _runs(results: Results) -> Iterator[TrackedRun]:
         content = f"{plan.experiment} {strategy} {stages}{later}"
         settings = {"strategy": strategy, "order": order, "seed": seed, **shared}
         history = _history(plan, pd.concat([own, scored]), ends)
+        # Drops come later, too, where a baseline was not there.
+        if strategy != BASELINE and any((task, seed) not in alone for task in part["task"].unique()):
+            content += " without all drops"
         run_id = hashlib.sha256(content.encode()).hexdigest()[:16]
         yield TrackedRun(f"{strategy} {order} seed {seed}", run_id, settings, history)
 
@@ -108,9 +113,11 @@ def _runs(results: Results) -> Iterator[TrackedRun]:
 def _history(plan: Plan, rows: pd.DataFrame, ends: Mapping[Any, float]) -> dict[int, dict[str, float]]:
     """Return the history of a run; ends: task, seed, metric and part -> what its baseline ended with."""
     history: dict[int, dict[str, float]] = {}
+    whole = bool((rows["step"] % 1 == 0).all())
     for row in rows.sort_values("step", kind="stable").to_dict("records"):
         task, metric, split = row["task"], row["metric"], row["split"]
-        values, front = history.setdefault(row["step"], {}), f"{task}/test " if split == "test" else f"{task}/"
+        values = history.setdefault(int(row["step"]) if whole else round(1000 * row["step"]), {})
+        front = f"{task}/test " if split == "test" else f"{task}/"
         values[front + metric] = row["value"]
         drop = continual.relative_drop(ends.get((task, row["seed"], metric, split), math.nan), row["value"])
         if metric == plan.headline[task] and row["strategy"] != BASELINE and not math.isnan(drop):

@@ -13,7 +13,7 @@ from synthetic import Experiment, plausible
 
 from cl_bench.errors import UserError
 from cl_bench.report.tables import baselines, differences, versions
-from cl_bench.report.tables.drops import render
+from cl_bench.report.tables.drops import ordered, render
 from cl_bench.report.tables.layout import Heading, Section, write
 from cl_bench.results import comparison
 from cl_bench.results.filters import filtered
@@ -233,6 +233,8 @@ def test_rows_are_filtered_by_what_holds_of_them(tmp_path):
     text = render(few, results, "markdown")
     assert "mean drop" not in text, "a mean of what is left would be another one"
     assert filtered(found, []) is found
+    with pytest.raises(UserError, match="points are percentage points: write points<=5"):
+        filtered(found, ["points<=5%"])
     assert filtered(found, ["drop>5%"]).equals(found[found["drop"] > 0.05])
     assert filtered(found, ["drop>-500%"]).equals(found[found["drop"] > -5]), (
         "a score may rise to six times what it was"
@@ -375,3 +377,9 @@ def test_a_narrow_terminal_has_verdicts_in_one_table_and_costs_in_another(tmp_pa
     assert verdict.findall(first) == verdict.findall(wide)[:lines]
     assert "peak" not in first
     assert "peak" in second
+
+
+def test_strategies_are_sorted_by_the_mean_drop_that_is_shown():
+    rows = [("one", 4.0, 0.1), ("one", 0.1, 0.1), ("two", -4.0, 0.2), ("two", 0.2, 0.2)]  # the first of each is void
+    frame = pd.DataFrame(rows, columns=["strategy", "drop", "average_drop"]).assign(headline=True)
+    assert ordered(frame.iloc[::-1], "drop")["strategy"].unique().tolist() == ["one", "two"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,3 +201,23 @@ def test_a_run_that_trains_nothing_is_tracked_too(tiny: Callable[..., str], resu
     run_experiment(tiny(orders=[["cls"]], trackers=["tensorboard"]))
     names = {path.name.rsplit("-", 1)[0] for path in (results / "tiny" / "tensorboard").iterdir()}
     assert names == {"baseline_cls_seed_0", "naive_cls_seed_0", "overview"}
+
+
+def test_a_run_has_another_identity_once_its_drops_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CL_BENCH_RESULTS", str(tmp_path))
+    monkeypatch.delenv("CL_BENCH_STORE", raising=False)
+    whole = plausible(tmp_path, strategies=("kd",), seeds=(0,), epochs=2)
+    found = [
+        {run.name: run for run in tracked(read_results(whole.write(without=gone))).runs}["kd seg>det>cls seed 0"]
+        for gone in (["first-cls-0"], [])
+    ]
+    assert ["cls/drop" in run.final for run in found] == [False, True]
+    assert found[0].run_id != found[1].run_id
+
+
+def test_scores_inside_epochs_have_whole_steps_of_their_own(folder: Path) -> None:
+    results = read_results(folder)
+    rows = results.rows.assign(step=results.rows["step"] / 2)
+    (run,) = (run for run in tracked(replace(results, rows=rows)).runs if run.name == "kd seg>det>cls seed 1")
+    assert list(run.history) == [500, 1000, 1500, 2000, 2500, 3000]
+    assert all(isinstance(step, int) for step in run.history)

@@ -193,7 +193,7 @@ class Kind(ABC):
         """Return the distance of two raw outputs (B, ...), a mean per element; 0 where they are equal."""
 
     def imitation(self, task: Task, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return the task loss of raw outputs (B, ...) with what `teacher` predicts in place of the labels."""
+        """Return how far raw outputs (B, ...) are from a teacher's that stand for labels: here, KL at T = 2."""
         return self.distillation(task, student, teacher, Distill(direction="teacher_student"))
 
     @abstractmethod

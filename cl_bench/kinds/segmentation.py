@@ -149,11 +149,16 @@ class Segmentation(Kind):
         return SegmentationMetric(task, val)
 
     def trivial(self, task: Task, train: Split, val: Split) -> float:
-        """Return the mean IoU of predicting background everywhere."""
+        """Return the mean IoU of predicting everywhere the class that the task shows most pixels of in `train`."""
+        pixels = self.count(train)
+        shown = np.bincount(task.labels, minlength=len(pixels)).astype(bool)
+        pixels[self.background] += pixels[~shown].sum()  # what the task does not learn is background
+        shown[self.background] = True
+        commonest = int(np.where(shown, pixels, -1).argmax())
         miou = MeanIoU(len(task.classes), len(val.examples), VOID, task.labels)
         for index, example in enumerate(val.examples):
             truth = decode_mask(example.target, None)
-            miou.update(index, np.zeros(truth.shape, np.int64), truth)
+            miou.update(index, np.full(truth.shape, commonest, np.int64), truth)
         return miou.compute()["mIoU"]
 
     def predicted(self, arrays: Mapping[str, npt.NDArray[Any]], index: int) -> npt.NDArray[Any]:

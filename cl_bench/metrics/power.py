@@ -11,8 +11,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from cl_bench.metrics.continual import border
-from cl_bench.metrics.uncertainty import Spread, freedom, known, quantile
+from cl_bench.metrics.uncertainty import RARE, Spread, freedom, known, quantile
 
 POWER = 0.87
 """How likely the interval is to lie beside the border with the number that is named."""
@@ -63,23 +65,33 @@ def images_needed(drop: float, spread: Spread, seeds: int, images: int, border: 
         return None
 
     def power(count: int) -> float:
-        return _power(abs(drop - border), _scaled(spread, seeds, seeds, images / count))
+        fewer = (1 + RARE / count) / (1 + RARE / images)  # what is shared was widened for so few images
+        return _power(abs(drop - border), _scaled(spread, seeds, seeds, images / count, fewer))
 
     return _first(1, MOST_IMAGES, power)
 
 
 def _first(least: int, most: int, power: Callable[[int], float]) -> int | None:
-    """Return the smallest number with enough power, which grows with it."""
-    if power(most) < POWER:
+    """Return the smallest number with enough power; None where none has.
+
+    Power grows with the number up to somewhere: as the images' part of a variance goes, so do its degrees of freedom.
+    """
+    steps = [least, *(number for number in np.geomspace(least, most, 200).astype(int).tolist() if number > least)]
+    enough = next((number for number in steps if power(number) >= POWER), None)
+    if enough is None:
         return None
-    return least + bisect.bisect_left(range(least, most), POWER, key=power)
+    below = max((number for number in steps if number < enough), default=least)
+    return below + bisect.bisect_left(range(below, enough), POWER, key=power)
 
 
-def _scaled(spread: Spread, seeds: int, count: int, share: float) -> Spread:
-    """Return what `spread` becomes with `count` in place of `seeds` seeds, images varying `share` as much."""
+def _scaled(spread: Spread, seeds: int, count: int, share: float, widened: float = 1.0) -> Spread:
+    """Return what `spread` becomes with `count` in place of `seeds` seeds, images varying `share` as much.
+
+    widened: what the images that all seeds share count for on top of that.
+    """
     interaction = known(spread.interaction)
     own = max(0.0, spread.seeds - interaction)  # few seeds may differ less than what is known of single images
-    part, shared = (own + share * interaction) * seeds / count, share * known(spread.images)
+    part, shared = (own + share * interaction) * seeds / count, share * widened * known(spread.images)
     interaction *= share * seeds / count
     return Spread(part, shared, interaction, freedom(part, shared, interaction, count))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from cl_bench.data.images import open_image
 from cl_bench.data.readings import readings, told
 from cl_bench.errors import UserError
 from cl_bench.plugins.origin import code_identity, source_of
+from cl_bench.tasks.leaks import by_hash, in_both
 from cl_bench.tasks.unturned import unturned
 from cl_bench.utils.files import replacing
 from cl_bench.utils.paths import cache_root
@@ -157,6 +157,8 @@ def _place(task: Task, *fingerprints: str) -> Path:
     code = code_identity(task.kind) or hashlib.sha256(Path(source_of(task.kind)).read_bytes()).hexdigest()
     identity = [VERSION, *fingerprints, task.kind.name, code, task.predictor, task.levels, task.image_size]
     identity += [task.learns] if task.learns else []
+    if task.settings != task.kind.Settings():
+        identity.append(task.settings.model_dump(mode="json"))
     return cache_root() / "audit" / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()}.json"
 
 
@@ -176,9 +178,9 @@ def _cached(place: Path, kind: type[Measured], measure: Callable[[], Measured]) 
 def _measure(task: Task, train: Split, val: Split) -> _Measured:
     for split in (train, val):
         _check(task, split)
-    (in_train, in_val), findings = _by_hash({"train": train, "val": val})
+    (in_train, in_val), findings = by_hash({"train": train, "val": val})
     findings += _told(task, train, "train") + _told(task, val, "val")
-    leaked = _in_both(in_train, in_val)
+    leaked = in_both(in_train, in_val)
     if leaked:
         findings.append(
             f"{len(leaked)} of {len(train.examples)} training images are in val too, byte for byte, "
@@ -198,10 +200,10 @@ def _measure(task: Task, train: Split, val: Split) -> _Measured:
 def _measure_test(found: Audit, test: Split) -> _MeasuredTest:
     task = found.task
     _check(task, test)
-    (in_test,), findings = _by_hash({"test": test})
+    (in_test,), findings = by_hash({"test": test})
     findings += _told(task, test, "test")
-    (in_train, in_val), _ = _by_hash({"train": found.train, "val": found.val})
-    leaked = {where: _in_both(in_test, other) for where, other in (("train", in_train), ("val", in_val))}
+    (in_train, in_val), _ = by_hash({"train": found.train, "val": found.val})
+    leaked = {where: in_both(in_test, other) for where, other in (("train", in_train), ("val", in_val))}
     for where, names in leaked.items():
         if names:
             findings.append(
@@ -241,25 +243,6 @@ def _check(task: Task, split: Split) -> None:
     for example in split.examples:
         open_image(example.image)
         task.kind.check(example, task.classes)
-
-
-def _by_hash(splits: Mapping[str, Split]) -> tuple[list[dict[str, list[str]]], list[str]]:
-    """Return of each split the names of its images by their hash, and a sentence where it holds one more than once."""
-    found, findings = [], []
-    for where, split in splits.items():
-        names: dict[str, list[str]] = defaultdict(list)
-        for example, digest in zip(split.examples, file_hashes([e.image for e in split.examples]), strict=True):
-            names[digest].append(example.name)
-        groups = [group for group in names.values() if len(group) > 1]
-        if groups:
-            same = "; ".join(" = ".join(group) for group in groups)
-            findings.append(f"{where} holds {len(groups)} images more than once, byte for byte: {same}")
-        found.append(names)
-    return found, findings
-
-
-def _in_both(own: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> list[str]:
-    return sorted(name for digest, names in own.items() if digest in other for name in names)
 
 
 def _without(split: Split, names: Sequence[str]) -> Split:

@@ -26,7 +26,11 @@ from cl_bench.tasks import split_off
 from cl_bench.tasks.audit import Audit, audit
 from cl_bench.tasks.corruptions import decoder
 from cl_bench.tasks.dev_split import dev_split
+from cl_bench.tasks.leaks import between_tasks
 from cl_bench.utils.paths import expand
+
+BACKGROUNDS = ("background", "bg", "other", "others", "none", "nothing", "unlabeled", "unlabelled")
+"""What a class is called that shows none of the others."""
 
 LOGGED = ("epoch", "learning_rate", "seconds", "total", "gradient_norm")
 """What a stage's log has under names of their own, beside a loss by the name of each task."""
@@ -54,6 +58,8 @@ class TaskEntry:
             "validation_data": self.audit.val_fingerprint,
             **protocol,
             **({"corruption": self.corruption.model_dump()} if self.corruption else {}),
+            # Objects of all classes were drawn before, and those that the task does not learn pasted nothing.
+            **({"pasted": "learnt"} if self.task.learns and self.protocol.augment.paste else {}),
         }
 
     @property
@@ -97,11 +103,13 @@ def load_catalog(experiment: Experiment, others: Mapping[str, Split] | None = No
         _entry(experiment, index, config, tests.get(config.name)) for index, config in enumerate(experiment.tasks)
     )
     check_heads([entry.task for entry in entries])
-    return entries
+    audits = between_tasks([entry.audit for entry in entries])
+    return tuple(replace(entry, audit=audited) for entry, audited in zip(entries, audits, strict=True))
 
 
 def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split | None) -> TaskEntry:
     task, train, val = read_task(experiment, index, config)
+    _check_corruption(config, experiment.protocol(config))
     source = formats.get(config.data["format"])
     # Whoever chooses something on dev must not see what the verdict will be.
     has_one = experiment.split == "val" and test_part(config)
@@ -117,6 +125,15 @@ def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split 
         audited = replace(inner, findings=findings, leaked=leaked, details=audited.details)
     code = (code_identity(task.kind), code_identity(source))
     return TaskEntry(task, experiment.protocol(config), audited, code, config.corruption)
+
+
+def _check_corruption(config: TaskConfig, protocol: Protocol) -> None:
+    """Raise UserError where training images would be less corrupt than those that are scored."""
+    if config.corruption and config.corruption.name in ("noise", "jpeg") and protocol.augment.oversize != 1:
+        raise UserError(
+            f"task {config.name}: {config.corruption.name} is put on images at {protocol.augment.oversize} times their "
+            "size, and shrinks with them: set augment.oversize to 1"
+        )
 
 
 def read_task(experiment: Experiment, index: int, config: TaskConfig) -> tuple[Task, Split, Split]:
@@ -203,6 +220,11 @@ def _learns(kind: Kind, config: TaskConfig, classes: tuple[str, ...]) -> tuple[i
         if name not in classes:
             raise UserError(f"task {config.name} (learns): {unknown_name_error('class', name, classes)}")
     found = tuple(sorted({classes.index(name) for name in config.learns}))
+    if kind.background is not None and (first := classes[kind.background]).casefold().strip("_ ") not in BACKGROUNDS:
+        raise UserError(
+            f"task {config.name} (learns): pixels of classes that it does not learn become the first class, {first!r}: "
+            "name the background first"
+        )
     if found == (kind.background,):
         raise UserError(
             f"task {config.name} (learns): nothing is learnt from the background {config.learns[0]!r} alone"

@@ -114,7 +114,9 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
 
     @cached_property
     def _shown(self) -> npt.NDArray[np.bool_]:
-        return self.task.kind.held(self.split)
+        shown = self.task.kind.held(self.split).copy()
+        shown[:, [label for label in range(shown.shape[1]) if label not in self.task.labels]] = False
+        return shown
 
     def _view(self, index: int, draw: np.random.Generator) -> Sample:
         mask = None if self._masks is None else self._masks[index]

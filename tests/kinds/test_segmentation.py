@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,9 +133,9 @@ def test_one_wrong_stripe_has_a_known_score(tmp_path: Path) -> None:
     assert metric.compute()["mIoU"] == pytest.approx((0.5 + 0 + 1) / 3)
 
 
-def test_trivial_is_all_background(tmp_path: Path) -> None:
+def test_trivial_is_all_of_the_commonest_class(tmp_path: Path) -> None:
     split = Split(CLASSES, (example(tmp_path, mask()),))
-    assert KIND.trivial(task(), split, split) == pytest.approx(0.25 / 3)
+    assert KIND.trivial(task(), split, split) == pytest.approx(0.5 / 3)
 
 
 def test_all_background_on_mini_voc_is_the_known_score(real_data: Path) -> None:
@@ -197,3 +198,18 @@ def test_the_soft_iou_loss_of_known_outputs() -> None:
     even = soft_iou_loss(torch.zeros(1, 3, 1, 4), masks)
     assert even.item() == pytest.approx(1 - ((2 / 3) / (2 + 1 - 2 / 3) + (1 / 3) / (1 + 1 - 1 / 3)) / 2)
     assert soft_iou_loss(torch.zeros(1, 3, 1, 4), torch.full((1, 1, 4), 255)).item() == 0
+
+
+@pytest.mark.parametrize("classes", [("background", "crack"), ("crack", "background")])
+def test_trivial_does_not_depend_on_the_order_of_the_classes(tmp_path: Path, classes: tuple[str, ...]) -> None:
+    values = np.full((20, 20), classes.index("background"), np.uint8)
+    values[:2, :2] = classes.index("crack")  # 1 %
+    split = Split(classes, (example(tmp_path, values),))
+    assert KIND.trivial(task(classes=classes), split, split) == pytest.approx(0.99 / 2)
+
+
+def test_trivial_of_a_part_takes_what_it_does_not_learn_for_background(tmp_path: Path) -> None:
+    values = np.repeat(np.array([0, 1, 1, 2], np.uint8), 8)[:, None].repeat(32, 1)  # a is half, b a quarter
+    split = Split(CLASSES, (example(tmp_path, values),))
+    of_b = replace(task(), learns=(2,))
+    assert KIND.trivial(of_b, split, split) == 0, "all background, of which b has nothing"

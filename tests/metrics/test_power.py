@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from cl_bench.metrics import power
-from cl_bench.metrics.uncertainty import Spread, spread
+from cl_bench.metrics.uncertainty import RARE, Spread, spread
 
 
 def parts(own, interaction, shared, seeds=3):
@@ -38,7 +38,8 @@ def test_the_seeds_it_names_settle_the_verdict(own, interaction, shared, distanc
 @pytest.mark.parametrize(("distance", "seeds"), [(0.03, 5), (0.05, 5), (0.05, 10)])
 def test_the_images_it_names_settle_the_verdict(distance, seeds):
     own, interaction, shared = 0.01, 0.06, 0.03
-    images = power.images_needed(distance, parts(own, interaction, shared, seeds), seeds, 60, border=0.0)
+    widened = shared * (1 + RARE / 60) ** 0.5  # as `spread` gives what 60 images share
+    images = power.images_needed(distance, parts(own, interaction, widened, seeds), seeds, 60, border=0.0)
     lessened = (60 / images) ** 0.5
     assert 0.80 <= settled(own, lessened * interaction, lessened * shared, distance, seeds) <= 0.95
 
@@ -67,3 +68,23 @@ def test_without_variance_two_seeds_and_one_image_are_enough():
     still = Spread(0.0, 0.0, 0.0, 2.0)
     assert power.seeds_needed(0.5, still, 3, border=0.05) == 2
     assert power.images_needed(0.5, still, 3, 60, border=0.05) == 1
+
+
+def test_images_are_enough_though_many_more_would_be_too_many():
+    """With three seeds the degrees of freedom fall to 2 as the images' part goes: at a million images t is 4.3."""
+    parts = Spread(1e-4, 6e-4, 0.0, math.nan)
+    needed = power.images_needed(0.105, parts, 3, 400, 0.05)
+    assert needed is not None
+    assert 400 < needed < 2_400
+    chance = [
+        power._power(0.055, power._scaled(parts, 3, 3, 400 / n, (1 + 20 / n) / (1 + 20 / 400)))
+        for n in (needed - 1, needed)
+    ]
+    assert chance[0] < power.POWER <= chance[1]
+
+
+def test_the_widening_for_few_images_goes_with_them():
+    parts = Spread(0.0, 4e-4 * (1 + 20 / 60), 0.0, math.nan)
+    needed = power.images_needed(0.0, parts, 3, 60, 0.05)
+    wide = power._scaled(parts, 3, 3, 60 / needed, (1 + 20 / needed) / (1 + 20 / 60))
+    assert wide.images == pytest.approx(4e-4 * 60 / needed * (1 + 20 / needed))

@@ -13,17 +13,20 @@ import torch
 from avalanche.core import SupervisedPlugin
 from conftest import message
 
+from cl_bench.config.schema import TaskConfig
 from cl_bench.data.base import VOID
+from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill, Task, labelled_together
 from cl_bench.model.unified import build_model
 from cl_bench.plugins.entry import StrategyEntry
-from cl_bench.plugins.registry import strategies
+from cl_bench.plugins.registry import kinds, strategies
 from cl_bench.results.rows import read_results
 from cl_bench.results.summary import summary
 from cl_bench.runner.prepare import Prepared
 from cl_bench.runner.prepare import prepare as prepare_experiment
 from cl_bench.runner.run import train
 from cl_bench.stages.trainer import Trainer
+from cl_bench.tasks.catalog import _learns
 from cl_bench.tasks.dataset import TaskDataset
 from cl_bench.training.harness import Harness
 
@@ -244,3 +247,13 @@ def test_a_task_cannot_have_the_name_of_something_else_in_a_stage(
     tasks = [{"name": name, "kind": "classification", "data": DATA, **({"head": head} if head else {})}]
     said = message(prepare_experiment, tiny(tasks=tasks))
     assert said == f"no task or head can be called {head or name!r}: it is the name of something else in a stage"
+
+
+def test_what_a_part_does_not_learn_must_become_a_background() -> None:
+    def learnt(*classes: str) -> tuple[int, ...]:
+        config = TaskConfig(name="streets", kind="segmentation", data={"format": "voc"}, learns=("car",))
+        return _learns(kinds.get("segmentation"), config, classes)
+
+    assert learnt("_background_", "car", "road") == learnt("Other", "car", "road") == (1,)
+    with pytest.raises(UserError, match=r"task streets \(learns\): pixels of .* become the first class, 'road'"):
+        learnt("road", "car", "background")

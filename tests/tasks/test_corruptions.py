@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import TINY, message
 from PIL import Image
 
 from cl_bench.config.schema import Corruption, validate
@@ -60,3 +61,16 @@ def test_an_unknown_corruption_is_refused() -> None:
     task = {"name": "a", "kind": "classification", "data": {"format": "scenes"}, "corruption": {"name": "fog"}}
     with pytest.raises(UserError, match=r"tasks\.0\.corruption\.name: .*'noise'"):
         validate({"name": "x", "tasks": [task]}, "x")
+
+
+@pytest.mark.parametrize("name", ["noise", "jpeg", "blur"])
+def test_what_would_shrink_with_larger_training_images_is_refused(
+    tiny: Callable[..., str], results: Path, name: str
+) -> None:
+    tasks = [{**task, "corruption": {"name": name}} for task in TINY["tasks"] if task["name"] == "seg"]
+    path = tiny(tasks=tasks, augment={"oversize": 2})
+    if name == "blur":
+        prepare(path)
+    else:
+        said = f"task seg: {name} is put on images at 2.0 times their size, and shrinks with them"
+        assert said in message(prepare, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from cl_bench.config.schema import Augment
 from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.kinds.base import Task
 from cl_bench.plugins.registry import kinds
+from cl_bench.runner.prepare import prepare
+from cl_bench.stages.trainer import Trainer
 from cl_bench.tasks.augment import Sample
 from cl_bench.tasks.catalog import make_task
 from cl_bench.tasks.dataset import TaskDataset
@@ -121,3 +124,11 @@ def test_a_read_pastes_from_the_images_that_it_may_take_from(monkeypatch: pytest
 def test_it_is_for_boxes_alone() -> None:
     experiment = load_experiment("check", {"augment.paste": 0.5})
     assert "seg: objects are pasted with their boxes" in message(make_task, experiment, 0, experiment.tasks[0], ("a",))
+
+
+def test_only_objects_of_classes_that_the_task_learns_are_drawn(tiny: Callable[..., str], results: Path) -> None:
+    det = {"name": "det", "kind": "detection", "data": {"format": "scenes", "train": 20, "val": 20, "size": 64}}
+    path = tiny(tasks=[{**det, "head": "d", "learns": ["0", "1", "2"]}, {**det, "name": "rest", "head": "d"}])
+    prepared = prepare(path)
+    images, _ = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store).datasets("det", 0)
+    assert set(np.flatnonzero(images._shown.any(0))) <= set(prepared.catalog[0].task.labels)

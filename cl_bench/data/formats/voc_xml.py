@@ -26,7 +26,8 @@ class VocXml:
     """`path/` or `path/VOCdevkit/VOC*/` with Annotations, JPEGImages, ImageSets/Main; or XML beside images, by split.
 
     Pixels are counted from 1, as VOC does, and both corners are part of a box: (1, 1, 1, 1) is the first pixel. An
-    object that is marked as difficult counts as neither hit nor miss.
+    object that is marked as difficult counts as neither hit nor miss: as a crowd of COCO's, by how much of a box lies
+    in it, not by VOC's own rule.
     """
 
     name = "voc_xml"

@@ -18,7 +18,7 @@ from torchvision.ops import (
 
 from cl_bench.kinds.base import Predictor, Settings, Target
 from cl_bench.kinds.detection.assigner import aligned, by_centre
-from cl_bench.kinds.detection.grid import Cells
+from cl_bench.kinds.detection.grid import SPAN, Cells
 
 CONFIDENCE = 4
 """Channel of the confidence; 0..3 are the box, 5 and up the class."""
@@ -37,7 +37,7 @@ class DetectionSettings(Settings):
     confidence's; label_smoothing: of the class; nms_iou: overlap above which the surer of two boxes of a class stays.
     """
 
-    largest: float = Field(8.0, gt=0)
+    largest: float = Field(8.0, gt=0, le=SPAN)
     assignment: Literal["centre", "task_aligned"] = "centre"
     confidence: Literal["focal", "quality_focal"] = "focal"
     box: Literal["giou", "diou", "ciou"] = "giou"

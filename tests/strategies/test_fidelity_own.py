@@ -34,9 +34,7 @@ def a_detector() -> Task:
     )
 
 
-@fidelity(
-    "response_kd", OWN, "the teacher's answers in place of labels: T^2 KL; detection: its own loss (ERD's idea)"
-)
+@fidelity("response_kd", OWN, "the teacher's answers in place of labels: T^2 KL; detection: its own loss (ERD's idea)")
 def test_response_kd_takes_answers_for_labels() -> None:
     """Not of a paper (ERD, arXiv:2204.02136, chooses cells by a threshold). With c the teacher's confidence of a cell:
     (sum of QFL(confidence, c) + sum of c * (2 * (1 - GIoU) + 0.5 * KL(teacher || student))) / max(sum of c, 1).

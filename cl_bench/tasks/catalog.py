@@ -103,8 +103,16 @@ def load_catalog(experiment: Experiment, others: Mapping[str, Split] | None = No
         _entry(experiment, index, config, tests.get(config.name)) for index, config in enumerate(experiment.tasks)
     )
     check_heads([entry.task for entry in entries])
-    audits = between_tasks([entry.audit for entry in entries])
-    return tuple(replace(entry, audit=audited) for entry, audited in zip(entries, audits, strict=True))
+    return _noted(entries)
+
+
+def _noted(entries: Sequence[TaskEntry]) -> tuple[TaskEntry, ...]:
+    """Return the entries with a finding where a task is scored on what another one trains on."""
+    audits = {entry.task.name: entry.audit for entry in entries}
+    scored = {name: {"val": one.val, **({"test": one.test.split} if one.test else {})} for name, one in audits.items()}
+    said = between_tasks({name: one.train for name, one in audits.items()}, scored)
+    found = {name: replace(one, findings=(*one.findings, *said[name])) for name, one in audits.items()}
+    return tuple(replace(entry, audit=found[entry.task.name]) for entry in entries)
 
 
 def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split | None) -> TaskEntry:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from cl_bench.data.base import Split
 from cl_bench.data.cache import file_hashes
-
-if TYPE_CHECKING:
-    from cl_bench.tasks.audit import Audit
 
 SHOWN = 5
 """Names in a sentence."""
@@ -37,30 +32,21 @@ def in_both(own: Mapping[str, list[str]], other: Mapping[str, list[str]]) -> lis
     return sorted(name for digest, names in own.items() if digest in other for name in names)
 
 
-def between_tasks(audits: Sequence[Audit]) -> list[Audit]:
-    """Return the audits, each with a finding for each other task that trains on images which it is scored on.
+def between_tasks(trained: Mapping[str, Split], scored: Mapping[str, Mapping[str, Split]]) -> dict[str, list[str]]:
+    """Return by task a sentence for each other task that trains on images which it is scored on.
 
-    Tasks share a model: what a stream has seen of such images, the baseline of a task has not.
+    trained: by task, its training images; scored: by task, its other parts by their names. Tasks share a model: what a
+    stream has seen of such images, the baseline of a task has not.
     """
-    trained = [by_hash({"train": one.train})[0][0] for one in audits]
-    noted = []
-    for one in audits:
-        scored = {"val": one.val, **({"test": one.test.split} if one.test else {})}
-        own = dict(zip(scored, by_hash(scored)[0], strict=True))
-        findings = [
-            _sentence(where, len(scored[where].examples), other, names)
-            for other, theirs in zip(audits, trained, strict=True)
-            if other is not one
-            for where in scored
-            if (names := in_both(own[where], theirs))
-        ]
-        noted.append(replace(one, findings=(*one.findings, *findings)))
-    return noted
-
-
-def _sentence(where: str, images: int, other: Audit, names: Sequence[str]) -> str:
-    listed = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-    return (
-        f"{len(names)} of {images} images of {where} are in train of task {other.task.name}, byte for byte: streams "
-        f"see them, the baseline does not: {listed}"
-    )
+    in_train = dict(zip(trained, by_hash(trained)[0], strict=True))
+    found: dict[str, list[str]] = {task: [] for task in scored}
+    for task, parts in scored.items():
+        for (where, split), own in zip(parts.items(), by_hash(parts)[0], strict=True):
+            for other, theirs in in_train.items():
+                if other != task and (names := in_both(own, theirs)):
+                    listed = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if names[SHOWN:] else "")
+                    found[task].append(
+                        f"{len(names)} of {len(split.examples)} images of {where} are in train of task {other}, byte "
+                        f"for byte: streams see them, the baseline does not: {listed}"
+                    )
+    return found

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
-from torchvision.tv_tensors import BoundingBoxes, Mask, TVTensor
+from torchvision.tv_tensors import BoundingBoxes, KeyPoints, Mask, TVTensor
 
 from cl_bench.config.schema import Augment
 from cl_bench.data.base import VOID
@@ -60,9 +60,13 @@ def window(sample: Sample, left: int, top: int, width: int, height: int, size: i
 
 
 def flipped(sample: Sample) -> Sample:
-    """Return `sample` turned left to right; only what has a geometry (mask, boxes) turns with the image."""
+    """Return `sample` turned left to right; only what has a geometry (mask, boxes, points) turns with the image."""
     image, target = sample
     turned = {k: F.horizontal_flip(v) if isinstance(v, TVTensor) else v for k, v in target.items()}
+    for part in turned.values():
+        if isinstance(part, KeyPoints):
+            # torchvision counts points by the pixel that they are in, so that the left edge becomes width - 1.
+            part.as_subclass(Tensor)[..., 0] += 1
     return F.horizontal_flip(image), turned
 
 

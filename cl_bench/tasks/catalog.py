@@ -60,6 +60,8 @@ class TaskEntry:
             **({"corruption": self.corruption.model_dump()} if self.corruption else {}),
             # Objects of all classes were drawn before, and those that the task does not learn pasted nothing.
             **({"pasted": "learnt"} if self.task.learns and self.protocol.augment.paste else {}),
+            # Flipped points lay a pixel off.
+            **({"flipped": "exactly"} if self.protocol.augment.flip and self.task.kind.name == "keypoints" else {}),
         }
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Mask
+from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, KeyPoints, Mask
 
 from cl_bench.config.schema import Augment
 from cl_bench.data.base import Example, Split
@@ -151,3 +151,10 @@ def test_what_is_read_depends_on_the_occasion_and_not_on_what_was_read_before() 
         assert torch.equal(image, again)
         assert torch.equal(target["mask"], second["mask"])
     assert any(not torch.equal(one.read(i, 0, 3)[0], one.read(i, 0, 4)[0]) for i in range(8))
+
+
+def test_a_flipped_point_is_as_far_from_the_other_edge() -> None:
+    points = KeyPoints(torch.tensor([[0.0, 5.0], [100.0, 7.0], [160.0, 0.0]]), canvas_size=(64, 160))
+    _, target = flipped((torch.zeros(3, 64, 160, dtype=torch.uint8), {"points": points}))
+    assert target["points"].tolist() == [[160.0, 5.0], [60.0, 7.0], [0.0, 0.0]]
+    assert points.tolist()[1] == [100.0, 7.0], "what was given stays"

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.slow
 RESULTS = Path(__file__).parents[2] / "results"
 
 
-@pytest.mark.parametrize("name", ["quickstart", "unified_onehead_best"])
+@pytest.mark.parametrize("name", ["quickstart", "zoo", "unified_onehead_best", "class_incremental"])
 def test_published_stages_keep_their_keys(name: str) -> None:
-    if name != "quickstart" and not os.environ.get("CL_BENCH_DATA"):
+    if name not in ("quickstart", "zoo") and not os.environ.get("CL_BENCH_DATA"):
         pytest.skip("CL_BENCH_DATA names no folder of real data")
     stages = pd.read_csv(RESULTS / name / "stages.csv")
     if set(stages["torch"]) != {torch.__version__} or set(stages["torchvision"]) != {torchvision.__version__}:

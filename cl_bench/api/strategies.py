@@ -12,9 +12,9 @@ from typing import Any
 
 from cl_bench.api.arguments import is_whole
 from cl_bench.errors import UserError
+from cl_bench.plugins.code_origin import code_identity
 from cl_bench.plugins.composition import parse, plugin_builder, read_value
 from cl_bench.plugins.entry import StrategyEntry, check_name
-from cl_bench.plugins.origin import code_identity
 from cl_bench.plugins.registry import strategies
 from cl_bench.utils.parsing import split_choice
 

@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from cl_bench.errors import UserError, describe_error, unknown_name_error
+from cl_bench.plugins.code_origin import code_identity
 from cl_bench.plugins.entry import StrategyEntry
-from cl_bench.plugins.origin import code_identity
 from cl_bench.plugins.registry import strategies
 from cl_bench.plugins.stock import adapted, refusal, wrong_setting
 from cl_bench.plugins.traits import Traits, traits_of

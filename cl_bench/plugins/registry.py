@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from cl_bench.errors import UserError, describe_error, unknown_name_error
+from cl_bench.plugins.code_origin import definition, is_typed, note_code, source_of
 from cl_bench.plugins.entry import StrategyEntry, check_name
-from cl_bench.plugins.origin import definition, is_typed, note_code, source_of
 
 T = TypeVar("T")
 """The type of what a registry holds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from cl_bench.plugins.origin import code_identity
+from cl_bench.plugins.code_origin import code_identity
 from cl_bench.plugins.stock import mixes
 
 

@@ -16,7 +16,7 @@ from cl_bench.data.cache import file_hashes, fingerprint
 from cl_bench.data.images import open_image
 from cl_bench.data.readings import readings, told
 from cl_bench.errors import UserError
-from cl_bench.plugins.origin import code_identity, source_of
+from cl_bench.plugins.code_origin import code_identity, source_of
 from cl_bench.tasks.leaks import by_hash, in_both
 from cl_bench.tasks.unturned import unturned
 from cl_bench.utils.files import replacing

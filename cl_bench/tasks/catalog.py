@@ -20,7 +20,7 @@ from cl_bench.data.formats.reading import missing
 from cl_bench.data.images import decode_image
 from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.kinds.base import Kind, Settings, Task
-from cl_bench.plugins.origin import code_identity
+from cl_bench.plugins.code_origin import code_identity
 from cl_bench.plugins.registry import formats, kinds
 from cl_bench.tasks import split_off
 from cl_bench.tasks.audit import Audit, audit

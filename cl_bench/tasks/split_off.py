@@ -16,7 +16,7 @@ from cl_bench.data.base import DataFormat, Split
 from cl_bench.data.cache import fingerprint
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Kind
-from cl_bench.plugins.origin import code_identity
+from cl_bench.plugins.code_origin import code_identity
 from cl_bench.plugins.registry import kinds
 from cl_bench.tasks.dev_split import strata
 from cl_bench.utils.files import write_whole

@@ -11,7 +11,7 @@ from conftest import TINY, message
 from test_schema import SMALL
 
 from cl_bench.config.presets import load_experiment
-from cl_bench.plugins.origin import code_identity
+from cl_bench.plugins.code_origin import code_identity
 from cl_bench.plugins.registry import strategies
 
 

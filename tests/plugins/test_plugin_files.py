@@ -14,7 +14,7 @@ from plugin_files import STRATEGY, write_plugin
 
 from cl_bench.errors import UserError
 from cl_bench.plugins import source_hash
-from cl_bench.plugins.origin import code_identity, source_of
+from cl_bench.plugins.code_origin import code_identity, source_of
 from cl_bench.plugins.plugin_files import load_plugin_files
 from cl_bench.plugins.registry import formats, strategies
 

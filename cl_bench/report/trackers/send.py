@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cl_bench.errors import UserError, unknown_name_error
-from cl_bench.plugins.origin import is_typed, source_of
+from cl_bench.plugins.code_origin import is_typed, source_of
 from cl_bench.plugins.registry import BUILT_IN_TRACKERS, trackers
 from cl_bench.report.trackers.base import Send, Tracker, tracked
 from cl_bench.results.rows import read_results

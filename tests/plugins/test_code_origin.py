@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from plugin_files import STRATEGY, write_plugin
 
-from cl_bench.plugins.origin import code_identity
+from cl_bench.plugins.code_origin import code_identity
 from cl_bench.plugins.plugin_files import load_plugin_files
 from cl_bench.plugins.registry import kinds, strategies
 

@@ -15,7 +15,7 @@ from cl_bench.errors import UserError
 from cl_bench.kinds.base import Kind, Settings, Task
 from cl_bench.plugins.plugin_files import load_plugin_files
 from cl_bench.plugins.registry import formats, kinds
-from cl_bench.tasks.audit import audit
+from cl_bench.tasks.audit import _place, audit
 from cl_bench.tasks.audit_report import report
 from cl_bench.tasks.contact_sheet import contact_sheet
 from cl_bench.tasks.unturned import unturned
@@ -323,3 +323,11 @@ def test_an_audit_depends_on_the_helpers_of_a_kind_in_a_file(make, tmp_path):
         load_plugin_files([tmp_path / "odd.py"])
         found.append(audit(replace(task(), kind=kinds.get("odd")), train, val).trivial)
     assert found == [0.25, 0.75]
+
+
+def test_an_audit_depends_on_the_settings_of_the_task():
+    kind = kinds.get("detection")
+    plain, other = (
+        Task(0, "t", kind, TEN, "per_class", (8, 16), 64, kind.Settings(**given)) for given in ({}, {"largest": 4.0})
+    )
+    assert _place(plain, "a") == _place(replace(plain, name="u"), "a") != _place(other, "a")

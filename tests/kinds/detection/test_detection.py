@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from cl_bench.config.presets import load_experiment
 from cl_bench.config.schema import Augment
@@ -17,7 +18,7 @@ from cl_bench.data.base import Boxes, Example, Split
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill, Task, expected_excess
 from cl_bench.kinds.detection.assigner import by_centre
-from cl_bench.kinds.detection.grid import Cells, cells, encode_boxes
+from cl_bench.kinds.detection.grid import SPAN, Cells, cells, encode_boxes
 from cl_bench.kinds.detection.head import CONFIDENCE, PRIOR, DetectionSettings, quality_focal_loss
 from cl_bench.plugins.registry import formats, kinds
 from cl_bench.tasks.catalog import read_task
@@ -316,3 +317,9 @@ def test_draw_marks_the_edges_and_leaves_the_rest() -> None:
     assert (drawn[18:29] > 150).all(-1).any(), "the class' name is written above it"
     assert (drawn[:16] == 9).all()
     assert (np.array(KIND.draw(blank, boxes(), CLASSES)) == 9).all()
+
+
+def test_no_level_serves_boxes_that_its_cells_cannot_predict() -> None:
+    assert KIND.Settings(largest=SPAN).largest == SPAN
+    with pytest.raises(ValidationError, match="less than or equal to 16"):
+        KIND.Settings(largest=SPAN + 0.5)

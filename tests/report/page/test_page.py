@@ -15,7 +15,7 @@ import pytest
 from synthetic import plausible
 
 from cl_bench.report.page.data import gallery
-from cl_bench.report.page.headline import cards, sentences
+from cl_bench.report.page.headline import _ranking, cards, sentences
 from cl_bench.report.page.render import render, save_report
 from cl_bench.results.retention import retained
 from cl_bench.results.rows import read_results
@@ -79,6 +79,16 @@ def test_the_bound_that_learns_all_at_once_is_no_winner(tmp_path: Path) -> None:
         assert "naive forgets least" in text
         assert "Not finished" not in text, "a bound takes no part, finished or not"
     assert "Epochs of joint are stretched over the stream" in render(results, tmp_path)
+
+
+def test_a_strategy_that_learnt_nothing_of_a_task_is_ranked_all_the_same(tmp_path: Path) -> None:
+    experiment = plausible(tmp_path / "results", strategies=("naive", "kd"))
+    for run in experiment.plan["runs"]:
+        if run["strategy"] == "naive":
+            for key in run["stages"][1:]:
+                experiment.scores[key]["det"] = [0.0] * experiment.epochs
+    results = read_results(experiment.write())
+    assert set(_ranking(summary(results)).means) == {"naive", "kd"}
 
 
 def test_the_cards_are_of_who_forgets_least_and_name_its_worst_task(tmp_path: Path) -> None:

@@ -34,11 +34,16 @@ class Reservoir(Memory):
 
 
 class ClassBalanced(Memory):
-    """`size` images a past task, chosen one by one: the next one shows the class of which fewest images are stored."""
+    """`size` images a past task, chosen one by one: the next one shows the class of which fewest images are stored.
+
+    Of the classes that the task learns: a part of a head knows nothing of the others.
+    """
+
+    by_class = True
 
     def choose(self, strategy: Harness, dataset: TaskDataset) -> list[int]:
         """Return images in which every class is about as often."""
-        shown = dataset.task.kind.held(dataset.split)
+        shown = dataset.shown
         left = permutation(len(dataset), strategy.seed, "memory", dataset.task.randomness)
         there = shown.any(0)
         chosen: list[int] = []

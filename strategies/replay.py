@@ -21,6 +21,8 @@ class Memory:
     What is stored of a task depends on (seed, task) alone, so a later stage finds the same images again.
     """
 
+    by_class = False
+
     def __init__(self, size: int, stream: str = "replay") -> None:
         """Hold `size` images a task; stream: what the order in which they are drawn is derived from."""
         self.size, self.stream = size, stream
@@ -91,7 +93,7 @@ class Replay(SupervisedPlugin):
     def __init__(self, memory: int | Memory = 10, weight: float = 1.0) -> None:
         super().__init__()
         self.memory = memory if isinstance(memory, Memory) else Memory(memory)
-        self.weight = weight
+        self.weight, self.by_class = weight, self.memory.by_class
 
     def before_training_exp(self, strategy: Harness, **_: Any) -> None:
         """Choose the stored images of every past task."""

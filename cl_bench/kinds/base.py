@@ -155,7 +155,10 @@ class Kind(ABC):
     metrics: ClassVar[tuple[str, ...]]
     """Names of its metrics; the verdict uses the first."""
     metric_version: ClassVar[int] = 1
-    """To be raised when its metrics give other numbers: what was stored is then scored again, and not trained."""
+    """To be raised when its metrics give other numbers: stored stages are then scored again on test, and not trained.
+
+    Scores on val stay as the stage took them while it was trained.
+    """
     predictors: ClassVar[tuple[str, ...]]
     """Names of its predictors; the first is the default."""
     levels: ClassVar[tuple[int, ...]]

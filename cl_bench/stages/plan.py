@@ -217,6 +217,7 @@ class _Planner:
             "past": list(past),
             # Past parts of a head had the labels of the task at hand, too, before this was in the key.
             **({"past_labels": "own"} if terms and self._parts(trained, past) else {}),
+            **({"stored_by": "learnt classes"} if self._chosen_by_class(past, terms) else {}),
             "strategy": [term.identity() for term in terms],
             "optimizer": optimizer,
             "schedule": {"first_epoch": schedule[0], "total_epochs": schedule[1]},
@@ -227,6 +228,11 @@ class _Planner:
             },
             "environment": self._environment(),
         }
+
+    def _chosen_by_class(self, past: tuple[str, ...], terms: tuple[Term, ...]) -> bool:
+        """Return whether images are stored for the classes they show, of a past task that learns some of its own."""
+        by_class = any(plugin.by_class for term in terms for plugin in term.traits)
+        return by_class and any(self.entries[name].task.learns for name in past)
 
     def _parts(self, trained: tuple[str, ...], past: tuple[str, ...]) -> bool:
         """Return whether a past task and one that is trained learn parts of the classes of one head."""

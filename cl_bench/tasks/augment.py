@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,8 +21,9 @@ Sample = tuple[Tensor, dict[str, Tensor]]
 
 GREY = 124
 """What fills the margin of an image; a mask's is void."""
+SIDES, OTHER_SIDE = re.compile("left|right"), {"left": "right", "right": "left"}
 VISIBLE = 0.25
-"""A box of which less than this share is left counts as cut away."""
+"""A box of which a cut leaves less than this share counts as cut away."""
 
 
 def zoomed(sample: Sample, augment: Augment, size: int, draw: np.random.Generator) -> Sample:
@@ -53,21 +55,32 @@ def window(sample: Sample, left: int, top: int, width: int, height: int, size: i
 
     moved = {name: cut(part) if isinstance(part, TVTensor) else part for name, part in target.items()}
     if "boxes" in target:
-        whole = _areas(target["boxes"]) * (size / width) * (size / height)
-        keep = _areas(moved["boxes"]) >= VISIBLE * whole.clamp(min=1)
+        whole = areas(target["boxes"]) * (size / width) * (size / height)
+        keep = areas(moved["boxes"]) >= VISIBLE * whole.clamp(min=1)
         moved = {name: part if isinstance(part, Mask) else _kept(part, keep) for name, part in moved.items()}
     return cut(image), moved
 
 
-def flipped(sample: Sample) -> Sample:
-    """Return `sample` turned left to right; only what has a geometry (mask, boxes, points) turns with the image."""
+def flipped(sample: Sample, names: Sequence[str]) -> Sample:
+    """Return `sample` turned left to right; only what has a geometry (mask, boxes, points) turns with the image.
+
+    names: of the classes. A point goes to the class that it is of now: what was a left eye looks like a right one.
+    """
     image, target = sample
     turned = {k: F.horizontal_flip(v) if isinstance(v, TVTensor) else v for k, v in target.items()}
-    for part in turned.values():
+    for name, part in turned.items():
         if isinstance(part, KeyPoints):
             # torchvision counts points by the pixel that they are in, so that the left edge becomes width - 1.
             part.as_subclass(Tensor)[..., 0] += 1
+            turned[name] = KeyPoints(part.as_subclass(Tensor)[counterparts(names)], canvas_size=part.canvas_size)
     return F.horizontal_flip(image), turned
+
+
+def counterparts(names: Sequence[str]) -> list[int]:
+    """Return for each name the index of the one with left for right and right for left, its own where there is none."""
+    places = {name.lower(): index for index, name in enumerate(names)}
+    mirrored = [SIDES.sub(lambda side: OTHER_SIDE[side[0]], name.lower()) for name in names]
+    return [places.get(name, index) for index, name in enumerate(mirrored)]
 
 
 def recoloured(image: Tensor, most: float, draw: np.random.Generator) -> Tensor:
@@ -100,7 +113,8 @@ def _tiled(four: Sequence[Tensor]) -> Tensor:
     return torch.cat((torch.cat(tuple(four[:2]), -1), torch.cat(tuple(four[2:]), -1)), -2)
 
 
-def _areas(boxes: Tensor) -> Tensor:
+def areas(boxes: Tensor) -> Tensor:
+    """Return the areas (n,) of boxes (n, 4), xyxy."""
     left, top, right, bottom = boxes.as_subclass(Tensor).unbind(1)
     return (right - left) * (bottom - top)
 

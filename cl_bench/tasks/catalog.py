@@ -24,7 +24,7 @@ from cl_bench.plugins.code_origin import code_identity
 from cl_bench.plugins.registry import formats, kinds
 from cl_bench.tasks import split_off
 from cl_bench.tasks.audit import Audit, audit
-from cl_bench.tasks.corruptions import decoder
+from cl_bench.tasks.corruptions import check_corruption, corruption_identity, decoder
 from cl_bench.tasks.dev_split import dev_split
 from cl_bench.tasks.leaks import between_tasks
 from cl_bench.utils.paths import expand
@@ -57,11 +57,11 @@ class TaskEntry:
             "train_data": self.audit.train_fingerprint,
             "validation_data": self.audit.val_fingerprint,
             **protocol,
-            **({"corruption": self.corruption.model_dump()} if self.corruption else {}),
-            # Objects of all classes were drawn before, and those that the task does not learn pasted nothing.
-            **({"pasted": "learnt"} if self.task.learns and self.protocol.augment.paste else {}),
-            # Flipped points lay a pixel off.
-            **({"flipped": "exactly"} if self.protocol.augment.flip and self.task.kind.name == "keypoints" else {}),
+            **({"corruption": corruption_identity(self.corruption)} if self.corruption else {}),
+            # Before, other objects in the rectangle of a pasted one had no box, and classes that are not learnt a turn.
+            **({"pasted": "with all in it"} if self.protocol.augment.paste else {}),
+            # Flipped points lay a pixel off, and left ones stayed left ones.
+            **({"flipped": "sides"} if self.protocol.augment.flip and self.task.kind.name == "keypoints" else {}),
         }
 
     @property
@@ -119,7 +119,8 @@ def _noted(entries: Sequence[TaskEntry]) -> tuple[TaskEntry, ...]:
 
 def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split | None) -> TaskEntry:
     task, train, val = read_task(experiment, index, config)
-    _check_corruption(config, experiment.protocol(config))
+    if config.corruption:
+        check_corruption(config.name, config.corruption, experiment.protocol(config))
     source = formats.get(config.data["format"])
     # Whoever chooses something on dev must not see what the verdict will be.
     has_one = experiment.split == "val" and test_part(config)
@@ -135,15 +136,6 @@ def _entry(experiment: Experiment, index: int, config: TaskConfig, other: Split 
         audited = replace(inner, findings=findings, leaked=leaked, details=audited.details)
     code = (code_identity(task.kind), code_identity(source))
     return TaskEntry(task, experiment.protocol(config), audited, code, config.corruption)
-
-
-def _check_corruption(config: TaskConfig, protocol: Protocol) -> None:
-    """Raise UserError where training images would be less corrupt than those that are scored."""
-    if config.corruption and config.corruption.name in ("noise", "jpeg") and protocol.augment.oversize != 1:
-        raise UserError(
-            f"task {config.name}: {config.corruption.name} is put on images at {protocol.augment.oversize} times their "
-            "size, and shrinks with them: set augment.oversize to 1"
-        )
 
 
 def read_task(experiment: Experiment, index: int, config: TaskConfig) -> tuple[Task, Split, Split]:
@@ -279,7 +271,7 @@ def pixels(
     if corruption is None:
         images = cache.resized(fingerprint, paths, size, decode_image)
     else:
-        images = cache.resized(f"{fingerprint} {corruption.model_dump_json()}", paths, size, decoder(corruption))
+        images = cache.resized(f"{fingerprint} {corruption_identity(corruption)}", paths, size, decoder(corruption))
     decode = task.kind.decode_target
     if decode is None:
         return images, None

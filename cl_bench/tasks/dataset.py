@@ -93,10 +93,10 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
             others = draw.choice(len(self) if among is None else among, 3)
             sample = mosaic([sample, *(self._view(int(other), draw) for other in others)], draw)
         if augment.paste and draw.random() < augment.paste:
-            drawn = choose(self._shown, range(len(self)) if among is None else among, draw)
+            drawn = choose(self.shown, range(len(self)) if among is None else among, draw)
             sample = sample if drawn is None else pasted(sample, self._view(drawn[0], draw), drawn[1], draw)
         if augment.flip and draw.random() < 0.5:
-            sample = flipped(sample)
+            sample = flipped(sample, self.task.classes)
         image, target = sample
         if augment.colour:
             image = recoloured(image, augment.colour, draw)
@@ -113,7 +113,8 @@ class TaskDataset(Dataset[tuple[Tensor, Target]]):
         return TaskDataset(self.task, self.split, self._images, self._masks, Augment(**augment), self.seed)
 
     @cached_property
-    def _shown(self) -> npt.NDArray[np.bool_]:
+    def shown(self) -> npt.NDArray[np.bool_]:
+        """Which examples show which classes that the task learns; shape (examples, classes)."""
         shown = self.task.kind.held(self.split).copy()
         shown[:, [label for label in range(shown.shape[1]) if label not in self.task.labels]] = False
         return shown

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 
-from cl_bench.tasks.augment import VISIBLE, Sample
+from cl_bench.tasks.augment import VISIBLE, Sample, areas
 
 SCALE = (0.5, 1.5)
 """Least and greatest enlargement of an object."""
@@ -36,8 +36,9 @@ def choose(shown: npt.NDArray[np.bool_], among: Iterable[int], draw: np.random.G
 def pasted(sample: Sample, other: Sample, label: int, draw: np.random.Generator) -> Sample:
     """Return `sample` with an object of class `label` of `other`, a sample of the same size, put somewhere.
 
-    It comes with the rectangle of its box (arXiv:1708.01642 cuts along masks and blends). What it hides but for a
-    quarter has no box any more. Nothing changes where `other` has no such object, or too small a one.
+    It comes with the rectangle of its box (arXiv:1708.01642 cuts along masks and blends), and with the boxes of which a
+    quarter is in there. What it hides but for a quarter has no box any more. Nothing changes where `other` has no such
+    object, or too small a one.
     """
     image, target = sample
     side = image.shape[-1]
@@ -53,11 +54,15 @@ def pasted(sample: Sample, other: Sample, label: int, draw: np.random.Generator)
         return sample
     x, y = (int(draw.integers(side - n + 1)) for n in (wide, tall))
     changed = image.clone()
-    changed[:, y : y + tall, x : x + wide] = F.resize(other[0][:, top:bottom, left:right], [tall, wide])
-    place = torch.tensor([[x, y, x + wide, y + tall]], dtype=torch.float32)
-    keep = _seen(target["boxes"].as_subclass(Tensor), place[0])
-    found = {name: torch.cat([part[keep], other[1][name][one][None]]) for name, part in target.items()}
-    joined = torch.cat([target["boxes"].as_subclass(Tensor)[keep], place])
+    cut = (top, left, bottom - top, right - left, [tall, wide])
+    changed[:, y : y + tall, x : x + wide] = F.resized_crop(other[0], *cut)
+    inside = F.resized_crop(other[1]["boxes"], *cut)
+    whole = areas(other[1]["boxes"]) * (wide / (right - left)) * (tall / (bottom - top))
+    come = areas(inside) >= VISIBLE * whole
+    keep = _seen(target["boxes"].as_subclass(Tensor), torch.tensor([x, y, x + wide, y + tall]))
+    found = {name: torch.cat([part[keep], other[1][name][come]]) for name, part in target.items()}
+    moved = inside.as_subclass(Tensor)[come] + torch.tensor([x, y, x, y])
+    joined = torch.cat([target["boxes"].as_subclass(Tensor)[keep], moved])
     found["boxes"] = BoundingBoxes(joined, format=BoundingBoxFormat.XYXY, canvas_size=(side, side))
     return changed, found
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from avalanche.core import SupervisedPlugin
+from conftest import TINY
 
 from cl_bench.config.presets import load_experiment
 from cl_bench.results.export import stage_costs
@@ -95,3 +96,11 @@ def test_imitation_is_zero_where_the_student_is_the_teacher(
         losses[-1].backward()
         optimizer.step()
     assert losses[-1].item() < 0.2 * losses[0].item()
+
+
+@pytest.mark.parametrize("strategy", ["response_kd", "view_kd", "expert_kd[past=1.0]", "layer_merging", "consolidate"])
+def test_a_detector_is_imitated_on_images_of_another_size(
+    tiny: Callable[..., str], results: Path, strategy: str
+) -> None:
+    tasks = [{**task, "image_size": 96} if task["name"] == "seg" else task for task in TINY["tasks"]]
+    assert train(prepare(tiny(tasks=tasks, orders=[["det", "seg"]], epochs=1), strategies=[strategy])) == {}

@@ -14,6 +14,8 @@ import torch
 from spy import Spy
 
 from cl_bench.kinds.base import Distill
+from cl_bench.runner.prepare import prepare
+from cl_bench.stages.trainer import Trainer
 from cl_bench.strategies.ema_teacher import SlowTeacher
 from cl_bench.strategies.er import ClassBalanced
 from cl_bench.strategies.ewc import ElasticWeights
@@ -86,6 +88,20 @@ def test_a_balanced_memory_shows_every_class_about_as_often(second_stage: Callab
     balanced, random = spread
     assert balanced.tolist() == [1] * 10
     assert random.max() > 1
+
+
+def test_a_balanced_memory_heeds_the_classes_that_the_task_learns(tiny: Callable[..., str], results: Path) -> None:
+    det = {"name": "det", "kind": "detection", "data": {"format": "scenes", "train": 20, "val": 20, "size": 64}}
+    learnt, rest = ["0", "1"], [str(digit) for digit in range(2, 10)]
+    path = tiny(tasks=[{**det, "head": "d", "learns": learnt}, {**det, "name": "rest", "head": "d", "learns": rest}])
+    prepared = prepare(path, strategies=["er", "replay"])
+    trainer = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store)
+    images, _ = trainer.datasets("det", 0)
+    least = images.shown[:, :2].sum(0).min()
+    chosen = ClassBalanced(2 * int(least)).choose(SimpleNamespace(seed=0), images)  # type: ignore[arg-type]
+    assert images.shown[chosen][:, :2].sum(0).min() == least
+    by_strategy = {run.strategy: prepared.plan.stages[run.stages[1]].identity for run in prepared.plan.runs}
+    assert ["stored_by" in by_strategy[name] for name in ("er", "replay")] == [True, False]
 
 
 def test_cumulative_keeps_every_image(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from cl_bench.config.schema import Augment
 from cl_bench.data.base import Example, Split
 from cl_bench.kinds.base import Task
 from cl_bench.plugins.registry import kinds
-from cl_bench.tasks.augment import GREY, VOID, Sample, flipped, mosaic, recoloured, window, zoomed
+from cl_bench.tasks.augment import GREY, VOID, Sample, counterparts, flipped, mosaic, recoloured, window, zoomed
 from cl_bench.tasks.dataset import TaskDataset
 
 SIZE = 64
@@ -85,7 +85,7 @@ def test_an_oversize_image_comes_down_to_the_task_s_size() -> None:
 
 
 def test_a_flip_turns_all_but_the_label() -> None:
-    image, target = flipped(sample())
+    image, target = flipped(sample(), ("a",))
     assert target["boxes"].tolist() == [[24.0, 8.0, 48.0, 56.0]]
     assert target["labels"].tolist() == [7]
     assert agree((image, target))
@@ -155,6 +155,17 @@ def test_what_is_read_depends_on_the_occasion_and_not_on_what_was_read_before() 
 
 def test_a_flipped_point_is_as_far_from_the_other_edge() -> None:
     points = KeyPoints(torch.tensor([[0.0, 5.0], [100.0, 7.0], [160.0, 0.0]]), canvas_size=(64, 160))
-    _, target = flipped((torch.zeros(3, 64, 160, dtype=torch.uint8), {"points": points}))
+    _, target = flipped((torch.zeros(3, 64, 160, dtype=torch.uint8), {"points": points}), "abc")
     assert target["points"].tolist() == [[160.0, 5.0], [60.0, 7.0], [0.0, 0.0]]
     assert points.tolist()[1] == [100.0, 7.0], "what was given stays"
+
+
+def test_a_flipped_left_eye_is_a_right_one() -> None:
+    names = ("nose", "left_eye", "right_eye", "Left Ear", "right ear", "left paw")
+    assert counterparts(names) == [0, 2, 1, 4, 3, 5]
+    points = KeyPoints(torch.tensor([[10.0, 1], [4, 2], [6, 3], [2, 4], [8, 5], [1, 6]]), canvas_size=(64, 64))
+    _, target = flipped((torch.zeros(3, 64, 64, dtype=torch.uint8), {"points": points}), names)
+    assert target["points"].as_subclass(torch.Tensor)[:3].tolist() == [[54.0, 1], [58, 3], [60, 2]]
+    image = torch.zeros(3, 64, 64, dtype=torch.uint8), {"points": points}
+    twice = flipped(flipped(image, names), names)[1]["points"].as_subclass(torch.Tensor)
+    assert twice.tolist() == points.as_subclass(torch.Tensor).tolist()

@@ -74,3 +74,25 @@ def test_what_would_shrink_with_larger_training_images_is_refused(
     else:
         said = f"task seg: {name} is put on images at 2.0 times their size, and shrinks with them"
         assert said in message(prepare, path)
+
+
+def test_a_blur_that_blurs_nothing_is_refused(tiny: Callable[..., str], results: Path) -> None:
+    tasks = [{**task, "corruption": {"name": "blur", "severity": 1}} for task in TINY["tasks"] if task["name"] == "cls"]
+    assert "blur of severity 1 changes no image of 32 pixels" in message(prepare, tiny(tasks=tasks, image_size=32))
+
+
+def test_brightness_and_saturation_are_changed_as_colours_and_not_in_each_channel(tmp_path: Path) -> None:
+    """The published forms, on a dull orange: hue 30 degrees, saturation 0.5, value 0.6."""
+    path = tmp_path / "orange.png"
+    Image.new("RGB", (32, 32), (153, 115, 76)).save(path)
+    wanted = {
+        ("brightness", 1): (0.5, 0.7),
+        ("brightness", 5): (0.5, 1.0),
+        ("saturation", 1): (0.15, 0.6),
+        ("saturation", 3): (1.0, 0.6),
+        ("saturation", 4): (1.0, 0.6),
+    }
+    for (name, severity), (saturation, value) in wanted.items():
+        found = decoder(Corruption(name=name, severity=severity))(path, 32)[0, 0].tolist()
+        red, green, blue = 255 * value, 255 * value * (1 - saturation / 2), 255 * value * (1 - saturation)
+        assert found == pytest.approx([red, green, blue], abs=1.5)

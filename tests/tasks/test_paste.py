@@ -54,6 +54,20 @@ def test_the_object_lies_where_its_box_says(seed: int) -> None:
     assert int((image == 200).sum()) == 3 * (right - left) * (bottom - top)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_what_else_is_in_the_rectangle_brings_its_box(seed: int) -> None:
+    image, found = sample((10.0, 20, 50, 60), (20, 20, 30, 40), (46, 20, 63, 60), (0, 0, 8, 8), label=1)
+    image[:, 20:40, 20:30] = 77
+    found["labels"] = torch.tensor([2, 1, 1, 1])  # the third is cut to less than a quarter
+    changed, target = pasted(sample((1.0, 1, 3, 3)), (image, found), 2, np.random.default_rng(seed))
+    assert target["labels"].tolist()[-2:] == [2, 1]
+    assert len(target["labels"]) in (2, 3)
+    left, top, right, bottom = target["boxes"].as_subclass(Tensor)[-1].tolist()
+    seen = (changed[0] > 38).nonzero()  # half of the inner one's grey
+    assert (seen.min(0).values - torch.tensor([top, left])).abs().max() <= 1
+    assert (seen.max(0).values + 1 - torch.tensor([bottom, right])).abs().max() <= 1
+
+
 def test_what_is_hidden_has_no_box_any_more() -> None:
     large = sample((0, 0, SIZE, SIZE), label=2, value=200)
     counts = set()
@@ -131,4 +145,4 @@ def test_only_objects_of_classes_that_the_task_learns_are_drawn(tiny: Callable[.
     path = tiny(tasks=[{**det, "head": "d", "learns": ["0", "1", "2"]}, {**det, "name": "rest", "head": "d"}])
     prepared = prepare(path)
     images, _ = Trainer(prepared.experiment, prepared.catalog, prepared.weights, prepared.store).datasets("det", 0)
-    assert set(np.flatnonzero(images._shown.any(0))) <= set(prepared.catalog[0].task.labels)
+    assert set(np.flatnonzero(images.shown.any(0))) <= set(prepared.catalog[0].task.labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ class MaskPairs:
     def read(self, options: Mapping[str, Any], kind: str, split: str, classes: tuple[str, ...] | None) -> Split:
         """Read `split`; each target is the Path of a mask of indices into the classes.
 
-        classes: by default those of `colours`, Cityscapes' 19, or "class 0" and so on up to the highest index. Raises
-        UserError, naming them all at once, for images and masks that lack the other, and for unknown colours.
+        classes: by default those of `colours`, Cityscapes' 19, or "class 0" and so on up to the highest index in any
+        split. Raises UserError, naming them all at once, for images and masks that lack the other, and for unknown
+        colours.
         """
         root = data_folder(self, options, kind, KEYS)
         places = mask_places.patterns(root, options)
@@ -58,7 +60,7 @@ class MaskPairs:
             names = chosen(classes, lambda: colours.classes)
             masks = colours.converted(masks, names)
         else:
-            names = chosen(classes, lambda: _names(places, masks))
+            names = chosen(classes, lambda: _names(places, root))
         examples = (Example(name, image, mask) for (name, image, _), mask in zip(pairs, masks, strict=True))
         return Split(names, ordered(examples, root))
 
@@ -89,21 +91,27 @@ def _colours(places: mask_places.Patterns, options: Mapping[str, Any]) -> mask_c
     return mask_colours.parse({**CITYSCAPES, mask_colours.VOID_NAME: others})
 
 
-def _names(places: mask_places.Patterns, masks: Iterable[Path]) -> tuple[str, ...]:
+def _names(places: mask_places.Patterns, root: Path) -> tuple[str, ...]:
     if places.masks.endswith("_labelTrainIds.png"):
         return tuple(CITYSCAPES)
+    # Of all splits alike: one in which the last class is rare would have fewer classes than the others.
+    splits = NAMES if places.divided else (ALL,)
+    masks = [mask for split in splits for mask in places.found(root, split)[1].values()]
     return tuple(f"class {index}" for index in range(max(_values(masks) - {VOID}, default=-1) + 1))
 
 
 def _values(masks: Iterable[Path]) -> set[int]:
     """Return all indices or grey values in `masks`; raise UserError for one of colours."""
-    found: set[int] = set()
-    for path in masks:
-        pixels = mask_colours.mask_values(path, grey=True)
-        if pixels is None:
-            raise UserError(f"mask {path} holds colours; {mask_colours.CURE}")
-        found |= set(np.unique(pixels).tolist())
-    return found
+    return set().union(*(_in_mask(path, path.stat().st_mtime_ns) for path in masks))
+
+
+@cache
+def _in_mask(path: Path, changed: int) -> frozenset[int]:
+    """Return the values in a mask, once for all splits that ask; `changed` is when the file was."""
+    pixels = mask_colours.mask_values(path, grey=True)
+    if pixels is None:
+        raise UserError(f"mask {path} holds colours; {mask_colours.CURE}")
+    return frozenset(np.unique(pixels).tolist())
 
 
 def _labelled(places: mask_places.Patterns, root: Path, split: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -53,6 +54,11 @@ def cells(image_size: int, levels: tuple[int, ...], largest: float, device: torc
         least = most
     parts = [torch.cat(centres), *torch.cat(columns).float().split(1, 1)]
     return Cells(*(part.to(device) for part in parts))
+
+
+def side_of(number: int, levels: tuple[int, ...]) -> int:
+    """Return the side in pixels, a multiple of 32, of the square images on which `levels` have `number` cells."""
+    return next(side for side in count(32, 32) if sum((-(-side // stride)) ** 2 for stride in levels) >= number)
 
 
 def decode_boxes(raw: Tensor, cells: Cells) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from cl_bench.data.images import image_size
 from cl_bench.errors import UserError
 from cl_bench.kinds.base import Distill, Kind, Predictor, Target, Task, select_classes
 from cl_bench.kinds.detection.assigner import by_centre
-from cl_bench.kinds.detection.grid import Cells, cells, decode_boxes, encode_boxes
+from cl_bench.kinds.detection.grid import Cells, cells, decode_boxes, encode_boxes, side_of
 from cl_bench.kinds.detection.head import (
     BOX_LOSSES,
     CONFIDENCE,
@@ -39,7 +40,8 @@ from cl_bench.kinds.prediction import Detections
 from cl_bench.metrics.rarity import rare_classes
 from cl_bench.plugins.registry import kinds
 
-MIN_SCORE, CANDIDATES, KEPT = 0.01, 400, 100
+MIN_SCORE, CANDIDATES, KEPT = 0.01, 1000, 100
+"""Least score of a detection, most of a level before non-maximum suppression (arXiv:1708.02002), most of an image."""
 SHOWN = 0.25
 """Score from which a detection is drawn; AP counts all of them."""
 
@@ -119,7 +121,11 @@ class Detection(Kind):
 
     def imitation(self, task: Task, student: Tensor, teacher: Tensor) -> Tensor:
         """Return confidence + box + class loss as in `loss`, each cell assigned as the teacher is sure of it."""
-        settings, grid, sure = task.settings, _cells(task, student), teacher[:, CONFIDENCE].float().sigmoid()
+        settings, sure = task.settings, teacher[:, CONFIDENCE].float().sigmoid()
+        grid = _cells(task, student)
+        if len(grid) != student.shape[-1]:
+            # The images are another task's, which may have another size.
+            grid = cells(side_of(student.shape[-1], task.levels), task.levels, settings.largest, student.device)
         confidence = quality_focal_loss(student[:, CONFIDENCE].float(), sure)
         box = BOX_LOSSES[settings.box](decode_boxes(student, grid), decode_boxes(teacher, grid))
         s, t = _classes(task, student).float(), _classes(task, teacher).float()
@@ -140,8 +146,7 @@ class Detection(Kind):
             labels = raw[CONFIDENCE + 1].float().round().long().clamp(0, len(task.classes) - 1)[:, None]
         else:
             labels = torch.arange(scores.shape[1], device=raw.device).expand_as(scores)
-        top = scores.flatten().topk(min(CANDIDATES, scores.numel()))
-        kept = top.indices[top.values > MIN_SCORE]
+        kept = _candidates(task, scores)
         boxes, scores, labels = boxes[kept // scores.shape[1]], scores.flatten()[kept], labels.flatten()[kept]
         best = batched_nms(boxes, scores, labels, nms_iou or task.settings.nms_iou)[:KEPT]
         return boxes[best], scores[best], labels[best]
@@ -264,6 +269,15 @@ def _classes(task: Task, raw: Tensor) -> Tensor:
     """Return the class channels of raw outputs (B, channels, N): of the classes that the task learns, or the one."""
     channels = raw[:, CONFIDENCE + 1 :]
     return channels if task.predictor == "literal" else select_classes(channels, task.labels)
+
+
+def _candidates(task: Task, scores: Tensor) -> Tensor:
+    """Return which of the scores (N, classes), counted through, are the best of each level and good enough."""
+    levels = scores.split([(-(-task.image_size // stride)) ** 2 for stride in task.levels])
+    tops = [level.flatten().topk(min(CANDIDATES, level.numel())) for level in levels]
+    starts = accumulate((level.numel() for level in levels), initial=0)
+    kept = [start + top.indices[top.values > MIN_SCORE] for start, top in zip(starts, tops, strict=False)]
+    return torch.cat(kept)
 
 
 def _cells(task: Task, like: Tensor) -> Cells:

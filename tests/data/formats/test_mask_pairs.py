@@ -153,6 +153,15 @@ def test_masks_without_255_and_with_other_values_late_are_not_of_foreground(tmp_
     assert layouts(tmp_path)["mask_pairs"][0].options == {}, "the last masks are looked at, too"
 
 
+def test_all_splits_have_the_classes_of_the_one_that_shows_most(tmp_path: Path) -> None:
+    by_split(tmp_path)
+    mask = tmp_path / "valid" / "masks" / "a_mask.png"
+    Image.fromarray(np.zeros_like(INDICES)).save(mask)
+    assert read(tmp_path, "val").classes == read(tmp_path, "train").classes == ("class 0", "class 1", "class 2")
+    Image.fromarray(np.full_like(INDICES, 4)).save(mask)
+    assert len(read(tmp_path, "train").classes) == 5, "a file that has changed is read anew"
+
+
 def test_patterns_name_what_lies_elsewhere(tmp_path: Path) -> None:
     pair(tmp_path / "raw" / "train" / "x" / "a_rgb.png", tmp_path / "truth" / "train-x" / "a.png")
     pair(tmp_path / "raw" / "train" / "b_rgb.png", tmp_path / "truth" / "train" / "b.gt.png")

@@ -244,6 +244,23 @@ def test_decoding_clamps_class_id_and_boxes_and_drops_duplicates() -> None:
     assert KIND.decode_detections(LITERAL, raw)[2].tolist() == [2, 0]
 
 
+def test_no_box_is_lost_in_a_crowded_image(tmp_path: Path) -> None:
+    task = replace(PER_CLASS, levels=(8, 32))
+    grid = grid_of(task)
+    corners = [(x + 2.0, y + 2.0, x + 34.0, y + 34.0) for y in range(0, 250, 36) for x in range(0, 250, 36)]
+    split = Split(CLASSES, (example(tmp_path, boxes(*corners)),))
+    owner = by_centre(torch.tensor(corners), grid, radius=1.5)
+    raw = KIND.ideal(task, split.examples[0])
+    sure = (owner >= 0).nonzero().flatten()
+    raw[:4, sure] = encode_boxes(torch.tensor(corners)[owner.clamp(min=0)], grid)[:, sure]
+    raw[CONFIDENCE, sure] = torch.linspace(9.0, 5.0, len(corners))[owner[sure]]
+    raw[5, sure] = 50.0
+    assert len(sure) > 8 * len(corners), "duplicates, which non-maximum suppression takes out"
+    metric = KIND.metric(task, split)
+    metric.update(raw[None], [0])
+    assert metric.compute()["AP50"] == 1.0
+
+
 def scored(task: Task, split: Split) -> dict[str, float]:
     metric = KIND.metric(task, split)
     for index, found in enumerate(split.examples):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cl_bench.kinds.detection.grid import REACH, SPAN, cells, decode_boxes, encode_boxes
+from cl_bench.kinds.detection.grid import REACH, SPAN, cells, decode_boxes, encode_boxes, side_of
 
 CPU = torch.device("cpu")
 
@@ -46,3 +46,9 @@ def test_every_size_of_box_is_for_one_level(levels: tuple[int, ...], largest: fl
     for side in (0.5, 8.0, 9.0, 32.0, 64.0, 64.5, 100.0, 128.0, 129.0, 256.0):
         (takes,) = found.stride[(side > found.least) & (side <= found.most)].unique().tolist()
         assert takes == next((level for level in levels if side <= largest * level), levels[-1])
+
+
+@pytest.mark.parametrize("levels", [(8,), (32,), (16, 32), (8, 16, 32, 64)])
+def test_the_number_of_cells_tells_the_size_of_the_image(levels: tuple[int, ...]) -> None:
+    for size in (32, 64, 96, 256, 512, 4096):
+        assert side_of(len(cells(size, levels, 8.0, CPU)), levels) == size

@@ -43,7 +43,8 @@ def _are_changes(value: Any) -> bool:
 _TEXT = _Takes("a text", _is_text)
 _PLACE = _Takes("a folder or an experiment's name", _is_place)
 _TAKES = {
-    **dict.fromkeys(("against", "filter", "format", "order", "sort", "split", "strategy", "what"), _TEXT),
+    **dict.fromkeys(("against", "filter", "format", "order", "sort", "split", "strategy", "url", "what"), _TEXT),
+    "card": _Takes("True or False", lambda value: isinstance(value, bool)),
     "changes": _Takes('settings by dotted keys, such as {"epochs": 2}, or texts such as "epochs=2"', _are_changes),
     "columns": _Takes("names of columns", lambda value: _is_text(value) or _are(_is_text)(value)),
     "experiment": _Takes(

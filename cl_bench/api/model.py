@@ -16,7 +16,6 @@ from cl_bench.data.pictures import as_picture
 from cl_bench.deploy.inputs import as_images
 from cl_bench.deploy.runtimes import eager
 from cl_bench.deploy.trained import Trained, load_trained
-from cl_bench.kinds.prediction import Prediction
 from cl_bench.results.plan_file import experiment_folder
 
 
@@ -53,7 +52,7 @@ class Model:
         """Where its weights are from: experiment, strategy, order, seed, stage, commit and machine."""
         return dict(self._trained.origin)
 
-    def predict(self, image: Any) -> dict[str, Prediction]:
+    def predict(self, image: Any) -> dict[str, Any]:
         """Return what every task says of an image, from one forward pass.
 
         image: a path, a PIL image, an array (H, W, 3) or a tensor (3, H, W), uint8 or floats in 0..1. A file is turned
@@ -64,7 +63,7 @@ class Model:
         picture = open_image(Path(image)) if isinstance(image, str | Path) else as_picture(image).convert("RGB")
         side = self._trained.image_size
         pixels = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
-        predictions = {}
+        predictions: dict[str, Any] = {}
         for task, output in zip(self._trained.model.tasks, self._forward(as_images([pixels])), strict=True):
             found, plain = task.kind.answer(task, torch.from_numpy(output), picture.size)
             predictions[task.name] = task.kind.prediction(found, plain, task.classes)

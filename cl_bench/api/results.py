@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 
 from cl_bench.api.arguments import check
-from cl_bench.errors import unknown_name_error
+from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.results import rows
 from cl_bench.results.rows import REFERENCE
 from cl_bench.utils.parsing import split_choice
@@ -113,6 +113,7 @@ class Results(pd.DataFrame):
         from cl_bench.report.tables import baselines, strategies
 
         found, frame, shown = self._found.chosen(split), self.summary(split), format_of(format)
+        _refuse(shown.value, bool(found.plan.runs), long or full, bool(columns or sort))
         if shown is Format.json:
             return Printed(as_json(whole(frame, found, of_drops=bool(found.plan.runs))))
         if not found.plan.runs:
@@ -158,7 +159,7 @@ class Results(pd.DataFrame):
         Example: `results.compare(against="kd")`.
         """
         if isinstance(against, pd.DataFrame):
-            return self.rows.compare(against, **options)
+            return self.rows.compare(against.rows if isinstance(against, Results) else against, **options)
         check(against=against, split=split)
         from cl_bench.results.comparison import differences
 
@@ -174,13 +175,23 @@ class Results(pd.DataFrame):
         the PNG. Raises UserError where it cannot be written. Example:
         `webbrowser.open(results.report().resolve().as_uri())`.
         """
-        check(output=output, split=split)
+        check(output=output, split=split, card=card, url=url)
         from cl_bench.report.page.render import save_report
 
         return save_report(self.folder, None if output is None else Path(output), split, card, url)
 
     def _repr_html_(self) -> str:
         return self.table("html")
+
+
+def _refuse(format: str, of_drops: bool, long: bool, chosen: bool) -> None:
+    """Raise UserError where a table has no use for what was asked."""
+    if format == "parquet":
+        raise UserError("a Parquet file is no text: results.summary().to_parquet(FILE) writes one")
+    if chosen and (not of_drops or format in ("csv", "json")):
+        raise UserError("columns and sort are for the table of drops, as terminal, markdown, latex or html")
+    if long and not of_drops:
+        raise UserError("long and full are for the table of drops")
 
 
 def load_results(path: str | Path) -> Results:

@@ -113,15 +113,18 @@ def latency(
     from cl_bench.deploy import latency as timing
     from cl_bench.utils.files import replacing
 
-    if all(name.endswith(".json") for name in experiments):
-        typer.echo(timing.table(timing.load([Path(name) for name in experiments])))
-        return
+    files = all(name.endswith(".json") for name in experiments)
+    if files and (runtimes or changes or plugin or (threads, batch, repeats) != (1, 1, 50)):
+        raise UserError("files of --output are merged as they are: of the options --output alone goes with them")
     experiment, *others = experiments
-    if others:
+    if others and not files:
         raise UserError(f"one model is timed at once, not {len(experiments)}; files of --output are merged")
     names = split_choice(runtimes, "--runtimes") or list(timing.LIBRARIES)
     with replacing(output) if output else nullcontext() as file:  # where it cannot be written, before the work
-        found = timing.measure(experiment, changes or (), names, threads, batch, repeats, plugin or ())
+        if files:
+            found = timing.load([Path(name) for name in experiments])
+        else:
+            found = timing.measure(experiment, changes or (), names, threads, batch, repeats, plugin or ())
         typer.echo(timing.table(found))
         if file:
             file.write(timing.to_json(found).encode())

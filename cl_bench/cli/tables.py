@@ -123,6 +123,8 @@ def print_table(folder: Path, wanted: Table, outputs: Sequence[Output] = (Output
         if strategies and wanted.against:
             strategies += (wanted.against,)
         found = found.select(strategies, [">".join(order) for order in orders], wanted.seeds)
+    elif wanted.strategies or wanted.orders:
+        raise UserError("--strategies and --orders choose among runs, and there are baselines alone")
     elif wanted.seeds:
         found = found.select(seeds=wanted.seeds)
     runs = bool(found.plan.runs)
@@ -131,19 +133,19 @@ def print_table(folder: Path, wanted: Table, outputs: Sequence[Output] = (Output
     of_drops = runs and not (wanted.baselines or wanted.against or wanted.over_orders)
     if any(to.notes for to in outputs) and (wanted.against or wanted.over_orders):
         raise UserError("--notes is for the tables of drops, costs and baselines")
-    _refuse_what_is_not_for(wanted, of_drops, runs, any(to.format in _RAW for to in outputs))
+    _refuse_what_is_not_for(wanted, of_drops, any(to.format in _RAW for to in outputs))
     frame = _frame(found, wanted)
     shown = whole(frame, found, of_drops)
     for to in outputs:
         emit(shown, partial(_text, frame, found, wanted, to), to)
 
 
-def _refuse_what_is_not_for(wanted: Table, of_drops: bool, runs: bool, raw: bool) -> None:
+def _refuse_what_is_not_for(wanted: Table, of_drops: bool, raw: bool) -> None:
     """Raise UserError for an option that the kind of table, or its format, has no use for."""
     if wanted.filters and not of_drops:
         raise UserError("--filter is for the table of drops")
     for option in ("long", "full", "costs"):
-        if getattr(wanted, option) and runs and not of_drops:
+        if getattr(wanted, option) and not of_drops:
             raise UserError(f"--{option} is for the table of drops")
     if wanted.costs and wanted.rows_of_tasks:
         raise UserError("--costs has a row a strategy, and goes with none of --long, --full, --columns and --filter")

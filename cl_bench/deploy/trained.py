@@ -16,6 +16,7 @@ from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.model.unified import UnifiedModel
 from cl_bench.results.plan_file import PlannedRun, read_plan
 from cl_bench.results.store.store import Store, find_stage, set_damaged_aside
+from cl_bench.utils.parsing import spelled
 from cl_bench.utils.paths import store_root
 
 
@@ -129,6 +130,7 @@ def _choose(runs: Sequence[PlannedRun], strategy: str, order: str, seed: int | N
     names = list(dict.fromkeys(run.strategy for run in runs))
     if not strategy and len(names) > 1:
         raise UserError(f"the experiment has several strategies: name one with {how} ({', '.join(names)})")
+    strategy = spelled(strategy, names)
     if strategy and strategy not in names:
         raise unknown_name_error("strategy of this experiment", strategy, names)
     wanted = {"strategy": strategy or names[0], "order": order, "seed": "" if seed is None else str(seed)}

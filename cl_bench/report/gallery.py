@@ -13,6 +13,7 @@ from cl_bench.results.plan_file import Plan, read_plan
 from cl_bench.results.store.pictures import FILE, SIDE, Picture, load
 from cl_bench.results.store.store import find_stage, intact
 from cl_bench.utils.files import make_writable
+from cl_bench.utils.parsing import spelled
 from cl_bench.utils.paths import store_root
 
 CAPTION, PAIRS = 14, 3
@@ -45,9 +46,10 @@ def save_galleries(folder: Path, output: Path, strategy: str = "", seed: int | N
 
 def _stages(plan: Plan, strategy: str, seed: int | None) -> dict[str, str]:
     """Return task -> key of the stage whose predictions are shown."""
-    runs = [run for run in plan.runs if run.strategy == strategy]
+    known = {run.strategy for run in plan.runs}
+    runs = [run for run in plan.runs if run.strategy == spelled(strategy, known)]
     if strategy and not runs:
-        raise unknown_name_error("strategy of this experiment", strategy, {run.strategy for run in plan.runs})
+        raise unknown_name_error("strategy of this experiment", strategy, known)
     seeds = [line.seed for line in (runs if strategy else plan.baselines)]
     wanted = seeds[0] if seed is None and seeds else seed
     if wanted not in seeds:

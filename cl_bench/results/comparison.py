@@ -13,6 +13,7 @@ from cl_bench.metrics import continual, statistics, uncertainty
 from cl_bench.metrics.statistics import mean, t_interval
 from cl_bench.results.rows import BASELINE, REFERENCE, Results
 from cl_bench.results.summary import load_resamples, summary, void_tasks
+from cl_bench.utils.parsing import spelled
 
 _RUN = ["strategy", "order", "task"]
 
@@ -48,6 +49,7 @@ def differences(results: Results, against: str = REFERENCE) -> pd.DataFrame:
     compare.
     """
     known = {run.strategy for run in results.plan.runs}
+    against = spelled(against, known)
     if against not in known:
         raise unknown_name_error("strategy of this experiment", against, known)
     results = results.of()
@@ -125,6 +127,7 @@ def over_orders(results: Results, against: str = "") -> pd.DataFrame:
     if not found:
         raise UserError("no strategy has a seed of which every order is done")
     against = against or (REFERENCE if REFERENCE in found else next(iter(found)))
+    against = spelled(against, found)
     if against not in found:
         raise unknown_name_error("strategy of which all orders are done", against, found)
     rows = [_order_row(name, scores, found[against], images, scored) for name, scores in found.items()]

@@ -14,6 +14,7 @@ from cl_bench.errors import UserError, unknown_name_error
 from cl_bench.results.plan_file import Plan, PlannedTask, experiment_folder, read_plan
 from cl_bench.results.stages import EXCESS, Evaluation, Record, read_stages
 from cl_bench.results.store.failures import Failures
+from cl_bench.utils.parsing import spelled
 
 BASELINE = "baseline"
 """What stands in the strategy column of single-task runs."""
@@ -121,9 +122,10 @@ class Results:
         keep = ~single
         for column, wanted in (("strategy", strategies), ("order", orders), ("seed", seeds)):
             known = set(self.rows.loc[~single if self.plan.runs else single, column])
-            for name in set(wanted) - known:
+            names = {spelled(str(name), known) if column == "strategy" else name for name in wanted}
+            for name in names - known:
                 raise unknown_name_error(column, str(name), map(str, known))
-            keep &= self.rows[column].isin(list(wanted or known))
+            keep &= self.rows[column].isin(list(names or known))
         single &= self.rows["seed"].isin(list(seeds or self.rows["seed"]))
         return replace(self, rows=self.rows[keep | single])
 

@@ -13,6 +13,7 @@ from cl_bench.results.stages import exported_rows, exported_stages, of_training
 from cl_bench.stages.plan import Plan
 from cl_bench.tasks.catalog import TaskEntry
 from cl_bench.utils.nested import differences
+from cl_bench.utils.parsing import spelled
 
 
 def requested_so_far(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
@@ -23,7 +24,8 @@ def requested_so_far(folder: Path, own: Mapping[str, tuple[Any, ...]]) -> dict[s
     if absent := own.keys() - before.keys():
         raise UserError(f"{folder / 'plan.json'} lacks {min(absent)!r} among its settings")
     there = {**before, "orders": map(tuple, before["orders"])}
-    return {key: tuple(dict.fromkeys([*there[key], *values])) for key, values in own.items()}
+    named = {**own, "strategies": tuple(spelled(text, there["strategies"]) for text in own["strategies"])}
+    return {key: tuple(dict.fromkeys([*there[key], *values])) for key, values in named.items()}
 
 
 def refuse_foreign_rows(folder: Path, plan: Plan, experiment: Experiment, extended: Collection[str]) -> None:

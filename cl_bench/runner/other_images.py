@@ -6,25 +6,38 @@ from pathlib import Path
 
 from cl_bench.config.schema import Experiment, TaskConfig
 from cl_bench.data.base import Split
-from cl_bench.data.layouts import ALL, layouts
+from cl_bench.data.layouts import ALL, layouts, part_folder
 from cl_bench.errors import UserError, unknown_name_error
+from cl_bench.tasks import split_off
 from cl_bench.tasks.catalog import read_split
 
 
 def other_images(experiment: Experiment, task: str, path: str, split: str) -> Split:
     """Return the part `split` of what lies in `path`, with the classes of `task`.
 
-    It is read in the task's own format, or, of a task whose data go by a name and not by a path (torchvision's,
-    embedded ones), in the format that the folder is found to have: then all of a folder without parts. A folder may be
-    torchvision's with another copy of the data set. Raises UserError, naming task and folder, for what cannot be read.
+    It is read in the task's own format or, of a task whose data go by a name and not by a path (torchvision's, embedded
+    ones), in the format that the folder is found to have. A folder without parts counts whole, in the first case where
+    the task's own parts are split off. A folder may be torchvision's with another copy of the data set. Raises
+    UserError, naming task and folder, for what cannot be read.
     """
     configs = {config.name: config for config in experiment.tasks}
     if task not in configs:
         raise unknown_name_error("task", task, configs)
     config = configs[task]
-    if "path" in config.data:
-        return read_split(config.model_copy(update={"data": {**config.data, "path": path}}), split)
-    return _found(config, path, split)
+    if "path" not in config.data:
+        return _found(config, path, split)
+    data = {name: value for name, value in config.data.items() if name != split_off.KEY} | {"path": path}
+    whole = split_off.KEY in config.data and not _has(config, Path(path), split)
+    return read_split(config.model_copy(update={"data": data}), ALL if whole else split)
+
+
+def _has(config: TaskConfig, folder: Path, split: str) -> bool:
+    """Return whether a folder has the part `split`, with or without others beside it."""
+    if folder.is_dir() and part_folder(folder, split).is_dir():
+        return True
+    name = config.data["format"]
+    found = layouts(folder, name).get(name, ())
+    return any(layout.kind == config.kind and split in layout.splits for layout in found)
 
 
 def _found(config: TaskConfig, path: str, split: str) -> Split:

@@ -32,6 +32,7 @@ from cl_bench.tasks.torch_datasets import write_datasets
 from cl_bench.utils.files import make_writable
 from cl_bench.utils.machine import set_up_numerics
 from cl_bench.utils.nested import differences
+from cl_bench.utils.parsing import spelled
 from cl_bench.utils.paths import results_root, store_root
 
 if TYPE_CHECKING:
@@ -128,8 +129,8 @@ def prepare(experiment: Source, **request: Unpack[Request]) -> Prepared:
     load_plugin_files(files)
     loaded = write_datasets(_requested(experiment, request))
     folder = _folder(loaded.name, loaded.split)
-    asked = frozenset(_spread(request.get("strategies", ())))
-    _refuse_unknown_strategies(loaded, folder, asked=asked if add else None)
+    asked = frozenset(spelled(text, loaded.strategies) for text in _spread(request.get("strategies", ())))
+    _check_strategies(loaded, folder, asked=asked if add else None)
     for text in asked if add else loaded.strategies:
         for sentence in former_settings(text):
             warnings.warn(sentence, RenamedWarning, stacklevel=1)
@@ -179,15 +180,21 @@ def _folder(name: str, split: str) -> Path:
     return results_root() / (name if split == "val" else f"{name}-{split}")
 
 
-def _refuse_unknown_strategies(experiment: Experiment, folder: Path, asked: Collection[str] | None) -> None:
-    """Raise UserError where a strategy is none; asked: those that were named now, where others are the results' own."""
+def _check_strategies(experiment: Experiment, folder: Path, asked: Collection[str] | None) -> None:
+    """Raise UserError where a strategy is none, or is there twice in other words.
+
+    asked: those that were named now, where others are the results' own.
+    """
+    written: dict[str, str] = {}
     for text in experiment.strategies:
         try:
-            parse(text)
+            terms = parse(text).terms
         except UserError as error:
             if asked is None or text in asked:
                 raise
             raise UserError(f"{folder / 'plan.json'} has strategy {text}, whose --plugin is needed: {error}") from error
+        if (other := written.setdefault("+".join(term.text for term in terms), text)) != text:
+            raise UserError(f"strategies {other} and {text} are the same: name one of them")
 
 
 def check_device(experiment: Experiment, here: bool) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from itertools import cycle
 from typing import Any
 
 from cl_bench.errors import UserError
 
+_NUMBER = re.compile(r"(?<==)[-+]?\d*\.?\d+(e[-+]?\d+)?(?=[],])", re.IGNORECASE)
 LARGEST, DEEPEST = 100_000, 40
 """Values that a text may hold once its aliases are written out, and how deep they may lie in each other."""
 
@@ -63,6 +65,16 @@ def split(text: str, separator: str) -> list[str]:
         else:
             parts[-1] += sign
     return [part.strip() for part in parts]
+
+
+def spelled(text: str, known: Iterable[str]) -> str:
+    """Return the strategy of `known` that `text` is but for blanks and how numbers are written, else `text` itself."""
+    names = list(known)
+    return text if text in names else next((name for name in names if _plain(name) == _plain(text)), text)
+
+
+def _plain(strategy: str) -> str:
+    return _NUMBER.sub(lambda number: repr(float(number[0])), without_blanks(strategy))
 
 
 def without_blanks(text: str) -> str:

@@ -151,7 +151,8 @@ def test_results_tell_of_themselves(told: cl_bench.Results, tmp_path: Path) -> N
     assert len(json.loads(told.table("json"))) == len(told.summary())
     assert told.table(columns="drop") == told.table(columns=["drop"])
     assert "unknown" in message(told.table, "docx")
-    assert "unknown" in message(told.table, "parquet")
+    assert "results.summary().to_parquet(FILE) writes one" in message(told.table, "parquet")
+    assert "columns and sort are for the table of drops" in message(told.table, "json", sort="drop")
     drops = told.summary()
     assert drops[drops["headline"] & (drops["strategy"] == "naive")]["drop"].max() > 0.5
     figure = told.curves(order="seg>det>cls", width=3.4)
@@ -160,6 +161,7 @@ def test_results_tell_of_themselves(told: cl_bench.Results, tmp_path: Path) -> N
     assert len(told.figure("matrix").axes) > 1
     assert "unknown figure 'matrices'; did you mean 'matrix'?" in message(told.figure, "matrices")
     assert "unknown order 'det>seg'" in message(told.curves, "det>seg")
+    assert told.compare(told).empty, "as pandas compares data frames"
     against = told.compare(against="naive")
     assert "naive" not in set(against["strategy"])
     assert (against.set_index(["strategy", "task"]).loc[("kd+replay", "seg"), "difference"]) < 0
@@ -201,6 +203,7 @@ def test_arguments_of_another_type_are_named(told: cl_bench.Results) -> None:
     for argument in ("format", "columns", "sort", "split"):
         assert f"{argument} takes " in message(told.table, **{argument: 3})
     assert "against takes a text, not None" in message(told.compare, against=None)
+    assert "url takes a text, not 5" in message(told.report, url=5)
     assert "width takes a number" in message(told.curves, width="wide")
     assert "path takes a folder or an experiment's name, not None" in message(cl_bench.load_results, None)
     assert "results takes a folder or an experiment's name, not 3" in message(cl_bench.load_model, 3)
@@ -212,6 +215,8 @@ def test_baselines_alone_tell_of_themselves(tmp_path: Path) -> None:
     told = cl_bench.load_results(plausible(tmp_path, strategies=(), seeds=(0, 1)).write())
     assert "baseline" in told.table().lower()
     assert told.curves() is not None
+    assert "long and full are for the table of drops" in message(told.table, long=True)
+    assert "columns and sort are for the table of drops" in message(told.table, columns="nonsense")
 
 
 def test_of_a_mask_the_share_of_each_class_is_asked_by_name() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import TINY, message
+from synthetic import plausible
 
 from cl_bench import cli
 from cl_bench.config.presets import load_experiment
@@ -27,6 +28,7 @@ OF_THE_LINE = [
     ("quickstart --strategies kd[weight=abc]", "setting weight = 'abc': Input should be a valid number"),
     ("quickstart --strategies naive kd", "separate several by commas, as in --strategies naive,kd"),
     ("--strategies naive kd quickstart", "separate several by commas, as in --strategies naive,kd"),
+    ("quickstart --strategies kd,kd[weight=0.30]", "strategies kd and kd[weight=0.30] are the same: name one of them"),
     ("quickstart --seeds 0 1 2", "separate several by commas, as in --seeds 0,1,2"),
     ("quickstart --strategies ,", "--strategies ',': nothing is in it"),
     ("quickstart --seeds ,", "--seeds ',': nothing is in it"),
@@ -78,6 +80,7 @@ OF_COMMANDS = [
     ("explain learning_rat", "unknown key 'learning_rat'; did you mean 'learning_rate'?"),
     ("data audit quikstart", "did you mean 'quickstart'?"),
     ("strategy check nave", "did you mean 'naive'?"),
+    ("model latency a.json --threads 2", "merged as they are: of the options --output alone goes with them"),
 ]
 
 
@@ -112,6 +115,21 @@ def test_a_mistake_in_what_is_to_be_run(said: Said, tmp_path: Path, line: str, e
 @pytest.mark.parametrize(("line", "expected"), OF_COMMANDS, ids=[line for line, _ in OF_COMMANDS])
 def test_a_mistake_in_another_command(said: Said, tmp_path: Path, line: str, expected: str) -> None:
     assert expected.format(here=tmp_path) in said(*line.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("table FOLDER --strategies foo", "--strategies and --orders choose among runs, and there are baselines alone"),
+        ("table FOLDER --orders foo", "--strategies and --orders choose among runs, and there are baselines alone"),
+        ("table FOLDER --long", "--long is for the table of drops"),
+        ("table FOLDER --costs", "--costs is for the table of drops"),
+        ("plot FOLDER --what matrix", "matrix is about strategies, and there are baselines alone"),
+    ],
+)
+def test_what_baselines_alone_have_not(said: Said, tmp_path: Path, line: str, expected: str) -> None:
+    folder = plausible(tmp_path, strategies=()).write()
+    assert expected in said(*line.replace("FOLDER", str(folder)).split())
 
 
 def _task(**changes: Any) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from conftest import message
+from typer.testing import CliRunner
 
+from cl_bench.cli.app import app
 from cl_bench.deploy import latency
 
 
@@ -31,6 +33,9 @@ def test_every_runtime_has_a_record_and_machines_are_merged(tiny: Callable[..., 
     assert {line.count("|") for line in lines} == {12}
     assert "onnxruntime (onnxruntime 1." in latency.table(found)
     assert latency.load([here, here]) == found
+    merged = CliRunner().invoke(app, ["model", "latency", str(here), str(there), "-o", str(tmp_path / "merged.json")])
+    assert merged.exit_code == 0, merged.output
+    assert latency.load([tmp_path / "merged.json"]) == latency.load([here, there])
     eager, *others = (one.memory_mb for one in found)
     assert max(others) < eager, "which need no PyTorch"
     here.write_text(latency.to_json([replace(found[0], p50=float("nan"))]))

@@ -51,6 +51,21 @@ def test_folders_of_classes_take_the_place_of_torchvision_s(experiment: str, bel
     ]
 
 
+@pytest.mark.parametrize("below", ["", "test"])
+def test_a_folder_is_scored_whole_where_the_task_s_own_parts_are_split_off(
+    tiny: Callable[..., Any], below: str, tmp_path: Path
+) -> None:
+    data = {
+        "format": "image_folder",
+        "path": str(folders(tmp_path / "data", 20)),
+        "split_off": {"val": 0.1, "test": 0.1},
+    }
+    loaded = load_experiment(tiny(tasks=[{"name": "cls", "kind": "classification", "data": data}]))
+    folders(tmp_path / "own" / below, 5)
+    split = other_images(loaded, "cls", str(tmp_path / "own"), "test")
+    assert (split.classes, len(split.examples)) == (("bird", "cat"), 10)
+
+
 def test_another_copy_of_the_data_set_is_read_as_such(
     experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,12 @@ def test_only_what_a_new_strategy_starts_from_is_trained_again(
     pd.testing.assert_frame_equal(rows(published), rows(together.folder))
 
 
+def test_a_strategy_in_another_spelling_is_the_one_that_is_there(tiny: Callable[..., str], published: Path) -> None:
+    train(prepare(tiny(), strategies=["kd[weight=1]"], add=True))
+    prepared = prepare(tiny(), strategies=["kd[weight=1.0]"], seeds=[1], add=True)
+    assert [run.strategy for run in prepared.plan.runs if run.seed == 1] == ["naive", "kd[weight=1]"]
+
+
 def test_what_was_published_keeps_its_costs_and_where_it_is_from(tiny: Callable[..., str], published: Path) -> None:
     costs = pd.read_csv(published / "stages.csv").assign(train_seconds=1234.5, processor="another")
     costs.to_csv(published / "stages.csv", index=False)

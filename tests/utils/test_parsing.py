@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cl_bench.errors import UserError
-from cl_bench.utils.parsing import split_choice, split_list, without_blanks
+from cl_bench.utils.parsing import spelled, split_choice, split_list, without_blanks
 
 
 def test_commas_inside_brackets_belong_to_what_they_enclose() -> None:
@@ -26,3 +26,19 @@ def test_an_empty_choice_is_all_and_a_choice_of_nothing_is_refused() -> None:
 )
 def test_blanks_go_where_nothing_quotes_them(text: str, expected: str) -> None:
     assert without_blanks(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("kd[weight=1.0]", "kd[weight=1]"),
+        ("kd[weight = 1]", "kd[weight=1]"),
+        ("kd[weight=10]", "kd[weight=10]"),
+        ("er[memory=1e1,choose=reservoir]", "er[memory=10,choose=reservoir]"),
+        ("replay", "replay"),
+        ("si[weight=.10]+replay", "si[weight=0.1]+replay"),
+    ],
+)
+def test_a_strategy_is_found_however_its_numbers_are_written(text: str, found: str) -> None:
+    known = {"kd[weight=1]", "er[memory=10,choose=reservoir]", "si[weight=0.1]+replay"}
+    assert spelled(text, known) == found

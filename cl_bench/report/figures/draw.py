@@ -34,6 +34,8 @@ def figures(results: Results, what: str = "curves", width: float = WIDTH) -> dic
     figure_name(what)
     if not NARROWEST <= width <= WIDEST:
         raise UserError(f"figures are {NARROWEST:g} to {WIDEST:g} inches wide, not {width:g}")
+    if not results.plan.runs and what != "curves":
+        raise UserError(f"there is nothing to draw: {what} is about strategies, and there are baselines alone")
     if not results.plan.runs:
         return {"baselines": learning_curves(results, width)}
     if what == "orders":

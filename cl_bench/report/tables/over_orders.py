@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from cl_bench.report.tables.layout import Heading, Section, write
-from cl_bench.report.text import interval, percent
+from cl_bench.report.text import folded, interval, percent
 from cl_bench.results import parts
 from cl_bench.results.rows import BASELINE, Results
 
@@ -18,6 +18,9 @@ MEANING = (
     "spread: the highest minus the lowest order's mean, in which the seeds' noise is, too; worst: the task that drops "
     "most in any order. Seeds: those of which every order is done. Tasks with a void baseline are left out."
 )
+
+NAME_WIDTH = 44
+"""Characters that 120 leave of a strategy's name."""
 
 
 def render(table: pd.DataFrame, results: Results, format: str, *, width: int = 120) -> str:
@@ -31,10 +34,12 @@ def render(table: pd.DataFrame, results: Results, format: str, *, width: int = 1
     headings += [Heading("of", left=True), Heading("in", left=True), Heading("seeds")]
     title = f"{results.plan.experiment}: {table['orders'].iloc[0]} orders, differences from {against}"
     title += parts.suffix(results)
-    lines = [[_line(dict(row), row["strategy"] == against) for row in table.to_dict("records")]]
+    lines = [_line(dict(row), row["strategy"] == against) for row in table.to_dict("records")]
+    if format == "terminal":
+        lines = [["\n".join(folded(name, NAME_WIDTH)), *cells] for name, *cells in lines]
     notes = [*parts.notes(results, "Drops"), MEANING]
     notes += [f"Left out, as not every order is done: {', '.join(left_out)}."] if left_out else []
-    return write([Section(title, headings, lines)], notes, format, width=width)
+    return write([Section(title, headings, [lines])], notes, format, width=width)
 
 
 def _line(row: dict[Any, Any], itself: bool) -> list[str]:

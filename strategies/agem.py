@@ -29,7 +29,7 @@ class PastGradients(SupervisedPlugin, ABC):
     step does not train (such as the past predictors) has no part.
     """
 
-    acts_from = 2
+    acts_from, draws_stored = 2, True
 
     def __init__(self, memory: Memory) -> None:
         super().__init__()

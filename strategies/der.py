@@ -103,7 +103,7 @@ class DarkReplay(SupervisedPlugin):
     are drawn by the tasks in turn, and which is rehearsed from the next stage on.
     """
 
-    acts_from = 1
+    acts_from, draws_stored = 1, True
 
     def __init__(self, memory: int, alpha: float, beta: float) -> None:
         super().__init__()

@@ -25,7 +25,7 @@ class FunctionReplay(SupervisedPlugin):
     """
 
     acts_from = 2
-    rehearses = True
+    rehearses = draws_stored = True
 
     def __init__(self, memory: int, alpha: float, beta: float) -> None:
         super().__init__()

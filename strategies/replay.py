@@ -55,11 +55,13 @@ class Memory:
         turn, which = (turn, own) if which is None else (strategy.step, which)
         dataset, chosen = self.stored[which]
         size = strategy.train_mb_size
+        before = strategy.settings.visit(strategy.current[0].task.name)
+        visit = (before,) if before else ()
         drawn: list[tuple[int, tuple[str | int, ...]]] = []
         for place in range(turn * size, (turn + 1) * size):
             # The memory is gone through in a new order each time it is used up.
             lap, position = divmod(place, len(chosen))
-            stream = (self.stream, strategy.current[0].task.randomness, dataset.task.randomness, lap)
+            stream = (self.stream, strategy.current[0].task.randomness, dataset.task.randomness, *visit, lap)
             drawn.append((permutation(len(chosen), strategy.seed, *stream)[position], stream))
         return which, drawn
 
@@ -88,7 +90,7 @@ class Replay(SupervisedPlugin):
     """
 
     acts_from = 2
-    rehearses = True
+    rehearses = draws_stored = True
 
     def __init__(self, memory: int | Memory = 10, weight: float = 1.0) -> None:
         super().__init__()

@@ -14,9 +14,10 @@ class Traits(NamedTuple):
     acts_from: the first stage (1, 2, ...) in which it changes anything; follows_expert: it needs the baseline of the
     task at hand, follows_past_experts: the past tasks', too; rehearses: it weighs stored images in the step's loss, as
     one plug-in can; goes_first: it takes the step once more, so that what changes gradients comes after it;
-    stores_images: it may store any; by_class: it chooses them by what they show; stateless: it gathers nothing while it
-    trains; carries: what it holds can be stored and given back; mixes: it puts images of several tasks into one batch;
-    code: the hash of its files where it is from outside this package.
+    stores_images: it may store any; by_class: it chooses them by what they show; draws_stored: a step takes some of
+    them, in an order of their own; stateless: it gathers nothing while it trains; carries: what it holds can be stored
+    and given back; mixes: it puts images of several tasks into one batch; code: the hash of its files where it is from
+    outside this package.
     """
 
     acts_from: int = 1
@@ -26,6 +27,7 @@ class Traits(NamedTuple):
     goes_first: bool = False
     stores_images: bool = True
     by_class: bool = False
+    draws_stored: bool = False
     stateless: bool = False
     carries: bool = False
     mixes: bool = False

@@ -133,6 +133,10 @@ def _maps(weights: Weights) -> dict[str, list[int]]:
     return {"maps": list(layout.indices)} if layout.renumbered else {}
 
 
+def _draw(terms: tuple[Term, ...]) -> bool:
+    return any(plugin.draws_stored for term in terms for plugin in term.traits)
+
+
 class _Planner:
     def __init__(self, experiment: Experiment, entries: Mapping[str, TaskEntry], weights: Weights) -> None:
         self.experiment, self.entries, self.weights = experiment, entries, weights
@@ -217,6 +221,8 @@ class _Planner:
             "past": list(past),
             # Past parts of a head had the labels of the task at hand, too, before this was in the key.
             **({"past_labels": "own"} if terms and self._parts(trained, past) else {}),
+            # Where a task came back, stored images were drawn as they had been in its first stage.
+            **({"stored_draws": "by visit"} if set(trained) & set(past) and _draw(terms) else {}),
             **({"stored_by": "learnt classes"} if self._chosen_by_class(past, terms) else {}),
             "strategy": [term.identity() for term in terms],
             "optimizer": optimizer,

@@ -105,6 +105,20 @@ def test_der_says_that_it_cannot_store_a_mosaic(second_stage: Callable[..., Spy]
     assert said == "strategy der stores single images, and seg shows parts of several (mosaic, paste)"
 
 
+def test_stored_images_are_drawn_anew_where_a_task_comes_back(run: Callable[..., None]) -> None:
+    drawn: dict[int, list[tuple[int, ...]]] = {}
+
+    class Watch(Spy):
+        def before_backward(self, strategy: Harness, **_: Any) -> None:
+            if strategy.current[0].task.name == "det":
+                places = plugin_of(strategy, Replay).memory.places(strategy, 0)[1]
+                drawn.setdefault(strategy.settings.visit("det"), []).append(tuple(place for place, _ in places))
+
+    run("replay[memory=12]", Watch(), order=("seg", "det", "seg", "det"), epochs=1)
+    assert set(drawn) == {0, 1}
+    assert drawn[0] != drawn[1]
+
+
 def test_two_memories_are_recorded_as_one(
     results: Path, tiny: Callable[..., str], with_stages: Callable[[Prepared], Prepared]
 ) -> None:

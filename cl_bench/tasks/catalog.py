@@ -58,7 +58,7 @@ class TaskEntry:
             "validation_data": self.audit.val_fingerprint,
             **protocol,
             **({"corruption": corruption_identity(self.corruption)} if self.corruption else {}),
-            # Before, other objects in the rectangle of a pasted one had no box, and classes that are not learnt a turn.
+            # Other objects in the rectangle of a pasted one had no box, and classes that are not learnt were pasted.
             **({"pasted": "with all in it"} if self.protocol.augment.paste else {}),
             # Flipped points lay a pixel off, and left ones stayed left ones.
             **({"flipped": "sides"} if self.protocol.augment.flip and self.task.kind.name == "keypoints" else {}),

@@ -272,7 +272,7 @@ def _classes(task: Task, raw: Tensor) -> Tensor:
 
 
 def _candidates(task: Task, scores: Tensor) -> Tensor:
-    """Return which of the scores (N, classes), counted through, are the best of each level and good enough."""
+    """Return the indices, into the flattened scores (N, classes), of each level's best that are good enough."""
     levels = scores.split([(-(-task.image_size // stride)) ** 2 for stride in task.levels])
     tops = [level.flatten().topk(min(CANDIDATES, level.numel())) for level in levels]
     starts = accumulate((level.numel() for level in levels), initial=0)

@@ -80,6 +80,12 @@ def decode_image(path: Path, size: int) -> npt.NDArray[np.uint8]:
         return np.asarray(upright.resize((size, size), Image.Resampling.BILINEAR))
 
 
+def refuse_lossy(mask: Image.Image, path: Path) -> None:
+    """Raise UserError for a mask that is a JPEG, in which noise would be classes."""
+    if mask.format in ("JPEG", "MPO"):
+        raise UserError(f"mask {path} is a JPEG, whose compression makes other values of some: masks must be PNG")
+
+
 def decode_mask(path: Path, size: int | None) -> npt.NDArray[np.uint8]:
     """Return the indices of a mask, (size, size) or, where `size` is None, (height, width) uint8.
 
@@ -87,6 +93,7 @@ def decode_mask(path: Path, size: int | None) -> npt.NDArray[np.uint8]:
     grey (mode L) do.
     """
     with _opened(path) as image:
+        refuse_lossy(image, path)
         # PIL stretches the values of a grey PNG of 2 or 4 bits over 0..255, so they are indices no more
         stretched = image.format == "PNG" and image.mode == "L" and image.tile[0][3] != "L"
         if image.mode not in ("P", "L") or stretched:

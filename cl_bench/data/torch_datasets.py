@@ -192,10 +192,19 @@ def _mask(target: Any, size: tuple[int, int], where: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(values.astype(np.uint8)))
 
 
+def _corners(boxes: Any) -> Any:
+    """Return boxes as corners where they are torchvision's and say that they are something else."""
+    if getattr(boxes, "format", None) is None:
+        return boxes
+    from torchvision.transforms.v2.functional import convert_bounding_box_format
+
+    return convert_bounding_box_format(boxes, new_format="XYXY")
+
+
 def _boxes(target: Any, where: str) -> Row:
     if not isinstance(target, Mapping) or not {"boxes", "labels"} <= target.keys():
         raise UserError(f"{where}: its target must be a dict of 'boxes' and 'labels', as torchvision's detectors take")
-    boxes, labels = as_array(target["boxes"]), as_array(target["labels"])
+    boxes, labels = as_array(_corners(target["boxes"])), as_array(target["labels"])
     if boxes.size == 0:
         boxes = boxes.reshape(0, 4)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or not np.issubdtype(boxes.dtype, np.number):

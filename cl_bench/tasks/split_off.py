@@ -53,7 +53,8 @@ def read(
     note = f"{len(parts[split])} of {len(whole.examples)} images, split off by class"
     examples = tuple(example for example in whole.examples if example.name in parts[split])
     if not examples:
-        raise UserError(f"{options['path']} has {len(whole.examples)} images, too few to split {split} off")
+        place = options.get("path", f"the data of format {source.name}")
+        raise UserError(f"{place} has {len(whole.examples)} images, too few to split {split} off")
     return replace(whole, examples=examples, notes=(*whole.notes, note))
 
 

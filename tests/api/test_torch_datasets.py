@@ -13,6 +13,7 @@ import torch
 from conftest import TINY, message
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torchvision.tv_tensors import BoundingBoxes
 
 import cl_bench
 from cl_bench.config.presets import load_experiment
@@ -130,6 +131,9 @@ def test_boxes_are_read_as_torchvisions_detectors_take_them() -> None:
     assert found.examples[2].target.xyxy.tolist() == [[1, 2, 11, 12]] * 2
     assert not found.examples[2].target.crowd.any()
     assert split("detection", Squares(boxes)).classes == ("1", "2")
+    wide = BoundingBoxes([[1.0, 2, 10, 9]], format="XYWH", canvas_size=(30, 40))  # type: ignore[call-overload]
+    (stated, *_) = split("detection", Squares(lambda _: {"boxes": wide, "labels": torch.tensor([1])})).examples
+    assert stated.target.xyxy.tolist() == [[1, 2, 11, 11]]
     assert "must be a dict of 'boxes' and 'labels'" in message(split, "detection", Squares(lambda _: 3))
 
 

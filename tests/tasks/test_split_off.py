@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cl_bench.data.base import Boxes, Example, Split
-from cl_bench.plugins.registry import kinds
-from cl_bench.tasks.split_off import divide
+from cl_bench.errors import UserError
+from cl_bench.plugins.registry import formats, kinds
+from cl_bench.tasks.split_off import KEY, divide, read
 
 
 def labelled(*counts: int) -> Split:
@@ -55,3 +56,14 @@ def test_images_are_divided_by_the_rarest_class_they_hold_and_those_without_any_
     for low, high, count in ((0, 20, 2), (20, 30, 1), (30, 40, 1)):
         inside = {f"{i:02}" for i in range(low, high)}
         assert [len(parts[part] & inside) for part in ("val", "test")] == [count, count]
+
+
+def test_too_few_images_of_a_data_set_without_a_folder_are_told_of() -> None:
+    with pytest.raises(UserError, match="the data of format scenes has 10 images, too few to split val off"):
+        read(
+            formats.get("scenes"),
+            {"train": 10, "val": 10, KEY: {"of": "train", "val": 0.01}},
+            "classification",
+            "val",
+            None,
+        )

@@ -15,6 +15,7 @@ from PIL import Image, ImageColor, ImageOps
 
 from cl_bench.data.base import VOID
 from cl_bench.data.cache import file_hashes
+from cl_bench.data.images import refuse_lossy
 from cl_bench.data.layouts import SHOWN, refuse
 from cl_bench.data.modes import SIXTEEN
 from cl_bench.data.readings import TURNED, readings
@@ -95,6 +96,7 @@ def mask_values(path: Path, grey: bool) -> npt.NDArray[np.int64] | None:
     """Return a mask's pixels, (height, width): 0xRRGGBB, or its indices or grey values; None where it is not grey."""
     try:
         with Image.open(path) as file:
+            refuse_lossy(file, path)
             image = ImageOps.exif_transpose(file)  # as masks that need no conversion are read
             if grey and image.mode in ("P", "L"):
                 return np.asarray(image).astype(np.int64)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, files_below
-from cl_bench.data.layouts import ALL, called, refuse
+from cl_bench.data.layouts import ALL, called, refuse, split_of
 from cl_bench.errors import UserError
 
 KEYS = ("images", "masks")
@@ -33,11 +33,18 @@ class Patterns:
 
     def found(self, root: Path, split: str) -> tuple[dict[str, Path], dict[str, Path]]:
         """Return images and masks by the name that each has; there are none of a split where there are no splits."""
-        for word in called(split) if self.divided == (split != ALL) else ():
+        for word in self.words(root, split) if self.divided == (split != ALL) else ():
             images, masks = (_matching(root, one.replace("{split}", word)) for one in (self.images, self.masks))
             if images:
                 return images, masks
         return {}, {}
+
+    def words(self, root: Path, split: str) -> list[str]:
+        """Return what the folders of `split` may be called: its usual names, then those there that are like them."""
+        place = root / self.images.partition("{split}")[0].rpartition("/")[0]
+        there = sorted(path.name for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
+        like = [name for name in there if self.divided and split_of(name) == split]
+        return list(dict.fromkeys([*called(split), *like]))
 
     def pairs(self, root: Path, split: str) -> list[tuple[str, Path, Path]]:
         """Return name, image and mask of each; raise UserError, naming them all, where one has no other."""
@@ -82,8 +89,11 @@ def _given(key: str, value: Any) -> str:
 def _fits(one: Patterns, root: Path) -> bool:
     split = "train" if one.divided else "all"
     # Most of the known patterns are of folders that are not there, so that no files need be looked at.
-    if not any(all(_base(root, half, word).is_dir() for half in (one.images, one.masks)) for word in called(split)):
+    words = one.words(root, split)
+    if not any(all(_base(root, half, word).is_dir() for half in (one.images, one.masks)) for word in words):
         return False
+    if not one.divided and any(split_of(path.name) for path in _base(root, one.images, "").iterdir() if path.is_dir()):
+        return False  # what is declared val or test must not be trained on
     images, masks = one.found(root, split)
     return bool(images.keys() & masks.keys())
 

@@ -13,7 +13,7 @@ import yaml
 
 from cl_bench.data.formats.reading import visible
 from cl_bench.data.formats.texts import read_text, split_lines
-from cl_bench.data.layouts import NAMES
+from cl_bench.data.layouts import ALL, NAMES, part_folder
 from cl_bench.errors import UserError
 
 FILES = ("data.yaml", "dataset.yaml", "data.yml")
@@ -79,7 +79,8 @@ def _of_list(root: Path) -> Config | None:
         return None
     names = _lined(file)
     images = root / "images"
-    there = {split: images / name for split, called in NAMES.items() for name in called if (images / name).is_dir()}
+    places = {split: part_folder(images, split) for split in ("train", "val", "test")}
+    there = {split: place for split, place in places.items() if place.is_dir()} or {ALL: images}
     return Config(file, names, {split: (place,) for split, place in there.items()})
 
 
@@ -105,6 +106,8 @@ def _read(root: Path, file: Path) -> Config:
             places[split] = tuple(_resolved(file, root, base, one) for one in _listed(file, split, value))
     if "val" in places and places["val"] == places.get("train"):
         del places["val"]  # tools write so what has no split
+    if "test" in places and places["test"] in (places.get("train"), places.get("val")):
+        del places["test"]
     return Config(file, names, places, _keypoints(file, content.get("kpt_shape")))
 
 

@@ -354,3 +354,18 @@ def test_a_file_none_of_whose_images_is_there_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match=r"none of its 2 images is in .*train/data \(first \S+\); `images: ") as error:
         read(tmp_path)
     assert "things are wrong" not in str(error.value)
+
+
+def test_val_may_list_fewer_classes_than_train(tmp_path):
+    write(tmp_path)
+    fewer = deepcopy(CONTENT)
+    gone = [one["id"] for one in fewer["categories"] if one["name"] == "cat"]
+    fewer["categories"] = [one for one in fewer["categories"] if one["id"] not in gone]
+    fewer["annotations"] = [one for one in fewer["annotations"] if one["category_id"] not in gone]
+    write(tmp_path, fewer, "val")
+    classes = read(tmp_path).classes
+    val = read(tmp_path, "val", classes)
+    assert val.classes == classes
+    assert {classes[label] for example in val.examples for label in example.target.labels} == {"bird", "dog"}
+    with pytest.raises(UserError, match="unknown class"):
+        read(tmp_path, "train", ("cat", "cow"))

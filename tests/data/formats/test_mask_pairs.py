@@ -246,3 +246,24 @@ def test_pairs_behind_links_are_read(tmp_path: Path) -> None:
     for part in ("images", "masks"):
         (tmp_path / "set" / part / "more").symlink_to(tmp_path / "far" / part)
     assert [one.name for one in read(tmp_path / "set").examples] == ["a", "more/b"]
+
+
+def test_folders_of_splits_in_capitals_are_splits(tmp_path: Path) -> None:
+    for split in ("Train", "Validation", "Test"):
+        pair(tmp_path / "images" / split / f"{split}.jpg", tmp_path / "masks" / split / f"{split}.png")
+    (found,) = layouts(tmp_path)["mask_pairs"]
+    assert found.splits == ("train", "val", "test")
+    assert [example.name for example in read(tmp_path, "val").examples] == ["Validation"]
+
+
+def test_folders_of_val_and_test_alone_are_not_read_as_one_whole(tmp_path: Path) -> None:
+    for split in ("val", "Test"):
+        pair(tmp_path / "images" / split / "a.jpg", tmp_path / "masks" / split / "a.png")
+    assert "mask_pairs" not in layouts(tmp_path)
+
+
+@pytest.mark.parametrize("options", [{}, {"colours": {"background": 0, "object": 255}}])
+def test_masks_that_are_jpegs_are_refused(options: dict[str, Any], tmp_path: Path) -> None:
+    pair(tmp_path / "images" / "a.jpg", tmp_path / "masks" / "a.jpg", np.zeros((8, 8), np.uint8))
+    with pytest.raises(UserError, match=r"mask .*a\.jpg is a JPEG, .* masks must be PNG"):
+        read(tmp_path, **options)

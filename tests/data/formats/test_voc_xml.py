@@ -173,3 +173,21 @@ def test_xml_that_names_another_image_is_told_of(tmp_path: Path) -> None:
         write(tmp_path, tmp_path, name, xml(DOG).replace("<size>", f"<filename>{told}</filename><size>"))
     said = "1 XML name another image than that of their own name, which counts: c.xml names z.jpg"
     assert said in read(tmp_path).notes
+
+
+@pytest.mark.parametrize(
+    ("lists", "splits"),
+    [
+        (("Train", "Validation", "Test"), ("train", "val", "test")),
+        (("trainval", "test"), ("train", "test")),
+        (("val", "test"), ()),
+    ],
+)
+def test_what_lists_declare_is_never_read_as_one_whole(lists, splits, tmp_path: Path) -> None:
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    for name in lists:
+        write(tmp_path / "JPEGImages", tmp_path / "Annotations", name, xml(DOG, CAT))
+        (tmp_path / "ImageSets" / "Main" / f"{name}.txt").write_text(f"{name}\n")
+    assert [one.splits for one in layouts(tmp_path).get("voc_xml", ())] == ([splits] if splits else [])
+    for split, name in zip(splits, lists, strict=False):
+        assert [example.name for example in read(tmp_path, split).examples] == [name]

@@ -267,3 +267,18 @@ def test_texts_whose_ending_is_in_capitals_are_read(tmp_path: Path) -> None:
     one_image(tmp_path, ROW)
     (tmp_path / "labels" / "a.txt").rename(tmp_path / "labels" / "a.TXT")
     assert len(read(tmp_path).examples[0].target.labels) == 1
+
+
+def test_folders_beside_a_list_of_classes_are_splits_in_capitals_too(tmp_path: Path) -> None:
+    for split in ("Train", "Val"):
+        images(tmp_path / "images" / split, **{split: ROW})
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    assert [one.splits for one in layouts(tmp_path)["yolo"]] == [("train", "val")]
+    assert [example.name for example in read(tmp_path, "val").examples] == ["Val"]
+
+
+def test_a_test_part_that_is_val_again_is_none(tmp_path: Path) -> None:
+    ultralytics(tmp_path)
+    content = yaml.safe_load((tmp_path / "pets.yaml").read_text())
+    (tmp_path / "pets.yaml").write_text(yaml.safe_dump({**content, "test": content["val"]}))
+    assert not has_test(formats.get("yolo"), {"path": str(tmp_path)}, "detection")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from cl_bench.data.base import VOID, Example, Split
 from cl_bench.data.formats import mask_colours, mask_places
@@ -61,6 +62,7 @@ class MaskPairs:
             masks = colours.converted(masks, names)
         else:
             names = chosen(classes, lambda: _names(places, root))
+            _values(mask for mask in masks if _has_palette(mask))
         examples = (Example(name, image, mask) for (name, image, _), mask in zip(pairs, masks, strict=True))
         return Split(names, ordered(examples, root))
 
@@ -102,16 +104,40 @@ def _names(places: mask_places.Patterns, root: Path) -> tuple[str, ...]:
 
 def _values(masks: Iterable[Path]) -> set[int]:
     """Return all indices or grey values in `masks`; raise UserError for one of colours."""
-    return set().union(*(_in_mask(path, path.stat().st_mtime_ns) for path in masks))
+    found: dict[int, tuple[int, Path]] = {}
+    for path in masks:
+        for value, colour in _in_mask(path, path.stat().st_mtime_ns).items():
+            other, first = found.setdefault(value, (colour, path))
+            if other != colour:
+                raise UserError(
+                    f"index {value} is #{other:06x} in mask {first} and #{colour:06x} in {path}: `colours` in the data "
+                    "says by number or by #rrggbb what each class is"
+                )
+    return set(found)
+
+
+def _has_palette(path: Path) -> bool:
+    try:
+        with Image.open(path) as file:
+            return file.mode == "P"
+    except (OSError, Image.DecompressionBombError):
+        return False  # whoever decodes it says what is wrong
 
 
 @cache
-def _in_mask(path: Path, changed: int) -> frozenset[int]:
-    """Return the values in a mask, once for all splits that ask; `changed` is when the file was."""
+def _in_mask(path: Path, changed: int) -> dict[int, int]:
+    """Return the values in a mask and how its palette has them drawn, 0xRRGGBB (0 without one).
+
+    Once for all splits that ask; `changed` is when the file was.
+    """
     pixels = mask_colours.mask_values(path, grey=True)
     if pixels is None:
         raise UserError(f"mask {path} holds colours; {mask_colours.CURE}")
-    return frozenset(np.unique(pixels).tolist())
+    values = np.unique(pixels).tolist()
+    with Image.open(path) as file:
+        drawn = file.getpalette() if file.mode == "P" else None
+    triples = [(drawn or [])[3 * value : 3 * value + 3] for value in values]
+    return {value: int(bytes(triple).hex() or "0", 16) for value, triple in zip(values, triples, strict=True)}
 
 
 def _labelled(places: mask_places.Patterns, root: Path, split: str) -> bool:

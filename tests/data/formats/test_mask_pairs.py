@@ -267,3 +267,17 @@ def test_masks_that_are_jpegs_are_refused(options: dict[str, Any], tmp_path: Pat
     pair(tmp_path / "images" / "a.jpg", tmp_path / "masks" / "a.jpg", np.zeros((8, 8), np.uint8))
     with pytest.raises(UserError, match=r"mask .*a\.jpg is a JPEG, .* masks must be PNG"):
         read(tmp_path, **options)
+
+
+def test_palettes_that_differ_are_refused_where_indices_would_be_read(tmp_path: Path) -> None:
+    for name, palette in (("a", [0, 0, 0, 255, 0, 0]), ("b", [255, 0, 0, 0, 0, 0])):
+        pair(tmp_path / "images" / f"{name}.jpg", tmp_path / "masks" / f"{name}.png", np.array([[0, 1]], np.uint8))
+        mask = Image.fromarray(np.array([[0, 1]], np.uint8))
+        mask.putpalette(palette)
+        mask.save(tmp_path / "masks" / f"{name}.png")
+    for classes in (None, ("background", "red")):
+        with pytest.raises(UserError, match=r"index 0 is #000000 in mask .*a\.png and #ff0000 in .*b\.png"):
+            read(tmp_path, classes=classes)
+    by_colour = read(tmp_path, colours={"background": "#000000", "red": "#ff0000"})
+    assert masks(by_colour) == [[[0, 1]], [[1, 0]]]
+    assert masks(read(tmp_path, colours={"background": 0, "red": 1})) == [[[0, 1]], [[0, 1]]]

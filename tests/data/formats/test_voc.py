@@ -58,6 +58,18 @@ def test_official_tree_follows_its_listing(tmp_path, below):
         read(tmp_path, "val")
 
 
+@pytest.mark.parametrize("name", ["val", "Validation", "validation"])
+def test_a_list_of_val_is_found_by_all_its_names(tmp_path, name):
+    for one in ("a", "b"):
+        write_pair(tmp_path / "JPEGImages" / f"{one}.jpg", tmp_path / "SegmentationClass" / f"{one}.png")
+    lists = tmp_path / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True)
+    (lists / "Train.txt").write_text("a\n")
+    (lists / f"{name}.txt").write_text("b\n")
+    assert [example.name for example in read(tmp_path, "train").examples] == ["a"]
+    assert [example.name for example in read(tmp_path, "val").examples] == ["b"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_a_list_is_read_a_line_a_name(tmp_path, encoding, end):

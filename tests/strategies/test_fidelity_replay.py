@@ -63,6 +63,7 @@ class FakeData:
     def __init__(self, size: int, name: str, labels: Sequence[int] = ()) -> None:
         self.size, self.task = size, SimpleNamespace(randomness=name, kind=KIND)
         self.split = Split(("x", "y", "z"), tuple(Example(str(i), Path(), label) for i, label in enumerate(labels)))
+        self.shown = KIND.held(self.split)
 
     def __len__(self) -> int:
         return self.size

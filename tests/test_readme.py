@@ -125,7 +125,7 @@ def test_the_drops_of_another_processor_are_those_of_the_committed_results() -> 
 
     page = (ROOT / "docs" / "results" / "photographs.md").read_text(encoding="utf-8")
     other = summary(read_results(committed("unified_onehead_best_seed0"))).set_index(["strategy", "task"])["drop"] * 100
-    assert f"loses {other['naive', 'det']:.1f} % of detection on one" in " ".join(page.split())
+    assert f"`naive` loses {other['naive', 'det']:.1f} % of detection" in " ".join(page.split())
 
 
 def test_the_table_of_all_strategies_is_the_one_of_the_committed_results() -> None:

@@ -107,7 +107,7 @@ WORDS = {
     "drop": "(baseline - final) / baseline, of the means; a share.",
     "drop_low": "Lower end of its 95 % interval.",
     "drop_high": "Upper end of its 95 % interval.",
-    "seeds_deviation": "Standard deviation of the drop by seeds.",
+    "seeds_deviation": "Standard deviation of the mean drop by seeds; of single seeds it is sqrt(seeds) times that.",
     "images_deviation": "Standard deviation of the drop by images.",
     "interaction_deviation": "How much of the seeds' is by single images.",
     "points": "100 (baseline - final), percentage points.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,15 +64,20 @@ def called(split: str) -> tuple[str, ...]:
     return NAMES.get(split, (split,))
 
 
+def standing_for(split: str, there: Iterable[str]) -> list[str]:
+    """Return those of the names `there` that stand for `split`: the usual ones first, then others like them."""
+    names = sorted(there)
+    usual = [name for name in called(split) if name in names]
+    return [*usual, *(name for name in names if split_of(name) == split and name not in usual)]
+
+
 def part_folder(root: Path, split: str) -> Path:
     """Return the folder of `split` in `root`, by the first of its `NAMES` that is there, else by its own.
 
     A name may be in capitals, or have "set" behind it, where no other is there; "dev" is val.
     """
-    if (usual := next((root / name for name in called(split) if (root / name).is_dir()), None)) is not None:
-        return usual
-    others = sorted(path for path in root.iterdir() if split_of(path.name) == split and path.is_dir())
-    return others[0] if others else root / split
+    names = standing_for(split, (path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else ())
+    return root / names[0] if names else root / split
 
 
 def split_of(name: str) -> str:

@@ -12,7 +12,7 @@ from cl_bench.data.base import Example, Split
 from cl_bench.data.formats import mask_colours
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, chosen, data_folder, missing, ordered, visible
 from cl_bench.data.formats.texts import exists_as_file, read_list
-from cl_bench.data.layouts import ALL, NAMES, Layout, called, part_folder, parts, split_of
+from cl_bench.data.layouts import ALL, NAMES, Layout, part_folder, parts, standing_for
 from cl_bench.errors import UserError
 from cl_bench.plugins.registry import formats
 
@@ -109,11 +109,10 @@ def _label_map(root: Path) -> dict[str, Any]:
 def _listing(root: Path, split: str) -> Path | None:
     """Return the list of `split`'s names in an official tree; CVAT calls that of a tree without splits default."""
     for tree in (root, root / "VOCdevkit" / "VOC2012"):
-        there = {path.stem: path for path in sorted(tree.glob("ImageSets/Segmentation/*.txt"))}
-        like = [name for name in there if split_of(name) == split]
-        wanted = ["default"] if split == ALL else [*called(split), *like]
-        if (name := next((name for name in wanted if name in there), None)) is not None:
-            return there[name]
+        there = {path.stem: path for path in tree.glob("ImageSets/Segmentation/*.txt")}
+        names = [name for name in there if name == "default"] if split == ALL else standing_for(split, there)
+        if names:
+            return there[names[0]]
     return None
 
 

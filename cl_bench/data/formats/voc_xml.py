@@ -14,7 +14,7 @@ from cl_bench.data.formats.box_tally import Tally
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, by_stem, chosen, data_folder, missing, ordered, visible
 from cl_bench.data.formats.texts import exists_as_file, parse_number, read_list
 from cl_bench.data.images import image_size
-from cl_bench.data.layouts import ALL, NAMES, Layout, called, part_folder, parts, refuse, split_of
+from cl_bench.data.layouts import ALL, NAMES, Layout, part_folder, parts, refuse, split_of, standing_for
 from cl_bench.errors import unknown_name_error
 from cl_bench.plugins.registry import formats
 
@@ -205,14 +205,12 @@ BOTH = "trainval"
 def _listed(tree: Path, split: str, known: Collection[str]) -> Sequence[str] | None:
     """Return the names of a tree's part by ImageSets/Main; all that have an XML where it lists no parts."""
     lists = tree / "ImageSets" / "Main"
-    there = {path.stem: path for path in sorted(lists.glob("*.txt"))}
+    there = {path.stem: path for path in lists.glob("*.txt")}
     if split == ALL:
         divided = any(split_of(name) or name.lower() == BOTH for name in there)
         return None if divided else [xml.stem for xml in visible(_texts(tree)) if xml.suffix == ".xml"]
-    fitting = [*called(split), *(name for name in there if split_of(name) == split)]
-    fitting += [name for name in there if split == "train" and name.lower() == BOTH]
-    listing = next((there[name] for name in fitting if name in there), None)
-    return None if listing is None else [_named(line, known) for line in read_list(listing)]
+    names = standing_for(split, there) + [name for name in there if split == "train" and name.lower() == BOTH]
+    return [_named(line, known) for line in read_list(there[names[0]])] if names else None
 
 
 def _named(line: str, known: Collection[str]) -> str:

@@ -118,7 +118,7 @@ def run(
         _tell(several)
     several = several if budget is None else _fitted(several, budget, jobs)
     if dry_run or not flags.quiet:
-        _note_runs_left_out(several)
+        _note_rows_there(several)
     for prepared in several:
         if dry_run:
             _explain(prepared, why)
@@ -140,14 +140,24 @@ def _tell(several: Sequence[Prepared]) -> None:
         typer.echo(f"{name}{_summary(prepared)}")
 
 
-def _note_runs_left_out(several: Sequence[Prepared]) -> None:
-    """Say what leaves the tables."""
-    from cl_bench.runner.extend import runs_left_out
+def _note_rows_there(several: Sequence[Prepared]) -> None:
+    """Say which runs leave the tables, and which baselines of those that stay may change."""
+    from cl_bench.runner.extend import runs_left_out, trained_on_other_processors
 
     for prepared in several:
         if gone := runs_left_out(prepared.folder, prepared.plan):
             named, table = ", ".join(dict.fromkeys(run.strategy for run in gone)), prepared.experiment.name
             typer.echo(f"note: without --add the table of {table} loses {len(gone)} of its runs: {named}", err=True)
+        if prepared.extended is None:
+            continue
+        again = trained_on_other_processors(prepared.folder, {stage.key for stage in prepared.missing()})
+        for other, count in again.items():
+            typer.echo(
+                f"note: {prepared.folder.name}: new stages start from {count} that {other} trained, trained again here."
+                " Where these score otherwise, the runs that are there are held against other baselines than their own;"
+                " a name of its own (--set name=...) keeps both apart",
+                err=True,
+            )
 
 
 def _refuse_idle_options(jobs: int, executor: ExecutorName, address: str, why: bool, dry_run: bool) -> None:

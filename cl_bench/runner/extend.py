@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 from cl_bench.config.schema import Experiment, validate
 from cl_bench.errors import UserError
 from cl_bench.results.plan_file import PlannedRun, read_plan, settings_by_name
-from cl_bench.results.stages import exported_rows, exported_stages, of_training
+from cl_bench.results.stages import exported_rows, exported_stages, lines_of, of_training, read_cost
 from cl_bench.stages.plan import Plan
 from cl_bench.tasks.catalog import TaskEntry
+from cl_bench.utils.machine import processor
 from cl_bench.utils.nested import differences
 from cl_bench.utils.parsing import spelled
 
@@ -54,6 +56,15 @@ def runs_left_out(folder: Path, plan: Plan) -> list[PlannedRun]:
     except UserError:  # of another version, or damaged: nothing can be told of it
         return []
     return [run for run in runs if run.stages[-1] in exported and (run.strategy, run.stream, run.seed) not in asked]
+
+
+def trained_on_other_processors(folder: Path, stages: Collection[str]) -> dict[str, int]:
+    """Return on what processors, other than this one, those of `stages` were trained that `folder` has, and how many.
+
+    Trained again here, such a stage may score otherwise, and runs that stay would be held against another baseline.
+    """
+    costs = lines_of(stages, folder / "stages.csv", read_cost)
+    return Counter(cost["processor"] for _, cost in costs if cost["processor"] not in ("", processor()))
 
 
 def _changed_settings(folder: Path, experiment: Experiment) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from cl_bench import cli
@@ -95,6 +97,20 @@ def test_a_run_says_which_rows_leave_the_table(command: Run, tiny: Callable[...,
     assert (code, said) == (0, "note: without --add the table of tiny loses 2 of its runs: kd, replay\n")
     (results / "tiny" / "plan.json").write_text("{")
     assert command("run", path, "--strategies", "naive")[0] == 0
+
+
+def test_add_says_which_baselines_another_processor_trains_again(
+    command: Run, tiny: Callable[..., str], results: Path, with_stages: Callable[[Prepared], Prepared]
+) -> None:
+    prepared = with_stages(prepare(tiny(), strategies=["naive"], seeds=[0]))
+    added = ("run", tiny(), "--add", "--strategies", "kd", "--dry-run")
+    shutil.rmtree(prepared.store.root)
+    assert command(*added)[::2] == (0, ""), "trained on this processor"
+    costs = pd.read_csv(prepared.folder / "stages.csv").assign(processor="another (AVX2)")
+    costs.to_csv(prepared.folder / "stages.csv", index=False)
+    said = command(*added)[2]
+    assert said.startswith("note: tiny: new stages start from 1 that another (AVX2) trained, trained again here.")
+    assert command("run", tiny(), "--add", "--dry-run")[2] == "", "nothing new starts from any"
 
 
 def test_why_names_the_setting_that_makes_a_stage_train_again(command: Run, tiny: Callable[..., str]) -> None:

@@ -67,15 +67,24 @@ class Coco:
         return Split(names, examples, said, (mapped,))
 
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
-        """Return whether there is a file of test boxes (COCO's own `image_info_test2017.json` has none)."""
+        """Return whether there is a file of test boxes: COCO's own test images, and those of some tools, have none."""
         root = data_folder(self, options, kind, KEYS)
-        return bool(named(root, "test", options) or locate(root, "test"))
+        place = named(root, "test", options) or locate(root, "test")
+        return place is not None and ("test" in options.get("annotations", {}) or _labelled(place))
 
     def layouts(self, root: Path) -> Iterator[Layout]:
         """Yield what of COCO's and its tools' layouts `root` has."""
         there = {split: place for split in NAMES if (place := locate(root, split))}
+        if "test" in there and not _labelled(there["test"]):
+            del there["test"]
         if splits := parts(there):
             yield Layout("detection", splits, there[splits[0]].tool)
+
+
+def _labelled(place: Place) -> bool:
+    """Return whether the file has boxes, or is broken, which is told where it is read."""
+    content = _load(place.file)
+    return bool(content.get("annotations")) or not content.get("images")
 
 
 def _load(file: Path) -> dict[str, Any]:

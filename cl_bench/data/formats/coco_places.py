@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cl_bench.data.formats.texts import exists_as_file
-from cl_bench.data.layouts import ALL, NAMES, called
+from cl_bench.data.layouts import ALL, NAMES, called, standing_for
 from cl_bench.errors import UserError, unknown_name_error
 
 KEYS = ("annotations", "images")
@@ -77,7 +77,7 @@ def _places(root: Path, split: str) -> Iterator[Place]:
         yield Place(root / "annotations" / "instances_default.json", images, "instances_default.json (CVAT)")
         yield Place(root / "result.json", (root, root / "images"), "result.json (Label Studio)")
         return
-    for name in called(split):
+    for name in _words(root, split):
         part = root / name
         yield Place(part / "labels.json", (part / "data",), "a labels.json with data/ a split (FiftyOne)")
         yield Place(root / "annotations" / f"instances_{name}2017.json", (root / f"{name}2017",), "COCO's own folders")
@@ -87,6 +87,14 @@ def _places(root: Path, split: str) -> Iterator[Place]:
         yield Place(root / "annotations" / f"instances_{name}.json", images, "an instances_*.json a split (CVAT)")
         one = part / "annotations" / "instances_default.json"
         yield Place(one, (part / "images" / "default", part / "images"), "a CVAT export a split")
+
+
+def _words(root: Path, split: str) -> list[str]:
+    """Return what `split` may be called: its usual names, then those that folders and files there have for it."""
+    there = {path.name for path in root.iterdir() if path.is_dir()}
+    files = (root / "annotations").glob("instances_*.json")
+    there |= {path.stem.removeprefix("instances_").removesuffix("2017") for path in files}
+    return list(dict.fromkeys([*called(split), *standing_for(split, there)]))
 
 
 def relative(name: str) -> PurePosixPath:

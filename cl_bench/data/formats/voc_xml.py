@@ -11,7 +11,16 @@ from xml.etree import ElementTree
 from cl_bench.data.base import Example, Split
 from cl_bench.data.formats.box_rows import SIZE_CURE, Labelled, image_notes
 from cl_bench.data.formats.box_tally import Tally
-from cl_bench.data.formats.reading import IMAGE_SUFFIXES, by_stem, chosen, data_folder, missing, ordered, visible
+from cl_bench.data.formats.reading import (
+    IMAGE_SUFFIXES,
+    by_stem,
+    chosen,
+    data_folder,
+    files_below,
+    missing,
+    ordered,
+    visible,
+)
 from cl_bench.data.formats.texts import exists_as_file, parse_number, read_list
 from cl_bench.data.images import image_size
 from cl_bench.data.layouts import ALL, NAMES, Layout, part_folder, parts, refuse, split_of, standing_for
@@ -60,7 +69,8 @@ class VocXml:
             one.give(tally, {name: label for label, name in enumerate(names)})
         tally.check()
         examples = [Example(one.image.name, one.image.path, one.image.boxes()) for one in found]
-        notes = (*tally.notes(), *image_notes([one.image for one in found], "difficult"), *_other_names(found))
+        hard = image_notes([one.image for one in found], "difficult")
+        notes = (*tally.notes(), *hard, *_other_names(found), *_unread(root, split, pairs))
         return Split(names, ordered(examples, root), notes)
 
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
@@ -140,6 +150,19 @@ def _other_names(found: Sequence[_Parsed]) -> Iterator[str]:
     if others:
         first = f"{others[0].xml.name} names {others[0].filename}"
         yield f"{len(others)} XML name another image than that of their own name, which counts: {first}"
+
+
+def _unread(root: Path, split: str, pairs: Sequence[tuple[Path, Path]]) -> Iterator[str]:
+    """Yield notes of what a tree without lists holds and is not read: images without XML, and XML in folders."""
+    tree = _tree(root)
+    if tree is None or split != ALL:
+        return
+    known = {path for pair in pairs for path in pair}
+    images = [one for one in visible(_folder(tree)) if one.suffix.lower() in IMAGE_SUFFIXES and one not in known]
+    if images:
+        yield f"{len(images)} images have no XML and are not read, such as {images[0].name}"
+    if texts := [one for one in files_below(_texts(tree)) if one.suffix == ".xml" and one not in known]:
+        yield f"{len(texts)} XML in folders are not read, such as {texts[0].relative_to(tree)}"
 
 
 def _is_of(filename: str, image: Labelled) -> bool:

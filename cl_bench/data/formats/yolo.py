@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class Yolo:
         found = _Reader(config, labels, Tally(config.file, CURE))
         images = list(_images(config.places[split]))
         _refuse_shared([image for _, image in images])
-        examples = [found.example(base, image) for base, image in images]
+        examples = [found.example(name, image) for name, image in _named(images)]
         found.tally.check()
         notes = [*found.tally.notes(), *image_notes(found.images)]
         if config.keypoints:
@@ -82,8 +83,7 @@ class _Reader:
     tally: Tally
     images: list[Labelled] = field(default_factory=list)
 
-    def example(self, base: Path, image: Path) -> Example:
-        name = image.relative_to(base).with_suffix("").as_posix()
+    def example(self, name: str, image: Path) -> Example:
         labelled, text = Labelled(name, image, *image_size(image)), _text_of(image)
         self.images.append(labelled)
         if text.is_file():
@@ -152,6 +152,15 @@ def _images(places: tuple[Path, ...]) -> Iterator[tuple[Path, Path]]:
                     yield place, path
         else:
             yield from _of_list(place)
+
+
+def _named(images: Sequence[tuple[Path, Path]]) -> Iterator[tuple[str, Path]]:
+    """Yield each image with its name below its folder or, where two folders hold the same, below what holds both."""
+    short = {image.relative_to(base).with_suffix("") for base, image in images}
+    bases = {base for base, _ in images}
+    whole = os.path.commonpath(bases) if len(bases) > 1 and len(short) < len(images) else ""
+    for base, image in images:
+        yield Path(os.path.relpath(image, whole or base)).with_suffix("").as_posix(), image
 
 
 def _of_list(place: Path) -> Iterator[tuple[Path, Path]]:

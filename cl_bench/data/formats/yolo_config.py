@@ -13,7 +13,7 @@ import yaml
 
 from cl_bench.data.formats.reading import visible
 from cl_bench.data.formats.texts import read_text, split_lines
-from cl_bench.data.layouts import ALL, NAMES, part_folder
+from cl_bench.data.layouts import ALL, NAMES, part_folder, standing_for
 from cl_bench.errors import UserError
 
 FILES = ("data.yaml", "dataset.yaml", "data.yml")
@@ -99,8 +99,9 @@ def _read(root: Path, file: Path) -> Config:
     names, places = _names(file, content.get("names")), {}
     if type(count := content.get("nc")) is int and count != len(names):
         raise UserError(f"{file}: `nc` is {count}, but `names` has {len(names)} classes: {', '.join(names)}")
-    for split, called in NAMES.items():
-        value = next((content[name] for name in called if content.get(name)), None)
+    for split in NAMES:
+        there = (name for name, value in content.items() if isinstance(name, str) and value)
+        value = next((content[name] for name in standing_for(split, there)), None)
         if value is not None:
             base = str(content.get("path") or "")
             places[split] = tuple(_resolved(file, root, base, one) for one in _listed(file, split, value))

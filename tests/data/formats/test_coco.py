@@ -303,6 +303,17 @@ def test_a_file_of_test_boxes_is_a_test_part(tmp_path, official):
     assert str(file) in str(error.value)
 
 
+def test_test_images_without_any_box_are_no_test_part(tmp_path):
+    for split in ("train", "val", "test"):
+        file = write(tmp_path, split=split)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "annotations": []}))
+    assert not has_test(formats.get("coco"), {"path": str(tmp_path)}, "detection")
+    assert [one.splits for one in formats.get("coco").layouts(tmp_path)] == [("train", "val")]
+    named = {split: f"{split}/labels.json" for split in ("train", "val", "test")}
+    options = {"path": str(tmp_path), "annotations": named}
+    assert has_test(formats.get("coco"), options, "detection"), "what is named is not left out without a word"
+
+
 @pytest.mark.skipif("CL_BENCH_DATA" not in os.environ, reason="CL_BENCH_DATA names no folder of real data")
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_real_boxes_equal_the_raw_ones_by_name(split):

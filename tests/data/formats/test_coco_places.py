@@ -60,6 +60,11 @@ def official(root: Path) -> None:
         export(root / "annotations" / f"instances_{split}2017.json", root / f"{split}2017")
 
 
+def in_capitals(root: Path) -> None:
+    for name in ("Train", "ValSet"):
+        export(root / "annotations" / f"instances_{name}.json", root / "images" / name)
+
+
 @pytest.mark.parametrize(
     ("write", "splits"),
     [
@@ -69,6 +74,7 @@ def official(root: Path) -> None:
         (label_studio, ("all",)),
         (fiftyone, ("all",)),
         (official, ("train", "val")),
+        (in_capitals, ("train", "val")),
     ],
 )
 def test_what_a_tool_exports_is_found_by_itself(

@@ -175,6 +175,18 @@ def test_xml_that_names_another_image_is_told_of(tmp_path: Path) -> None:
     assert said in read(tmp_path).notes
 
 
+def test_what_a_tree_without_lists_holds_beside_its_pairs_is_told_of(tmp_path: Path) -> None:
+    write(tmp_path / "JPEGImages", tmp_path / "Annotations", "one", xml(CAT))
+    assert read(tmp_path).notes == ()
+    Image.new("RGB", (20, 10)).save(tmp_path / "JPEGImages" / "two.png")
+    write(tmp_path / "JPEGImages" / "more", tmp_path / "Annotations" / "more", "three", xml(DOG))
+    assert [example.name for example in read(tmp_path).examples] == ["one"]
+    assert read(tmp_path).notes == (
+        "1 images have no XML and are not read, such as two.png",
+        "1 XML in folders are not read, such as Annotations/more/three.xml",
+    )
+
+
 @pytest.mark.parametrize(
     ("lists", "splits"),
     [

@@ -282,3 +282,27 @@ def test_a_test_part_that_is_val_again_is_none(tmp_path: Path) -> None:
     content = yaml.safe_load((tmp_path / "pets.yaml").read_text())
     (tmp_path / "pets.yaml").write_text(yaml.safe_dump({**content, "test": content["val"]}))
     assert not has_test(formats.get("yolo"), {"path": str(tmp_path)}, "detection")
+
+
+def test_keys_may_be_in_capitals(tmp_path: Path) -> None:
+    ultralytics(tmp_path)
+    content = yaml.safe_load((tmp_path / "pets.yaml").read_text())
+    capitals = {"Train": content.pop("train"), "Validation": content.pop("val")}
+    (tmp_path / "pets.yaml").write_text(yaml.safe_dump({**content, **capitals}))
+    assert [one.splits for one in layouts(tmp_path)["yolo"]] == [("train", "val")]
+
+
+def test_images_of_one_name_in_two_folders_are_told_apart_by_these(tmp_path: Path) -> None:
+    for camera in ("left", "right"):
+        images(tmp_path / camera / "images", a=ROW, **{camera: ROW})
+    images(tmp_path / "val" / "images", a=ROW)
+    places = {"train": ["left/images", "right/images"], "val": "val/images"}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump({**places, "names": ["cat", "dog"]}))
+    found = [(example.name, len(example.target.labels)) for example in read(tmp_path).examples]
+    names = ("left/images/a", "left/images/left", "right/images/a", "right/images/right")
+    assert found == [(name, 1) for name in names]
+    assert [example.name for example in read(tmp_path, "val").examples] == ["a"]
+    lines = [f"{camera}/images/a.jpg" for camera in ("left", "right")]
+    (tmp_path / "train.txt").write_text("\n".join(lines))
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump({**places, "train": "train.txt", "names": ["cat", "dog"]}))
+    assert [example.name for example in read(tmp_path).examples] == ["left/images/a", "right/images/a"]

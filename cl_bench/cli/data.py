@@ -117,8 +117,8 @@ def prepare_data(
         list[str] | None, typer.Argument(help="mini_voc_seg, mini_coco_det, imagenette_160; none: all.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to; CL_BENCH_DATA otherwise.")] = None,
-    train: Annotated[int, typer.Option(min=1, help="Images to learn from.")] = 240,
-    val: Annotated[int, typer.Option(min=1, help="Images to validate with.")] = 60,
+    train: Annotated[int | None, typer.Option(min=1, help="Images to learn from; else 240.")] = None,
+    val: Annotated[int | None, typer.Option(min=1, help="Images to validate with; else 60.")] = None,
     test: Annotated[int | None, typer.Option(min=0, help="Images to test on, 0: none; else 600, 430, 300.")] = None,
 ) -> None:
     """Download the public sets and cut the Mini sets from them.

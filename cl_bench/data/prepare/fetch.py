@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from filelock import FileLock
 from PIL import Image
 
 from cl_bench.errors import UserError
@@ -68,23 +69,27 @@ def fetch(url: str, target: Path, check: Check, progress: Progress = quiet) -> P
     """Download `url` to `target` unless a file that passes `check` is there, and return `target`.
 
     What arrives is kept in `target` + ".part" until it is whole, so that the next attempt, or the next call, asks only
-    for the rest. Raises UserError naming the address for a refusal, a dead network, a full disk and a failed check;
-    after a failed check the partial file is gone.
+    for the rest; of two calls at once, one waits for the other. Raises UserError naming the address for a refusal, a
+    dead network, a full disk and a failed check; after a failed check the partial file is gone.
     """
     part = target.with_name(target.name + ".part")
     try:
-        if target.is_file() and check(target) is None:
-            return target
         target.parent.mkdir(parents=True, exist_ok=True)
-        _transfer_patiently(url, part, progress)
-        problem = check(part)
-        if problem is not None:
-            part.unlink()
-            raise UserError(f"what came from {url} is not the expected file ({problem}); it was deleted, so try again")
-        part.replace(target)
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            if not (target.is_file() and check(target) is None):
+                _fetch_whole(url, part, check, progress)
+                part.replace(target)
     except OSError as error:
         raise UserError(f"cannot store {url} in {part}: {error.strerror or error}") from error
     return target
+
+
+def _fetch_whole(url: str, part: Path, check: Check, progress: Progress) -> None:
+    _transfer_patiently(url, part, progress)
+    problem = check(part)
+    if problem is not None:
+        part.unlink()
+        raise UserError(f"what came from {url} is not the expected file ({problem}); it was deleted, so try again")
 
 
 def _transfer_patiently(url: str, part: Path, progress: Progress) -> None:

@@ -9,6 +9,7 @@ import stat
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def get(server: Server, folder: Path) -> Path:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 def test_a_file_arrives_whole_with_progress_and_is_asked_for_again_only_where_damaged(
@@ -53,6 +54,14 @@ def test_a_file_arrives_whole_with_progress_and_is_asked_for_again_only_where_da
     assert len(server.requests) == 1
     target.write_bytes(b"damaged")
     assert fetch(server.url + PATH, target, check).read_bytes() == CONTENT
+
+
+def test_of_two_that_fetch_at_once_one_waits(server: Server, tmp_path: Path) -> None:
+    server.files[PATH] = CONTENT
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: get(server, tmp_path).read_bytes(), range(4)))
+    assert found == [CONTENT] * 4
+    assert len(server.requests) == 1
 
 
 def test_a_cut_transfer_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:

@@ -96,8 +96,21 @@ def test_more_test_images_than_are_left_are_refused(sources: Sources, tmp_path: 
 def test_a_set_of_before_is_left_alone_and_how_to_get_a_test_part_is_said(sources: Sources, tmp_path: Path) -> None:
     folder = prepare("imagenette_160", tmp_path, sources=sources, test=0, **SIZES)
     before, said = files_of(folder), list[str]()
-    for test in (None, 3, 0):
+    for test in (None, 0):
         prepare("imagenette_160", tmp_path, sources=sources, test=test, progress=lambda what, *_: said.append(what))
     hint = ", without a test part: move it away and prepare it again to get one"
-    assert said == [f"imagenette_160 is already in {folder}{end}" for end in (hint, hint, "")]
+    assert said == [f"imagenette_160 is already in {folder}{end}" for end in (hint, "")]
     assert files_of(folder) == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_set_of_other_sizes_than_asked_for_is_not_taken_for_it(sources: Sources, tmp_path: Path, name: str) -> None:
+    folder = prepare(name, tmp_path, sources=sources, test=0, **SIZES)
+    assert prepare(name, tmp_path, sources=sources, **SIZES) == folder
+    with pytest.raises(UserError) as error:
+        prepare(name, tmp_path, sources=sources, train=SIZES["train"], val=7, test=3)
+    there = f"val {SIZES['val']}, test 0 images, not val 7, test 3"
+    assert str(error.value) == f"{folder} has {there}: move it away, or prepare in another folder"
+    (folder / "MANIFEST.json").write_text("{")
+    with pytest.raises(UserError, match="is damaged: move"):
+        prepare(name, tmp_path, sources=sources)

@@ -34,7 +34,7 @@ class ImageFolder:
         """Read `split`; each target is an index into the classes, by default the sorted names of the folders.
 
         `classes` may be a part of the folders. Raises UserError for a class of train without a folder or without
-        images, and for a split whose folders and `classes` differ both ways.
+        images, and for another split that lacks a class and has others, where train does not have them all.
         """
         root = data_folder(self, options, kind)
         folder = root if split == ALL else part_folder(root, split)
@@ -45,7 +45,9 @@ class ImageFolder:
             raise UserError(f"{folder} holds no class folders")
         names = chosen(classes, lambda: folders)
         others, absent = folders.keys() - set(names), [name for name in names if name not in folders]
-        if absent and (split == "train" or others):
+        # In val or test a class of another name may be a slip of the pen; one that train has is merely absent.
+        odd = {*others, *absent} - _classes_of(part_folder(root, "train")) if others else set()
+        if absent and (split == "train" or odd):
             raise unknown_name_error(f"class for the folders of {folder}:", absent[0], folders)
         notes = [f"left out {len(others)} of {len(folders)} class folders, as asked"] if others else []
         examples: list[Example] = []
@@ -59,10 +61,8 @@ class ImageFolder:
     def has_test(self, options: Mapping[str, Any], kind: str) -> bool:
         """Return whether a class of train has test images; images in other folders are sorted into no class."""
         root = data_folder(self, options, kind)
-        train, test = part_folder(root, "train"), part_folder(root, "test")
-        known = {path.name for path in visible(train)} if train.is_dir() else set()
-        folders = visible(test) if test.is_dir() else []
-        return any(_images(folder, []) for folder in folders if folder.is_dir() and folder.name in known)
+        known = _classes_of(part_folder(root, "train"))
+        return any(_images(folder, []) for folder in _inside(part_folder(root, "test")) if folder.name in known)
 
     def layouts(self, root: Path) -> Iterator[Layout]:
         """Yield the classification that `root` has where its folders hold images and have no names of another use."""
@@ -95,6 +95,10 @@ def _is_of_classes(folder: Path) -> bool:
     if any(map(_is_of_other_use, inside)):
         return False
     return any(path.suffix.lower() in IMAGE_SUFFIXES for one in inside for path in one.iterdir())
+
+
+def _classes_of(folder: Path) -> set[str]:
+    return {path.name for path in _inside(folder)}
 
 
 def _inside(folder: Path) -> list[Path]:

@@ -61,6 +61,15 @@ def test_a_class_may_be_absent_from_val_only(root):
         read(root, "train", ("cat", "dog", "fox"))
 
 
+def test_of_three_classes_two_may_be_asked_for_of_which_val_lacks_one(root):
+    (root / "train" / "dog").rename(root / "train" / "fox")
+    (root / "train" / "dog").mkdir()
+    assert [example.name for example in read(root, "val", ("cat", "fox")).examples] == ["cat/9"]
+    (root / "val" / "dog").rename(root / "val" / "Fox")
+    with pytest.raises(UserError, match="'fox'; did you mean 'Fox'"):
+        read(root, "val", ("cat", "fox"))
+
+
 def test_images_of_a_class_of_train_are_a_test_part(root):
     source, options = formats.get("image_folder"), {"path": str(root)}
     assert not has_test(source, options, "classification")

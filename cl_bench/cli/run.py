@@ -153,9 +153,9 @@ def _note_rows_there(several: Sequence[Prepared]) -> None:
         again = trained_on_other_processors(prepared.folder, {stage.key for stage in prepared.missing()})
         for other, count in again.items():
             typer.echo(
-                f"note: {prepared.folder.name}: new stages start from {count} that {other} trained, trained again here."
-                " Where these score otherwise, the runs that are there are held against other baselines than their own;"
-                " a name of its own (--set name=...) keeps both apart",
+                f"note: {count} stages of {prepared.folder.name} that {other} trained must be trained again here. If"
+                " their scores change, so do the baselines of the runs that are there."
+                " --set name=... keeps both results apart",
                 err=True,
             )
 

@@ -59,7 +59,7 @@ def runs_left_out(folder: Path, plan: Plan) -> list[PlannedRun]:
 
 
 def trained_on_other_processors(folder: Path, stages: Collection[str]) -> dict[str, int]:
-    """Return on what processors, other than this one, those of `stages` were trained that `folder` has, and how many.
+    """Return, by processor, how many of `stages` have rows in `folder` from another processor than this one.
 
     Trained again here, such a stage may score otherwise, and runs that stay would be held against another baseline.
     """

@@ -109,7 +109,7 @@ def test_add_says_which_baselines_another_processor_trains_again(
     costs = pd.read_csv(prepared.folder / "stages.csv").assign(processor="another (AVX2)")
     costs.to_csv(prepared.folder / "stages.csv", index=False)
     said = command(*added)[2]
-    assert said.startswith("note: tiny: new stages start from 1 that another (AVX2) trained, trained again here.")
+    assert said.startswith("note: 1 stages of tiny that another (AVX2) trained must be trained again here.")
     assert command("run", tiny(), "--add", "--dry-run")[2] == "", "nothing new starts from any"
 
 

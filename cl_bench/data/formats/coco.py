@@ -70,7 +70,8 @@ class Coco:
         """Return whether there is a file of test boxes: COCO's own test images, and those of some tools, have none."""
         root = data_folder(self, options, kind, KEYS)
         place = named(root, "test", options) or locate(root, "test")
-        return place is not None and ("test" in options.get("annotations", {}) or _labelled(place))
+        told = any("test" in options.get(key, {}) for key in KEYS)
+        return place is not None and (told or _labelled(place))
 
     def layouts(self, root: Path) -> Iterator[Layout]:
         """Yield what of COCO's and its tools' layouts `root` has."""
@@ -83,8 +84,11 @@ class Coco:
 
 def _labelled(place: Place) -> bool:
     """Return whether the file has boxes, or is broken, which is told where it is read."""
-    content = _load(place.file)
-    return bool(content.get("annotations")) or not content.get("images")
+    try:
+        content = _load(place.file)
+    except UserError:
+        return True
+    return content.get("annotations", []) != [] or not isinstance(content.get("images"), list) or not content["images"]
 
 
 def _load(file: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class ImageFolder:
         """Read `split`; each target is an index into the classes, by default the sorted names of the folders.
 
         `classes` may be a part of the folders. Raises UserError for a class of train without a folder or without
-        images, and for another split that lacks a class and has others, where train does not have them all.
+        images. Another split may lack a class; where it has folders not asked for, train must have both.
         """
         root = data_folder(self, options, kind)
         folder = root if split == ALL else part_folder(root, split)

@@ -155,12 +155,15 @@ def _images(places: tuple[Path, ...]) -> Iterator[tuple[Path, Path]]:
 
 
 def _named(images: Sequence[tuple[Path, Path]]) -> Iterator[tuple[str, Path]]:
-    """Yield each image with its name below its folder or, where two folders hold the same, below what holds both."""
-    short = {image.relative_to(base).with_suffix("") for base, image in images}
-    bases = {base for base, _ in images}
-    whole = os.path.commonpath(bases) if len(bases) > 1 and len(short) < len(images) else ""
-    for base, image in images:
-        yield Path(os.path.relpath(image, whole or base)).with_suffix("").as_posix(), image
+    """Yield each image with its name below its own folder or, where two folders hold one of a name, below them all."""
+    bases = [Path(os.path.abspath(base)) for base, _ in images]
+    short = {image.relative_to(base) for base, image in images}
+    # Two files of one name and ending are told apart by nothing else.
+    common = os.path.commonpath(bases) if len(short) < len({image for _, image in images}) else ""
+    for (base, image), place in zip(images, bases, strict=True):
+        inside = image.relative_to(base)
+        name = (place / inside).relative_to(common) if common else inside
+        yield name.with_suffix("").as_posix(), image
 
 
 def _of_list(place: Path) -> Iterator[tuple[Path, Path]]:

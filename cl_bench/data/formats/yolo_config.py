@@ -13,7 +13,7 @@ import yaml
 
 from cl_bench.data.formats.reading import visible
 from cl_bench.data.formats.texts import read_text, split_lines
-from cl_bench.data.layouts import ALL, NAMES, part_folder, standing_for
+from cl_bench.data.layouts import ALL, NAMES, called, part_folder, standing_for
 from cl_bench.errors import UserError
 
 FILES = ("data.yaml", "dataset.yaml", "data.yml")
@@ -101,7 +101,9 @@ def _read(root: Path, file: Path) -> Config:
         raise UserError(f"{file}: `nc` is {count}, but `names` has {len(names)} classes: {', '.join(names)}")
     for split in NAMES:
         there = (name for name, value in content.items() if isinstance(name, str) and value)
-        value = next((content[name] for name in standing_for(split, there)), None)
+        # A key in another spelling may be of something else.
+        usable = (name for name in standing_for(split, there) if name in called(split) or _is_place(content[name]))
+        value = next((content[name] for name in usable), None)
         if value is not None:
             base = str(content.get("path") or "")
             places[split] = tuple(_resolved(file, root, base, one) for one in _listed(file, split, value))
@@ -147,6 +149,10 @@ def _listed(file: Path, split: str, value: Any) -> Sequence[str]:
     if not all(isinstance(one, str) for one in found):
         raise UserError(f"{file}: `{split}` must be a folder, a list of images or several of them, not {value!r}")
     return found
+
+
+def _is_place(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
 
 
 def _resolved(file: Path, root: Path, base: str, place: str) -> Path:

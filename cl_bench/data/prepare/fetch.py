@@ -74,9 +74,11 @@ def fetch(url: str, target: Path, check: Check, progress: Progress = quiet) -> P
     """
     part = target.with_name(target.name + ".part")
     try:
+        if target.is_file() and check(target) is None:
+            return target
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):
-            if not (target.is_file() and check(target) is None):
+            if not (target.is_file() and check(target) is None):  # another call may have been at it
                 _fetch_whole(url, part, check, progress)
                 part.replace(target)
     except OSError as error:

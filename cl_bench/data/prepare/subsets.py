@@ -28,13 +28,13 @@ def prepare(
 ) -> Path:
     """Download what the data set `name` is made of and write it to `destination/name`; return that folder.
 
-    name: mini_voc_seg, mini_coco_det or imagenette_160. train, val, test: images of each split; None is 240, 60 and
-    what the recipe has (600, 430, 300), and no test is 0. Train and val are the same whatever test is. progress: told
-    (what, done, total). The images are a function of the sources alone; no two are byte-identical. The folder appears
-    whole, with a MANIFEST.json of all files' SHA-256, or not at all; where it is there already, nothing is done but to
-    say so. Downloads stay in `paths.cache_root()/"downloads"`. Raises UserError where a download fails, an archive is
-    damaged, the disk is full, the images do not suffice, or `destination/name` holds something else, other numbers of
-    images among it.
+    name: mini_voc_seg, mini_coco_det or imagenette_160. train, val, test: images of each split; by default 240, 60
+    and what the recipe has (600, 430, 300). test 0 is no test part. Train and val are the same whatever test is.
+    progress: told (what, done, total). The images are a function of the sources alone; no two are byte-identical. The
+    folder appears whole, with a MANIFEST.json of all files' SHA-256, or not at all; where it is there already, nothing
+    is done but to say so. Downloads stay in `paths.cache_root()/"downloads"`. Raises UserError where a download fails,
+    an archive is damaged, the disk is full, the images do not suffice, or `destination/name` holds something else or
+    other numbers of images.
     """
     if name not in RECIPES:
         raise unknown_name_error("data set", name, RECIPES)
@@ -62,10 +62,10 @@ def prepare(
 def _sizes(folder: Path) -> dict[str, int]:
     """Return how many images of each split the manifest of `folder` lists."""
     try:
-        files = dict(json.loads((folder / MANIFEST).read_bytes())["files"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        files = list(json.loads((folder / MANIFEST).read_bytes())["files"])
+        images = [path for path in files if path.lower().endswith((".jpg", ".jpeg"))]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{folder / MANIFEST} is damaged: move {folder} away, and prepare it again") from error
-    images = [path for path in files if path.lower().endswith((".jpg", ".jpeg"))]
     return {split: sum(path.startswith(f"{split}/") for path in images) for split in ("train", "val", "test")}
 
 

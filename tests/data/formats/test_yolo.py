@@ -306,3 +306,30 @@ def test_images_of_one_name_in_two_folders_are_told_apart_by_these(tmp_path: Pat
     (tmp_path / "train.txt").write_text("\n".join(lines))
     (tmp_path / "data.yaml").write_text(yaml.safe_dump({**places, "train": "train.txt", "names": ["cat", "dog"]}))
     assert [example.name for example in read(tmp_path).examples] == ["left/images/a", "right/images/a"]
+
+
+def test_a_key_in_another_spelling_that_names_no_place_is_of_something_else(tmp_path: Path) -> None:
+    ultralytics(tmp_path)
+    content = yaml.safe_load((tmp_path / "pets.yaml").read_text())
+    (tmp_path / "pets.yaml").write_text(yaml.safe_dump({**content, "dev": True, "Test": {"a": 1}}))
+    assert [one.splits for one in layouts(tmp_path)["yolo"]] == [("train", "val")]
+
+
+def test_folders_named_by_relative_and_absolute_paths_tell_their_images_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for camera in ("left", "right"):
+        images(tmp_path / camera / "images", a=ROW)
+    monkeypatch.chdir(tmp_path)
+    places = {"train": [str(tmp_path / "left" / "images"), "right/images"], "names": ["cat", "dog"]}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump(places))
+    assert [example.name for example in read(Path()).examples] == ["left/images/a", "right/images/a"]
+
+
+def test_images_that_differ_by_their_endings_keep_their_names(tmp_path: Path) -> None:
+    images(tmp_path / "left" / "images", a=ROW, b=ROW)
+    images(tmp_path / "right" / "images", a=ROW)
+    (tmp_path / "right" / "images" / "a.jpg").rename(tmp_path / "right" / "images" / "a.png")
+    places = {"train": ["left/images", "right/images"], "names": ["cat", "dog"]}
+    (tmp_path / "data.yaml").write_text(yaml.safe_dump(places))
+    assert [example.name for example in read(tmp_path).examples] == ["a.jpg", "a.png", "b"]

@@ -71,6 +71,11 @@ def standing_for(split: str, there: Iterable[str]) -> list[str]:
     return [*usual, *(name for name in names if split_of(name) == split and name not in usual)]
 
 
+def to_try(split: str, there: Iterable[str]) -> list[str]:
+    """Return the names that `split` may go by: the usual ones, there or not, then those of `there` like them."""
+    return list(dict.fromkeys([*called(split), *standing_for(split, there)]))
+
+
 def part_folder(root: Path, split: str) -> Path:
     """Return the folder of `split` in `root`, by the first of its `NAMES` that is there, else by its own.
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cl_bench.data.formats.texts import exists_as_file
-from cl_bench.data.layouts import ALL, NAMES, called, standing_for
+from cl_bench.data.layouts import ALL, NAMES, to_try
 from cl_bench.errors import UserError, unknown_name_error
 
 KEYS = ("annotations", "images")
@@ -94,7 +94,7 @@ def _words(root: Path, split: str) -> list[str]:
     there = {path.name for path in root.iterdir() if path.is_dir()}
     files = (root / "annotations").glob("instances_*.json")
     there |= {path.stem.removeprefix("instances_").removesuffix("2017") for path in files}
-    return list(dict.fromkeys([*called(split), *standing_for(split, there)]))
+    return to_try(split, there)
 
 
 def relative(name: str) -> PurePosixPath:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_bench.data.formats.reading import IMAGE_SUFFIXES, files_below
-from cl_bench.data.layouts import ALL, called, refuse, split_of, standing_for
+from cl_bench.data.layouts import ALL, refuse, split_of, to_try
 from cl_bench.errors import UserError
 
 KEYS = ("images", "masks")
@@ -43,7 +43,7 @@ class Patterns:
         """Return what the folders of `split` may be called: its usual names, then those there that are like them."""
         place = root / self.images.partition("{split}")[0].rpartition("/")[0]
         there = [path.name for path in place.iterdir() if path.is_dir()] if self.divided and place.is_dir() else []
-        return list(dict.fromkeys([*called(split), *standing_for(split, there)]))
+        return to_try(split, there)
 
     def pairs(self, root: Path, split: str) -> list[tuple[str, Path, Path]]:
         """Return name, image and mask of each; raise UserError, naming them all, where one has no other."""
